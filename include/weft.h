@@ -1,0 +1,150 @@
+/* weft.h - merge fine-tuned checkpoints: the public interface of libweft.
+ *
+ * Three ways to use it, simplest first.
+ *
+ * 1. One call. Fill a struct weft_options with weft_options_init(), open a session, merge, look
+ *    at the error text if it failed:
+ *
+ *        struct weft_options options;
+ *        struct weft *w = NULL;
+ *        weft_options_init(&options);
+ *        options.memory_bytes = 8ull << 30;
+ *        int status = weft_create(&w, &options);
+ *        if (status == WEFT_OK)
+ *            status = weft_merge(w, "recipe.yaml", "merged", NULL);
+ *        if (status != WEFT_OK)
+ *            fprintf(stderr, "%s\n", weft_error(w));
+ *        weft_destroy(w);
+ *
+ * 2. Look before you leap. weft_plan() prints what the merge would do, reading headers only:
+ *    tensors, passes, bytes, memory, the stage that binds.
+ *
+ * 3. Look at checkpoints. weft_inspect(), weft_diff() and weft_verify() print tables (or JSON
+ *    lines) about what is on disk.
+ *
+ * Rules. A session holds options and the first error of its last call; it is used by one thread at a
+ * time (calls start threads of their own). Every call returns an enum weft_status, whose numbers
+ * are also the program's exit codes. Nothing is written anywhere but below OUT.partial and OUT.
+ * Inputs are opened for reading only. weft_stop() may be called from a signal handler.
+ */
+#ifndef WEFT_H
+#define WEFT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WEFT_VERSION "0.1.0"
+
+enum weft_status {
+    WEFT_OK = 0,
+    WEFT_NO = 1,       /* the answer is no: weft_diff found a difference, weft_verify damage */
+    WEFT_USAGE = 2,    /* wrong usage or recipe; models that do not fit together */
+    WEFT_INPUT = 3,    /* a damaged file, NaN or infinity */
+    WEFT_MACHINE = 4,  /* memory, disk, device */
+    WEFT_BUG = 5,      /* weft's own mistake */
+    WEFT_STOPPED = 75, /* weft_stop() was called; the work is saved, merge again with resume */
+};
+
+enum weft_backend { WEFT_BACKEND_AUTO, WEFT_BACKEND_CPU, WEFT_BACKEND_CUDA };
+enum weft_manifest { WEFT_MANIFEST_XXH3, WEFT_MANIFEST_SHA256, WEFT_MANIFEST_NONE };
+enum weft_compat { WEFT_COMPAT_WEFT, WEFT_COMPAT_MERGEKIT };
+enum weft_progress { WEFT_PROGRESS_AUTO, WEFT_PROGRESS_BAR, WEFT_PROGRESS_PLAIN, WEFT_PROGRESS_NONE };
+enum weft_log { WEFT_LOG_ERROR, WEFT_LOG_WARNING, WEFT_LOG_INFO, WEFT_LOG_DEBUG };
+enum weft_io { WEFT_IO_AUTO, WEFT_IO_BUFFERED, WEFT_IO_DIRECT };
+
+struct weft_options {
+    uint64_t memory_bytes;     /* host budget; 0: a quarter of RAM */
+    uint64_t shard_bytes;      /* tensor bytes per output shard; default 5,000,000,000 */
+    unsigned threads;          /* compute threads; 0: one per CPU this process may use */
+    enum weft_backend backend;
+    enum weft_manifest manifest;
+    enum weft_compat compat;
+    enum weft_progress progress;
+    enum weft_log log_level;
+    enum weft_io io;           /* how files are read and written; auto suits each file */
+    bool resume;               /* go on with OUT.partial of the same plan */
+    bool overwrite;            /* replace OUT and OUT.partial */
+    bool json;                 /* results and events as one JSON object a line on `out` */
+    bool diffable;             /* weft_plan: leave out what varies by machine */
+    bool null_compute;         /* benchmark: read and write, compute nothing; output is meaningless */
+    FILE *out;                 /* results; default stdout */
+};
+
+/* What a merge did. */
+struct weft_merge_result {
+    uint64_t bytes_read, bytes_written;
+    uint64_t tensors_merged, tensors_copied;
+    uint64_t wall_ns;
+    uint64_t first_read_ns;    /* from the call to the first tensor byte asked for */
+    uint64_t peak_rss_bytes;
+    bool already_done;         /* resume found OUT complete */
+};
+
+struct weft;
+
+void weft_options_init(struct weft_options *options);
+
+/* Copies `options` (NULL: defaults). On failure *out may still be a session that holds the error, or NULL. */
+int weft_create(struct weft **out, const struct weft_options *options);
+void weft_destroy(struct weft *w); /* accepts NULL */
+
+/* The one-line text of the last call's error; "" if it succeeded; valid until the next call. */
+const char *weft_error(const struct weft *w);
+
+/* Runs the recipe file and publishes the folder `out`. `result` may be NULL. */
+int weft_merge(struct weft *w, const char *recipe, const char *out,
+               struct weft_merge_result *result);
+
+/* Prints what weft_merge would do. */
+int weft_plan(struct weft *w, const char *recipe);
+
+/* Prints the tensors, types, shapes, shards and parameters of a model folder, a file, or a hub
+ * cache reference. */
+int weft_inspect(struct weft *w, const char *model);
+
+/* Compares tensor by tensor; `base` (may be NULL) gives the cosine of the deltas. WEFT_OK if every
+ * byte of every tensor is equal, WEFT_NO if not. */
+int weft_diff(struct weft *w, const char *a, const char *b, const char *base);
+
+/* Checks every rule of the format, and the manifest's checksums where there is one. WEFT_NO with
+ * the reasons printed if something is wrong. */
+int weft_verify(struct weft *w, const char *model);
+
+/* Prints all methods (name NULL), or one in full. `markdown` gives docs/METHODS.md. */
+int weft_methods(struct weft *w, const char *name, bool markdown);
+
+/* Prints what was built in, what this machine has, and a short read and write rate of `folder`
+ * (NULL: the working directory). */
+int weft_doctor(struct weft *w, const char *folder);
+
+/* Asks the running call to stop soon and save its work. Async-signal-safe. */
+void weft_stop(void);
+
+/* Helpers for front ends: the conventions of weft's own command line, for programs that want the
+ * same. */
+
+/* The candidate (NULL ends the list) that `word` is a plausible typo of, or NULL. */
+const char *weft_nearest_word(const char *word, const char *const *candidates);
+
+/* "123", "64Mi", "5GB": a whole number with an optional K M G T (decimal) or Ki Mi Gi Ti, each with
+ * or without a final B. WEFT_USAGE, and *bytes untouched, for anything else and for overflow. */
+int weft_parse_size(const char *text, uint64_t *bytes);
+
+/* "1.61 GB" and "1,607,936", for people. Both return buf. */
+char *weft_format_bytes(uint64_t bytes, char buf[32]);
+char *weft_format_count(uint64_t n, char buf[32]);
+
+/* Writes `text` as one JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD, so the
+ * line stays valid whatever a file was called. */
+void weft_write_json_string(FILE *out, const char *text);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,77 @@
+/* linear.h - weighted sum, or weighted average, of the models.
+ *
+ *     W = sum_i w_i W_i  [ / sum_i w_i   if normalize ]
+ *
+ * Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves accuracy
+ * without increasing inference time", ICML 2022.
+ *
+ * The models are summed in recipe order. With `normalize` the weights are first divided by the
+ * largest of them, which changes nothing in the formula and makes two cases exact that people
+ * check: one model alone gives back its bytes whatever its weight, and so do equal models
+ * under equal weights.
+ */
+#ifndef LINEAR_SLOTS
+#define LINEAR_SLOTS
+enum { LINEAR_DIVISOR };                     /* in g */
+enum { LINEAR_WEIGHT };                      /* in m[i] */
+enum { LINEAR_OPT_WEIGHT, LINEAR_OPT_NORMALIZE }; /* rows of the options table */
+#endif
+
+#ifdef WF_DESCRIBE
+static const struct wf_option linear_options[] = {
+    {"weight", WF_OPTION_NUMBER, WF_PER_MODEL, true, 0.0, -HUGE_VAL, HUGE_VAL,
+     "the model's share"},
+    {"normalize", WF_OPTION_BOOL, WF_GLOBAL, false, 1.0, 0.0, 1.0,
+     "divide by the sum of the weights"},
+};
+
+static const struct wf_stage linear_stages[] = {{WF_STAGE_MAP, WF_SCOPE_ELEMENT}};
+
+static const char *linear_prepare(const struct wf_settings *s, struct wf_args *args)
+{
+    double sum = 0.0, largest = 0.0;
+    bool normalize = s->global[LINEAR_OPT_NORMALIZE] != 0.0;
+    for (uint32_t i = 0; i < s->n; i++) {
+        double w = s->model[i][LINEAR_OPT_WEIGHT];
+        sum += w;
+        if (fabs(w) > fabs(largest))
+            largest = w;
+    }
+    if (normalize && fabs(sum) <= 1e-12 * fabs(largest))
+        return "the weights add up to zero and 'normalize' divides by their sum; change a "
+               "weight or set normalize: false";
+    double unit = normalize ? largest : 1.0;
+    for (uint32_t i = 0; i < s->n; i++)
+        args->m[i][LINEAR_WEIGHT] = s->model[i][LINEAR_OPT_WEIGHT] / unit;
+    args->g[LINEAR_DIVISOR] = normalize ? sum / unit : 1.0;
+    return NULL;
+}
+
+static const struct wf_method method_linear = {
+    .name = "linear",
+    .title = "weighted average of the models (model soup)",
+    .formula = "W = sum_i weight_i * W_i, divided by sum_i weight_i if normalize",
+    .citation = "Wortsman et al., Model soups: averaging weights of multiple fine-tuned models "
+                "improves accuracy without increasing inference time, ICML 2022",
+    .options = linear_options,
+    .n_options = sizeof linear_options / sizeof *linear_options,
+    .stages = linear_stages,
+    .n_stages = 1,
+    .min_models = 1,
+    .max_models = WF_MODELS_MAX,
+    .base = WF_BASE_NONE,
+    .prepare = linear_prepare,
+};
+#endif
+
+#ifdef WF_ELEMENTS
+WF_ELEMENT wf_real WF_NAME(linear_map)(const wf_real *x, int n, const struct WF_NAME(wf_view) *v,
+                                       uint64_t index)
+{
+    (void)index;
+    wf_real sum = v->m[0][LINEAR_WEIGHT] * x[0];
+    for (int i = 1; i < n; i++)
+        sum += v->m[i][LINEAR_WEIGHT] * x[i];
+    return sum / v->g[LINEAR_DIVISOR];
+}
+#endif

@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# install-deps.sh - what weft needs to build and test: says what is missing and why, and installs it.
+#
+#   mk/install-deps.sh build    compiler and libraries; without them this fails
+#   mk/install-deps.sh test     the same, and what makes more tests run; without those, tests are skipped
+#
+# Uses apt-get (with sudo when not root). When nothing is missing it ends at once.
+set -u
+want=${1:-build}
+cd "$(dirname "$0")/.." || exit 1
+CC=${CC:-gcc}
+
+# Does a program that uses these headers and libraries compile and link?
+links() { # HEADERS LIBRARIES
+    local header text=''
+    for header in $1; do text+="#include <$header>"$'\n'; done
+    # shellcheck disable=SC2086
+    printf '%s\nint main(void) { return 0; }\n' "#include <stddef.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <setjmp.h>
+$text" | "$CC" -x c - -o /dev/null $2 2>/dev/null
+}
+
+missing=() # packages
+explain() { # PACKAGE WHY
+    missing+=("$1")
+    printf '  %-20s %s\n' "$1" "$2"
+}
+
+available() { # the first of these package names that apt knows
+    local name
+    for name in "$@"; do
+        apt-cache show "$name" >/dev/null 2>&1 && { echo "$name"; return; }
+    done
+}
+
+needed() {
+    command -v "$CC" >/dev/null || explain gcc "C compiler"
+    command -v make >/dev/null || explain make "runs the build"
+    command -v "$CC" >/dev/null && ! echo '#include <stdio.h>' | "$CC" -x c -fsyntax-only - 2>/dev/null &&
+        explain libc6-dev "C library headers"
+    links cjson/cJSON.h -lcjson || explain libcjson-dev "reads JSON: indexes, configs, manifests"
+    links yaml.h -lyaml || explain libyaml-dev "reads recipes"
+    links xxhash.h -lxxhash || explain libxxhash-dev "checksums in the manifest"
+    links openssl/evp.h -lcrypto || explain libssl-dev "SHA-256 in the manifest"
+    links cmocka.h -lcmocka || explain libcmocka-dev "unit tests"
+}
+
+has_numpy() {
+    local python
+    for python in python3 /usr/bin/python3; do
+        "$python" -c 'import numpy' 2>/dev/null && return 0
+    done
+    return 1
+}
+
+useful() {
+    command -v clang >/dev/null || explain clang "second compiler: same bytes; fuzzing"
+    if command -v clang >/dev/null &&
+        ! echo 'int main(void){return 0;}' | clang -fsanitize=address -x c - -o /dev/null 2>/dev/null; then
+        local runtime
+        runtime=$(available libclang-rt-dev "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev")
+        [ -n "$runtime" ] && explain "$runtime" "clang's sanitizers and fuzzer"
+    fi
+    has_numpy || explain python3-numpy "measures the language models that a merge made"
+}
+
+install() { # PACKAGES
+    local as_root=()
+    if ! command -v apt-get >/dev/null; then
+        echo "apt-get is not here: install these with your own package manager, then run this again." >&2
+        return 1
+    fi
+    if [ "$(id -u)" != 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            echo "not root, and no sudo: ask an administrator for  apt-get install $*" >&2
+            return 1
+        fi
+        as_root=(sudo)
+        [ -t 0 ] || as_root=(sudo -n) # nobody there to type a password
+    fi
+    apt_install() {
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y --no-install-recommends "$@" </dev/null >>build/apt.log 2>&1
+    }
+    apt_install "$@" && return
+    "${as_root[@]}" apt-get update </dev/null >>build/apt.log 2>&1
+    apt_install "$@" && return
+    tail -n 3 build/apt.log >&2
+    echo "apt-get could not install: $* (all of its output: build/apt.log)" >&2
+    return 1
+}
+
+mkdir -p build
+all_headers="cjson/cJSON.h yaml.h xxhash.h openssl/evp.h cmocka.h"
+all_libraries="-lcjson -lyaml -lxxhash -lcrypto -lcmocka"
+if ! command -v make >/dev/null || ! links "$all_headers" "$all_libraries"; then
+    echo "missing packages, and what weft needs them for:"
+    needed
+    install "${missing[@]}" || exit 1
+    links "$all_headers" "$all_libraries" || { echo "still cannot build against all libraries" >&2; exit 1; }
+    echo "installed: ${missing[*]}"
+fi
+
+# Optional ones are tried once: the stamp keeps a machine without network from trying at every run.
+[ "$want" = test ] && [ ! -e build/optional-tried ] || exit 0
+missing=()
+listed=$(useful; printf 'x%s' "${missing[*]-}")
+[ "$listed" = x ] && exit 0
+echo "optional packages that are missing (tests that need them are skipped without):"
+useful
+touch build/optional-tried
+[ ${#missing[@]} = 0 ] || install "${missing[@]}" || echo "going on without: ${missing[*]}"
+exit 0

@@ -1,0 +1,52 @@
+/* backend_cpu.c - picks the frame for this CPU. WEFT_ISA=base|v3|v4 overrides, for tests. */
+#include "backend.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "frame.h"
+
+static wf_frame_fn *frame = wf_frame_base;
+static const char *isa = "base";
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void choose(void)
+{
+#ifdef WF_HAVE_X86_ISAS
+    const char *cap = getenv("WEFT_ISA");
+    __builtin_cpu_init();
+    bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
+              __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
+              __builtin_cpu_supports("lzcnt") && __builtin_cpu_supports("movbe");
+    bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+              __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+              __builtin_cpu_supports("avx512vl");
+    if (v3 && !(cap && !strcmp(cap, "base"))) {
+        frame = wf_frame_v3;
+        isa = "x86-64-v3";
+    }
+    if (v4 && !(cap && (!strcmp(cap, "base") || !strcmp(cap, "v3")))) {
+        frame = wf_frame_v4;
+        isa = "x86-64-v4";
+    }
+#endif
+}
+
+static void map(const struct wf_tile *tile, struct wf_tile_result *result)
+{
+    frame(tile, result);
+}
+
+const struct wf_backend *wf_backend_cpu(void)
+{
+    static const struct wf_backend cpu = {.name = "cpu", .map = map};
+    pthread_once(&once, choose);
+    return &cpu;
+}
+
+const char *wf_cpu_isa(void)
+{
+    wf_backend_cpu();
+    return isa;
+}

@@ -1,0 +1,584 @@
+/* cli.c - the table of flags, the parser over it, and how a run ends. */
+#include "cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+/* In the order of the enums in weft.h: a word's index is the value. */
+static const char *const backends[] = {"auto", "cpu", "cuda", NULL};
+static const char *const manifests[] = {"xxh3", "sha256", "none", NULL};
+static const char *const compats[] = {"weft", "mergekit", NULL};
+static const char *const progresses[] = {"auto", "bar", "plain", "none", NULL};
+static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
+static const char *const ios[] = {"auto", "buffered", "direct", NULL};
+
+_Static_assert(WEFT_BACKEND_CUDA == 2 && WEFT_MANIFEST_NONE == 2 && WEFT_COMPAT_MERGEKIT == 1 &&
+                   WEFT_PROGRESS_NONE == 3 && WEFT_LOG_DEBUG == 3 && WEFT_IO_DIRECT == 2,
+               "the words above follow the enums");
+_Static_assert(sizeof(enum weft_backend) == sizeof(unsigned), "choices are stored as unsigned");
+
+#define AT(member) offsetof(struct cli_args, member)
+
+const struct cli_option cli_options[CLI_OPTIONS] = {
+    [CLI_BASE] = {.name = "--base",
+                  .kind = CLI_MODEL,
+                  .value = "BASE",
+                  .otherwise = "none",
+                  .help = "The model that both were tuned from. Adds the cosine of the two "
+                          "differences from it, which says whether the fine-tunes pull the same "
+                          "way.",
+                  .offset = AT(base)},
+    [CLI_DIFFABLE] = {.name = "--diffable",
+                      .kind = CLI_SWITCH,
+                      .help = "Leave out what varies by machine (offsets, memory, times), so that "
+                              "two plans can be compared with diff.",
+                      .offset = AT(options.diffable)},
+    [CLI_MARKDOWN] = {.name = "--markdown",
+                      .kind = CLI_SWITCH,
+                      .help = "Print Markdown, the form of docs/METHODS.md.",
+                      .offset = AT(markdown)},
+    [CLI_MEMORY] = {.name = "--memory",
+                    .kind = CLI_SIZE,
+                    .value = "SIZE",
+                    .otherwise = "a quarter of RAM",
+                    .help = "Host memory to work in. Tensors larger than this are streamed in "
+                            "tiles; the result does not change.",
+                    .offset = AT(options.memory_bytes)},
+    [CLI_DEVICE_MEMORY] = {.name = "--device-memory",
+                           .kind = CLI_SIZE,
+                           .value = "SIZE",
+                           .otherwise = "what the device has free",
+                           .help =
+                               "Memory to use on each GPU. Without effect where no GPU is used.",
+                           .offset = AT(device_memory_bytes)},
+    [CLI_BACKEND] = {.name = "--backend",
+                     .kind = CLI_CHOICE,
+                     .value = "auto|cpu|cuda",
+                     .choices = backends,
+                     .initial = "auto",
+                     .help = "Where to compute. auto takes a GPU where there is one; cuda fails "
+                             "with the reason where there is none.",
+                     .offset = AT(options.backend)},
+    [CLI_GPUS] = {.name = "--gpus",
+                  .kind = CLI_GPU_LIST,
+                  .value = "all|0,1",
+                  .initial = "all",
+                  .help = "The GPUs to use, by number. Without effect where no GPU is used.",
+                  .offset = AT(gpus)},
+    [CLI_THREADS] = {.name = "--threads",
+                     .kind = CLI_COUNT,
+                     .value = "N",
+                     .otherwise = "one for each CPU this process may use",
+                     .help = "Compute threads. The result does not depend on it.",
+                     .offset = AT(options.threads)},
+    [CLI_RESUME] = {.name = "--resume",
+                    .kind = CLI_SWITCH,
+                    .help = "Go on with the OUT.partial that an interrupted merge of the same "
+                            "recipe left behind; start over where nothing in it can be used.",
+                    .offset = AT(options.resume)},
+    [CLI_OVERWRITE] = {.name = "--overwrite",
+                       .kind = CLI_SWITCH,
+                       .help = "Replace OUT and OUT.partial if they exist. The old OUT stays until "
+                               "the new one is complete.",
+                       .offset = AT(options.overwrite)},
+    [CLI_SHARD_SIZE] = {.name = "--shard-size",
+                        .kind = CLI_SIZE,
+                        .value = "SIZE",
+                        .initial = "5GB",
+                        .help = "Tensor bytes in each output file. A larger tensor gets a file of "
+                                "its own.",
+                        .offset = AT(options.shard_bytes)},
+    [CLI_MANIFEST] = {.name = "--manifest",
+                      .kind = CLI_CHOICE,
+                      .value = "xxh3|sha256|none",
+                      .choices = manifests,
+                      .initial = "xxh3",
+                      .help = "Checksums in weft_manifest.json. xxh3 is computed as files are "
+                              "written; sha256 costs one extra read of the result.",
+                      .offset = AT(options.manifest)},
+    [CLI_COMPAT] = {.name = "--compat",
+                    .kind = CLI_CHOICE,
+                    .value = "weft|mergekit",
+                    .choices = compats,
+                    .initial = "weft",
+                    .help = "mergekit reproduces where mergekit departs from the formulas, and "
+                            "makes keys that it ignores a warning instead of an error.",
+                    .offset = AT(options.compat)},
+    [CLI_IO] = {.name = "--io",
+                .kind = CLI_CHOICE,
+                .value = "auto|buffered|direct",
+                .choices = ios,
+                .initial = "auto",
+                .help = "How tensor bytes are read and written. auto suits each file; buffered "
+                        "goes through the page cache; direct goes around it.",
+                .offset = AT(options.io)},
+    [CLI_NULL_COMPUTE] = {.name = "--null-compute",
+                          .kind = CLI_SWITCH,
+                          .help = "For benchmarks: read and write everything, compute nothing. The "
+                                  "output is meaningless.",
+                          .offset = AT(options.null_compute)},
+    [CLI_LOG_LEVEL] = {.name = "--log-level",
+                       .kind = CLI_CHOICE,
+                       .value = "error|warning|info|debug",
+                       .choices = log_levels,
+                       .initial = "info",
+                       .help = "The least important message to print on standard error.",
+                       .offset = AT(options.log_level)},
+    [CLI_PROGRESS] = {.name = "--progress",
+                      .kind = CLI_CHOICE,
+                      .value = "auto|bar|plain|none",
+                      .choices = progresses,
+                      .initial = "auto",
+                      .help = "How progress is shown on standard error. auto is a bar on a "
+                              "terminal and a line every few seconds elsewhere.",
+                      .offset = AT(options.progress)},
+    [CLI_JSON] = {.name = "--json",
+                  .kind = CLI_SWITCH,
+                  .help = "Print results and events on standard output, one JSON object a line, "
+                          "and show no progress.",
+                  .offset = AT(options.json)},
+    [CLI_HELP] = {.name = "--help",
+                  .letter = 'h',
+                  .kind = CLI_SWITCH,
+                  .help = "Print this help and exit.",
+                  .offset = AT(help)},
+    [CLI_VERSION] = {.name = "--version",
+                     .kind = CLI_SWITCH,
+                     .help = "Print the version and exit.",
+                     .offset = AT(version)},
+};
+
+/* Commands of the interface that come in a later version. */
+static const char *const later[] = {"apply",   "extract-lora", "compress-lora",
+                                    "combine", "search",       NULL};
+
+static const struct {
+    int status;
+    const char *meaning;
+} exits[] = {
+    {WEFT_OK, "done"},
+    {WEFT_NO, "the answer is no: diff found a difference, verify found damage"},
+    {WEFT_USAGE, "wrong usage or recipe, or models that do not fit together"},
+    {WEFT_INPUT, "a damaged input file, or NaN or infinity in a tensor"},
+    {WEFT_MACHINE, "the machine cannot: memory, disk or device"},
+    {WEFT_BUG, "a mistake of weft's own; please report it"},
+    {WEFT_STOPPED, "stopped by a signal with the work saved; run again with --resume"},
+};
+
+const char *cli_exit_meaning(int status)
+{
+    for (size_t i = 0; i < sizeof exits / sizeof exits[0]; i++)
+        if (exits[i].status == status)
+            return exits[i].meaning;
+    return NULL;
+}
+
+bool cli_has_option(const struct cli_command *command, enum cli_option_id id)
+{
+    if (id == CLI_HELP || id == CLI_VERSION)
+        return true;
+    for (const enum cli_option_id *o = command->options; *o != CLI_OPTIONS; o++)
+        if (*o == id)
+            return true;
+    return false;
+}
+
+/* Errors. */
+
+static void write_event(int status, const char *message)
+{
+    fprintf(stdout, "{\"event\":\"error\",\"exit\":%d,\"message\":", status);
+    weft_write_json_string(stdout, message);
+    fputs("}\n", stdout);
+}
+
+int cli_fail(const struct cli_args *args, int status, const char *format, ...)
+{
+    char text[8192];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    if (args->options.json)
+        write_event(status, text);
+    /* A file name may hold a line feed or a terminal's escape; the line must stay one line. */
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+    fprintf(stderr, "weft: error: %s\n", text);
+    return status;
+}
+
+/* The scan of argv. What is wrong is only noted: --json and --help may still follow. */
+
+struct scan {
+    struct cli_args *args;
+    int argc;
+    char **argv;
+    const char *unknown;          /* the first flag that no command has */
+    const char *extra;            /* the first argument too many */
+    enum cli_option_id valueless; /* the first flag that lacks its value; CLI_OPTIONS: none */
+    enum cli_option_id overfull;  /* the first switch that was given one */
+    const char *words[1 + CLI_ARGUMENTS_MAX]; /* the command and its arguments */
+    size_t n_words;
+};
+
+static enum cli_option_id find_option(const char *text, size_t n)
+{
+    for (int id = 0; id < CLI_OPTIONS; id++) {
+        const struct cli_option *o = &cli_options[id];
+        if (strlen(o->name) == n && !memcmp(o->name, text, n))
+            return (enum cli_option_id)id;
+        if (n == 2 && o->letter && text[1] == o->letter)
+            return (enum cli_option_id)id;
+    }
+    return CLI_OPTIONS;
+}
+
+/* A word that cannot be the value of the flag before it. "-5" is taken, to be refused as a value.
+ */
+static bool looks_like_flag(const char *word)
+{
+    return word[0] == '-' && word[1] && !(word[1] >= '0' && word[1] <= '9');
+}
+
+/* argv[i] is a flag; returns the index of its last word. */
+static int take_flag(struct scan *s, int i)
+{
+    const char *text = s->argv[i];
+    size_t n = strcspn(text, "=");
+    enum cli_option_id id = find_option(text, n);
+    if (id == CLI_OPTIONS) {
+        if (!s->unknown)
+            s->unknown = text;
+        return i;
+    }
+    const char **value = &s->args->given[id];
+    if (cli_options[id].kind == CLI_SWITCH) {
+        *value = "";
+        if (text[n] && s->overfull == CLI_OPTIONS)
+            s->overfull = id;
+    } else if (text[n]) {
+        *value = text + n + 1;
+    } else if (i + 1 < s->argc && !looks_like_flag(s->argv[i + 1])) {
+        *value = s->argv[++i];
+    } else if (s->valueless == CLI_OPTIONS) {
+        s->valueless = id;
+    }
+    return i;
+}
+
+static void scan_words(struct scan *s)
+{
+    bool flags = true;
+    for (int i = 1; i < s->argc; i++) {
+        const char *word = s->argv[i];
+        if (flags && !strcmp(word, "--"))
+            flags = false;
+        else if (flags && word[0] == '-' && word[1])
+            i = take_flag(s, i);
+        else if (s->n_words < sizeof s->words / sizeof s->words[0])
+            s->words[s->n_words++] = word;
+        else if (!s->extra)
+            s->extra = word;
+    }
+}
+
+/* What the scan found, judged. */
+
+/* " (did you mean 'x'?)", or `otherwise`. */
+static const char *suggestion(char *buf, size_t size, const char *word,
+                              const char *const *candidates, const char *otherwise)
+{
+    const char *near = weft_nearest_word(word, candidates);
+    if (near)
+        snprintf(buf, size, " (did you mean '%s'?)", near);
+    else
+        snprintf(buf, size, "%s", otherwise);
+    return buf;
+}
+
+static int find_command(struct cli_args *a, const char *word)
+{
+    enum { MANY = 32 };
+    const char *names[MANY + 1];
+    char hint[128];
+    size_t n = 0;
+    for (size_t i = 0; a->commands[i]; i++) {
+        if (!strcmp(a->commands[i]->name, word)) {
+            a->command = a->commands[i];
+            return WEFT_OK;
+        }
+        if (!a->commands[i]->hidden && n < MANY)
+            names[n++] = a->commands[i]->name;
+    }
+    names[n] = NULL;
+    for (size_t i = 0; later[i]; i++)
+        if (!strcmp(later[i], word))
+            return cli_fail(a, WEFT_USAGE,
+                            "weft " WEFT_VERSION " does not have the command '%s' yet; 'weft "
+                            "--help' lists what it has",
+                            word);
+    return cli_fail(a, WEFT_USAGE, "unknown command '%s'%s", word,
+                    suggestion(hint, sizeof hint, word, names, "; 'weft --help' lists them"));
+}
+
+/* `text` is a flag (perhaps with "=value") that the command does not have. */
+static int refuse_flag(const struct cli_args *a, const char *text)
+{
+    const char *names[CLI_OPTIONS + 1];
+    char flag[256], otherwise[320], hint[320];
+    size_t n = 0;
+    for (int id = 0; id < CLI_OPTIONS; id++)
+        if (cli_has_option(a->command, (enum cli_option_id)id))
+            names[n++] = cli_options[id].name;
+    names[n] = NULL;
+    snprintf(flag, sizeof flag, "%.*s", (int)strcspn(text, "="), text);
+    snprintf(otherwise, sizeof otherwise, "; 'weft %s --help' lists its flags", a->command->name);
+    return cli_fail(a, WEFT_USAGE, "%s has no flag '%s'%s", a->command->name, flag,
+                    suggestion(hint, sizeof hint, flag, names, otherwise));
+}
+
+static int check_flags(const struct scan *s)
+{
+    const struct cli_args *a = s->args;
+    if (s->unknown)
+        return refuse_flag(a, s->unknown);
+    for (int id = 0; id < CLI_OPTIONS; id++)
+        if ((a->given[id] || s->valueless == (enum cli_option_id)id) &&
+            !cli_has_option(a->command, (enum cli_option_id)id))
+            return refuse_flag(a, cli_options[id].name);
+    if (s->overfull != CLI_OPTIONS)
+        return cli_fail(a, WEFT_USAGE, "%s takes no value", cli_options[s->overfull].name);
+    if (s->valueless != CLI_OPTIONS) {
+        const struct cli_option *o = &cli_options[s->valueless];
+        return cli_fail(a, WEFT_USAGE, "%s needs a value: %s %s", o->name, o->name, o->value);
+    }
+    return WEFT_OK;
+}
+
+static bool gpu_list_ok(const char *text)
+{
+    if (!strcmp(text, "all"))
+        return true;
+    for (;;) {
+        size_t digits = strspn(text, "0123456789");
+        if (digits == 0 || digits > 4)
+            return false;
+        text += digits;
+        if (!*text)
+            return true;
+        if (*text++ != ',')
+            return false;
+    }
+}
+
+static int set_size(struct cli_args *a, const struct cli_option *o, const char *text, void *place)
+{
+    uint64_t bytes;
+    if (weft_parse_size(text, &bytes) != WEFT_OK)
+        return cli_fail(a, WEFT_USAGE,
+                        "%s: '%s' is not a size; write a whole number of bytes, with K M G T Ki Mi "
+                        "Gi Ti if you like: 8G, 512Mi",
+                        o->name, text);
+    if (bytes == 0)
+        return cli_fail(a, WEFT_USAGE, "%s: the size must be more than 0", o->name);
+    memcpy(place, &bytes, sizeof bytes);
+    return WEFT_OK;
+}
+
+static int set_count(struct cli_args *a, const struct cli_option *o, const char *text, void *place)
+{
+    uint64_t n = 0;
+    bool digits = *text && text[strspn(text, "0123456789")] == 0;
+    if (!digits || weft_parse_size(text, &n) != WEFT_OK || n < 1 || n > CLI_COUNT_MAX)
+        return cli_fail(a, WEFT_USAGE, "%s: '%s' is not a whole number from 1 to %d", o->name, text,
+                        CLI_COUNT_MAX);
+    memcpy(place, &(unsigned){(unsigned)n}, sizeof(unsigned));
+    return WEFT_OK;
+}
+
+static int set_choice(struct cli_args *a, const struct cli_option *o, const char *text, void *place)
+{
+    char hint[128];
+    for (unsigned i = 0; o->choices[i]; i++) {
+        if (!strcmp(o->choices[i], text)) {
+            memcpy(place, &i, sizeof i);
+            return WEFT_OK;
+        }
+    }
+    return cli_fail(a, WEFT_USAGE, "%s: '%s' is not one of %s%s", o->name, text, o->value,
+                    suggestion(hint, sizeof hint, text, o->choices, ""));
+}
+
+static int set_text(struct cli_args *a, const struct cli_option *o, const char *text, void *place)
+{
+    if (o->kind == CLI_MODEL && !*text)
+        return cli_fail(a, WEFT_USAGE, "%s: the value is empty; name a model", o->name);
+    if (o->kind == CLI_GPU_LIST && !gpu_list_ok(text))
+        return cli_fail(a, WEFT_USAGE, "%s: '%s' is neither 'all' nor device numbers such as 0,1",
+                        o->name, text);
+    memcpy(place, &text, sizeof text);
+    return WEFT_OK;
+}
+
+static int set_option(struct cli_args *a, const struct cli_option *o, const char *text)
+{
+    void *place = (char *)a + o->offset;
+    switch (o->kind) {
+    case CLI_SWITCH:
+        memcpy(place, &(bool){true}, sizeof(bool));
+        return WEFT_OK;
+    case CLI_SIZE:
+        return set_size(a, o, text, place);
+    case CLI_COUNT:
+        return set_count(a, o, text, place);
+    case CLI_CHOICE:
+        return set_choice(a, o, text, place);
+    case CLI_GPU_LIST:
+    case CLI_MODEL:
+        return set_text(a, o, text, place);
+    }
+    return cli_fail(a, WEFT_BUG, "%s is of no known kind", o->name);
+}
+
+/* Defaults go the way of typed values, so that what --help calls the default is the default. */
+static int set_options(struct cli_args *a)
+{
+    for (int id = 0; id < CLI_OPTIONS; id++) {
+        const char *text = a->given[id] ? a->given[id] : cli_options[id].initial;
+        int status = text ? set_option(a, &cli_options[id], text) : WEFT_OK;
+        if (status != WEFT_OK)
+            return status;
+    }
+    return WEFT_OK;
+}
+
+/* "RECIPE OUT" of what the command needs. */
+static const char *argument_names(const struct cli_command *command, char *buf, size_t size)
+{
+    size_t n = 0;
+    buf[0] = 0;
+    for (const struct cli_argument *arg = command->arguments; arg->name && n < size; arg++)
+        n += (size_t)snprintf(buf + n, size - n, arg->optional ? "%s[%s]" : "%s%s", n ? " " : "",
+                              arg->name);
+    return buf;
+}
+
+static int set_arguments(const struct scan *s)
+{
+    struct cli_args *a = s->args;
+    const struct cli_argument *arg = a->command->arguments;
+    char names[128];
+    size_t n = 0;
+    argument_names(a->command, names, sizeof names);
+    for (; arg[n].name; n++) {
+        const char *word = n + 1 < s->n_words ? s->words[n + 1] : NULL;
+        if (!word && !arg[n].optional)
+            return cli_fail(a, WEFT_USAGE, "%s needs %s; usage: weft %s %s", a->command->name,
+                            arg[n].name, a->command->name, names);
+        if (word && !*word)
+            return cli_fail(a, WEFT_USAGE, "%s: %s is empty", a->command->name, arg[n].name);
+        a->positional[n] = word;
+    }
+    const char *extra = n + 1 < s->n_words ? s->words[n + 1] : s->extra;
+    if (extra)
+        return cli_fail(a, WEFT_USAGE, "%s: '%s' is one argument too many; usage: weft %s %s",
+                        a->command->name, extra, a->command->name, names);
+    return WEFT_OK;
+}
+
+/* The order of the checks is the order in which a person would want to hear of them. */
+static int parse(struct cli_args *a, int argc, char **argv)
+{
+    struct scan s = {
+        .args = a,
+        .argc = argc,
+        .argv = argv,
+        .valueless = CLI_OPTIONS,
+        .overfull = CLI_OPTIONS,
+    };
+    scan_words(&s);
+    a->options.json = a->given[CLI_JSON] != NULL;
+    a->help = a->given[CLI_HELP] != NULL;
+    a->version = a->given[CLI_VERSION] != NULL;
+    if (s.n_words == 0 && (a->help || a->version))
+        return WEFT_OK;
+    if (s.n_words == 0 && s.unknown)
+        return cli_fail(a, WEFT_USAGE, "unknown flag '%s' and no command; see 'weft --help'",
+                        s.unknown);
+    if (s.n_words == 0)
+        return cli_fail(a, WEFT_USAGE, "no command given; 'weft --help' lists them");
+    int status = find_command(a, s.words[0]);
+    if (status != WEFT_OK || a->help || a->version)
+        return status;
+    if ((status = check_flags(&s)) != WEFT_OK || (status = set_options(a)) != WEFT_OK)
+        return status;
+    return set_arguments(&s);
+}
+
+/* Sessions. */
+
+int cli_open(const struct cli_args *args, struct weft **w)
+{
+    static const enum cli_option_id gpu_only[] = {CLI_DEVICE_MEMORY, CLI_GPUS};
+    *w = NULL;
+    for (size_t i = 0; i < sizeof gpu_only / sizeof gpu_only[0]; i++)
+        if (args->given[gpu_only[i]] && args->options.log_level >= WEFT_LOG_INFO)
+            fprintf(stderr, "weft: info: %s has no effect: this build has no GPU backend\n",
+                    cli_options[gpu_only[i]].name);
+    return weft_create(w, &args->options);
+}
+
+int cli_close(const struct cli_args *args, struct weft *w, int status)
+{
+    if (status != WEFT_OK && status != WEFT_NO)
+        cli_fail(args, status, "%s", weft_error(w));
+    weft_destroy(w);
+    return status;
+}
+
+/* The run. */
+
+/* A process started without descriptor 1 or 2 would give that number to the first file it opens,
+ * and a message could end up in a tensor. Fill the gap with something that refuses the use. */
+static void occupy_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) == -1 && errno == EBADF)
+            (void)!open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+}
+
+/* Results that did not reach their reader are a failure, and only the last flush may show it. */
+static int close_output(const struct cli_args *a, int status)
+{
+    bool failed = ferror(stdout) != 0;
+    errno = 0;
+    failed |= fclose(stdout) != 0;
+    if (!failed || (status != WEFT_OK && status != WEFT_NO))
+        return status;
+    struct cli_args plain = *a;
+    plain.options.json = false; /* there is no standard output to put an event on */
+    return cli_fail(&plain, WEFT_MACHINE, "cannot write to standard output%s%s", errno ? ": " : "",
+                    errno ? strerror(errno) : "");
+}
+
+int cli_main(const struct cli_command *const *commands, int argc, char **argv)
+{
+    struct cli_args args = {.commands = commands};
+    occupy_standard_descriptors();
+    weft_options_init(&args.options);
+    int status = parse(&args, argc, argv);
+    if (status != WEFT_OK)
+        return close_output(&args, status);
+    if (args.help)
+        cli_print_help(stdout, commands, args.command);
+    else if (args.version)
+        fputs("weft " WEFT_VERSION "\n", stdout);
+    else
+        status = args.command->run(&args);
+    return close_output(&args, status);
+}

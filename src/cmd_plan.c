@@ -1,0 +1,32 @@
+/* cmd_plan.c - `weft plan RECIPE`. */
+#include "cli.h"
+
+static int run(const struct cli_args *args)
+{
+    struct weft *w = NULL;
+    int status = cli_open(args, &w);
+    if (status == WEFT_OK)
+        status = weft_plan(w, args->positional[0]);
+    return cli_close(args, w, status);
+}
+
+const struct cli_command cmd_plan = {
+    .name = "plan",
+    .summary = "show what merge would do, reading headers only",
+    .description =
+        "Checks RECIPE and the headers of every model it names, exactly as merge does, and prints "
+        "the jobs, the passes over the inputs, bytes read and written, memory by category, a time "
+        "estimate and the stage that binds. Nothing is written, and no tensor is read.\n\n"
+        "Give it the flags that the merge will get: they change memory and files.",
+    .arguments = {{.name = "RECIPE", .help = "A recipe in YAML or JSON, mergekit's dialect."}},
+    .options =
+        (const enum cli_option_id[]){CLI_DIFFABLE, CLI_MEMORY, CLI_DEVICE_MEMORY, CLI_BACKEND,
+                                     CLI_GPUS, CLI_THREADS, CLI_SHARD_SIZE, CLI_MANIFEST,
+                                     CLI_COMPAT, CLI_IO, CLI_LOG_LEVEL, CLI_JSON, CLI_OPTIONS},
+    .examples = {{"weft plan recipe.yaml", "look before a long merge"},
+                 {"weft plan recipe.yaml --memory 64Mi", "does it fit into 64 MiB?"},
+                 {"weft plan recipe.yaml --diffable > plan.txt",
+                  "a plan to keep under version control"}},
+    .exits = (const int[]){WEFT_OK, WEFT_USAGE, WEFT_INPUT, WEFT_MACHINE, WEFT_BUG, -1},
+    .run = run,
+};

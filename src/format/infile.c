@@ -1,0 +1,142 @@
+/* infile.c - input files: cached or direct, opened once. */
+#include "infile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "../base/clock.h"
+#include "../base/fault.h"
+#include "../base/num.h"
+#include "outfile.h"
+
+#define DIRECT_BYTES_MIN (64u << 10)
+#define PROBES 16
+
+void wf_infile_init(struct wf_infile *f, const char *path, const struct wf_file_id *id)
+{
+    *f = (struct wf_infile){.path = path, .id = *id, .fd = -1, .direct_fd = -1};
+    pthread_mutex_init(&f->lock, NULL);
+}
+
+/* Linux 6.5's cachestat(2); -1 where the kernel has none. */
+static int64_t cached_pages(int fd, uint64_t bytes)
+{
+    struct {
+        uint64_t offset, length;
+    } range = {0, bytes};
+    struct {
+        uint64_t cached, dirty, writeback, evicted, recently_evicted;
+    } stat = {0};
+#ifndef SYS_cachestat
+#define SYS_cachestat 451
+#endif
+    if (syscall(SYS_cachestat, fd, &range, &stat, 0))
+        return -1;
+    return (int64_t)stat.cached;
+}
+
+/* True if most of the file is in the page cache. Without cachestat: probes at places that
+ * differ from run to run, so that a probe's own read-ahead is not found again. */
+static bool mostly_cached(int fd, uint64_t bytes)
+{
+    int64_t pages = cached_pages(fd, bytes);
+    if (pages >= 0)
+        return (uint64_t)pages * 4096 >= bytes / 2;
+    uint64_t at = wf_now_ns();
+    int hits = 0;
+    for (int i = 0; i < PROBES; i++) {
+        char byte;
+        struct iovec v = {&byte, 1};
+        at = at * 6364136223846793005u + 1442695040888963407u;
+        hits += preadv2(fd, &v, 1, (off_t)((at >> 16) % bytes), RWF_NOWAIT) == 1;
+    }
+    return 2 * hits >= PROBES;
+}
+
+static int open_locked(struct wf_err *e, struct wf_infile *f, enum wf_io mode)
+{
+    struct wf_file_id now;
+    int fd;
+    int status = wf_open_read(e, WF_INPUT, f->path, &fd, &now);
+    if (status)
+        return status;
+    if (now.bytes != f->id.bytes || now.inode != f->id.inode || now.mtime_ns != f->id.mtime_ns) {
+        close(fd);
+        return wf_fail(e, WF_INPUT, "%s: the file changed while weft was at work", f->path);
+    }
+    bool direct = mode == WF_IO_DIRECT || (mode == WF_IO_AUTO && f->id.bytes >= DIRECT_BYTES_MIN &&
+                                           !mostly_cached(fd, f->id.bytes));
+    int direct_fd = direct ? open(f->path, O_RDONLY | O_CLOEXEC | O_DIRECT) : -1;
+    __atomic_store_n(&f->direct_fd, direct_fd, __ATOMIC_RELEASE);
+    __atomic_store_n(&f->fd, fd, __ATOMIC_RELEASE);
+    return WF_OK;
+}
+
+static int ensure_open(struct wf_err *e, struct wf_infile *f, enum wf_io mode)
+{
+    if (__atomic_load_n(&f->fd, __ATOMIC_ACQUIRE) >= 0)
+        return WF_OK;
+    pthread_mutex_lock(&f->lock);
+    int status = f->fd >= 0 ? WF_OK : open_locked(e, f, mode);
+    pthread_mutex_unlock(&f->lock);
+    return status;
+}
+
+/* Whole pages around the range by direct I/O. False if the file system refuses: the caller reads
+ * through the page cache then, as it does with what is missing at the end. */
+static bool read_direct(const struct wf_infile *f, char *to, uint64_t offset, uint64_t bytes)
+{
+    uint64_t begin = wf_round_down(offset, WF_DIRECT_ALIGN);
+    uint64_t end = wf_round_up(offset + bytes, WF_DIRECT_ALIGN), at = begin;
+    while (at < offset + bytes) {
+        ssize_t got = pread(f->direct_fd, to - (offset - at), end - at, (off_t)at);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        at += (uint64_t)got;
+        if (at < offset + bytes && at % WF_DIRECT_ALIGN)
+            return false; /* the file ends here: it was cut */
+    }
+    return true;
+}
+
+int wf_infile_read(struct wf_err *e, struct wf_infile *f, enum wf_io mode, void *to,
+                   uint64_t offset, uint64_t bytes)
+{
+    int status = ensure_open(e, f, mode);
+    if (status)
+        return status;
+    if (wf_fault(WF_FAULT_READ))
+        return wf_fail_errno(e, WF_INPUT, EIO, "%s: cannot read at byte %" PRIu64, f->path, offset);
+    if (__atomic_load_n(&f->direct_fd, __ATOMIC_ACQUIRE) >= 0 && bytes >= DIRECT_BYTES_MIN &&
+        read_direct(f, to, offset, bytes))
+        return WF_OK;
+    return wf_pread(e, f->fd, f->path, to, bytes, offset);
+}
+
+int wf_infile_check(struct wf_err *e, struct wf_infile *f)
+{
+    struct stat s;
+    if (f->fd < 0)
+        return WF_OK;
+    if (fstat(f->fd, &s))
+        return wf_fail_errno(e, WF_INPUT, errno, "%s: cannot look at it again", f->path);
+    int64_t mtime = (int64_t)s.st_mtim.tv_sec * 1000000000 + s.st_mtim.tv_nsec;
+    if ((uint64_t)s.st_size != f->id.bytes || mtime != f->id.mtime_ns)
+        return wf_fail(e, WF_INPUT, "%s: the file changed while weft was at work", f->path);
+    return WF_OK;
+}
+
+void wf_infile_close(struct wf_infile *f)
+{
+    wf_close(f->fd);
+    wf_close(f->direct_fd);
+    f->fd = f->direct_fd = -1;
+    pthread_mutex_destroy(&f->lock);
+}

@@ -1,0 +1,288 @@
+/* sidecar.c - which small files of a model folder travel with a merge; see sidecar.h.
+ *
+ * A name is judged by the first rule that matches (table below); what no rule names travels if its
+ * suffix is that of text. Sub-folders are entered once: 1_Pooling/config.json travels, what lies
+ * deeper does not.
+ */
+#include "sidecar.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "../base/file.h"
+#include "../base/str.h"
+#include "folder.h"
+
+#define FILE_BYTES_MAX ((uint64_t)64 << 20)
+#define TOTAL_BYTES_MAX ((uint64_t)1 << 30)
+#define FILES_MAX 10000u
+
+enum verdict {
+    TRAVELS,
+    REPLACED, /* weft writes its own, or it is of no use to anybody: not reported */
+    LEFT_OUT, /* reported with the reason */
+};
+
+struct rule {
+    const char *glob;
+    enum verdict verdict;
+    const char *reason;
+};
+
+/* Files, at top level and in sub-folders. */
+static const struct rule file_rules[] = {
+    {".*", REPLACED, NULL},
+    {"weft_manifest.json", REPLACED, NULL},
+    {"*.index.json", REPLACED, NULL},
+    {"*.index.*.json", REPLACED, NULL},
+    {"adapter_config.json", LEFT_OUT, "an adapter's"},
+    {"adapter_model.*", LEFT_OUT, "an adapter's"},
+    {"optimizer*", LEFT_OUT, "training state"},
+    {"scheduler*", LEFT_OUT, "training state"},
+    {"rng_state*", LEFT_OUT, "training state"},
+    {"trainer_state.json", LEFT_OUT, "training state"},
+    {"training_args*", LEFT_OUT, "training state"},
+    {"*_results.json", LEFT_OUT, "training results"},
+    {"hf_quant_config.json", LEFT_OUT, "of a quantised form"},
+    {"quantize_config.json", LEFT_OUT, "of a quantised form"},
+    {"quant_config.json", LEFT_OUT, "of a quantised form"},
+    {"recipe.yaml", LEFT_OUT, "the recipe of another model"},
+    {"recipe.json", LEFT_OUT, "the recipe of another model"},
+    {"consolidated*", LEFT_OUT, "another form of the weights"},
+    {"openvino*", LEFT_OUT, "another form of the weights"},
+    {"*.incomplete", LEFT_OUT, "an unfinished download"},
+    {"*.safetensors", LEFT_OUT, "weights"},
+    {"*.bin", LEFT_OUT, "weights or training state"},
+    {"*.pt", LEFT_OUT, "weights or training state"},
+    {"*.pth", LEFT_OUT, "weights or training state"},
+    {"*.ckpt", LEFT_OUT, "weights or training state"},
+    {"*.gguf", LEFT_OUT, "another form of the weights"},
+    {"*.h5", LEFT_OUT, "another form of the weights"},
+    {"*.msgpack", LEFT_OUT, "another form of the weights"},
+    {"*.onnx*", LEFT_OUT, "another form of the weights"},
+    {"LICENSE*", TRAVELS, NULL},
+    {"LICENCE*", TRAVELS, NULL},
+    {"COPYING*", TRAVELS, NULL},
+    {"NOTICE*", TRAVELS, NULL},
+    {"USE_POLICY*", TRAVELS, NULL},
+    {"*.json", TRAVELS, NULL},
+    {"*.txt", TRAVELS, NULL},
+    {"*.model", TRAVELS, NULL},
+    {"*.jinja", TRAVELS, NULL},
+    {"*.md", TRAVELS, NULL},
+    {"*.tiktoken", TRAVELS, NULL},
+    {"*.spm", TRAVELS, NULL},
+    {"*.py", TRAVELS, NULL},
+    {"*", LEFT_OUT, "not a kind of file that weft carries over"},
+};
+
+/* Only at top level, before the rules above: what weft reads or writes itself. */
+static const struct rule top_rules[] = {
+    {"config.json", REPLACED, NULL},
+    {"README.md", REPLACED, NULL},
+    {"model*.safetensors", REPLACED, NULL},
+    {"pytorch_model*.bin", REPLACED, NULL},
+    {NULL, TRAVELS, NULL},
+};
+
+/* Only in sub-folders. Remote code is imported from the top level. */
+static const struct rule nested_rules[] = {
+    {"*.py", LEFT_OUT, "code in a sub-folder"},
+    {NULL, TRAVELS, NULL},
+};
+
+static const struct rule folder_rules[] = {
+    {"__pycache__", REPLACED, NULL},
+    {"recipe.*", LEFT_OUT, "the name of a file that weft writes"},
+    {"onnx*", LEFT_OUT, "another form of the model"},
+    {"openvino*", LEFT_OUT, "another form of the model"},
+    {"original", LEFT_OUT, "another form of the model"},
+    {"consolidated*", LEFT_OUT, "another form of the model"},
+    {"coreml", LEFT_OUT, "another form of the model"},
+    {"global_step*", LEFT_OUT, "training state"},
+    {"checkpoint-*", LEFT_OUT, "training state"},
+    {"runs", LEFT_OUT, "training logs"},
+    {"logs", LEFT_OUT, "training logs"},
+    {NULL, TRAVELS, NULL},
+};
+
+/* The first rule that matches, or the one that ends the table. */
+static const struct rule *judge(const struct rule *rules, const char *name)
+{
+    while (rules->glob && !wf_glob(rules->glob, name))
+        rules++;
+    return rules;
+}
+
+struct listing {
+    struct wf_err *e;
+    struct wf_arena *a;
+    const struct wf_place *place;
+    char inside[PATH_MAX]; /* links must resolve below this folder */
+    struct wf_sidecars *out;
+    size_t files_capacity, left_out_capacity;
+    uint64_t total_bytes;
+};
+
+/* Doubles an array of the arena when it is full; the old one stays there, unused. */
+static int reserve(struct listing *l, void **items, size_t n, size_t *capacity, size_t size)
+{
+    if (n < *capacity)
+        return WF_OK;
+    size_t grown = *capacity ? *capacity * 2 : 32;
+    void *p = wf_arena_alloc(l->a, l->e, grown, size);
+    if (!p)
+        return wf_err_status(l->e);
+    if (n)
+        memcpy(p, *items, n * size);
+    *items = p;
+    *capacity = grown;
+    return WF_OK;
+}
+
+static int leave_out(struct listing *l, const char *name, const char *reason)
+{
+    struct wf_sidecars *out = l->out;
+    void *items = out->left_out;
+    int s = reserve(l, &items, out->n_left_out, &l->left_out_capacity, sizeof *out->left_out);
+    if (s)
+        return s;
+    out->left_out = items;
+    out->left_out[out->n_left_out] = wf_arena_printf(l->a, l->e, "%s (%s)", name, reason);
+    return out->left_out[out->n_left_out++] ? WF_OK : wf_err_status(l->e);
+}
+
+static int take(struct listing *l, const char *name, const char *path, uint64_t bytes)
+{
+    struct wf_sidecars *out = l->out;
+    if (bytes > FILE_BYTES_MAX)
+        return leave_out(l, name, "over 64 MiB");
+    if (bytes > TOTAL_BYTES_MAX - l->total_bytes)
+        return leave_out(l, name, "over 1 GiB in all");
+    if (out->n == FILES_MAX)
+        return leave_out(l, name, "over 10000 files in all");
+    void *items = out->files;
+    int s = reserve(l, &items, out->n, &l->files_capacity, sizeof *out->files);
+    if (s)
+        return s;
+    out->files = items;
+    out->files[out->n++] = (struct wf_sidecar){name, path, bytes};
+    l->total_bytes += bytes;
+    return WF_OK;
+}
+
+static int add_folder(struct listing *l, const char *name, const char *path);
+
+/* One entry of the folder, or of a sub-folder: then `nested`. `name` is relative to the folder. */
+static int add_entry(struct listing *l, const char *name, bool nested)
+{
+    size_t n;
+    const char *last = wf_path_last(name, &n);
+    const struct rule *rule = judge(nested ? nested_rules : top_rules, last);
+    if (!rule->glob)
+        rule = judge(file_rules, last);
+    if (rule->verdict == REPLACED) /* a folder of such a name would be in the way, too */
+        return WF_OK;
+    const char *path = wf_path_join(l->a, l->e, l->place->path, name);
+    struct stat st;
+    if (!path)
+        return wf_err_status(l->e);
+    if (stat(path, &st))
+        return leave_out(l, name, strerror(errno));
+    if (S_ISDIR(st.st_mode))
+        return nested ? leave_out(l, name, "a folder in a sub-folder") : add_folder(l, name, path);
+    if (!S_ISREG(st.st_mode))
+        return leave_out(l, name, "not a regular file");
+    if (rule->verdict == LEFT_OUT)
+        return leave_out(l, name, rule->reason);
+    char real[PATH_MAX];
+    if (!realpath(path, real) || !wf_path_below(l->inside, real))
+        return leave_out(l, name, "a link out of the model's folder");
+    return take(l, name, path, (uint64_t)st.st_size);
+}
+
+static int add_folder(struct listing *l, const char *name, const char *path)
+{
+    const struct rule *rule = judge(folder_rules, name);
+    char real[PATH_MAX];
+    if (rule->verdict == REPLACED)
+        return WF_OK;
+    if (rule->verdict == LEFT_OUT)
+        return leave_out(l, name, rule->reason);
+    if (!realpath(path, real) || !wf_path_below(l->inside, real))
+        return leave_out(l, name, "a link out of the model's folder");
+    const char **names;
+    size_t n;
+    int s = wf_folder_names(l->e, l->a, path, &names, &n);
+    for (size_t i = 0; i < n && !s; i++) {
+        const char *relative = wf_path_join(l->a, l->e, name, names[i]);
+        s = relative ? add_entry(l, relative, true) : wf_err_status(l->e);
+    }
+    return s;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct wf_sidecar *)a)->name, ((const struct wf_sidecar *)b)->name);
+}
+
+int wf_sidecar_list(struct wf_err *e, struct wf_arena *a, const struct wf_place *place,
+                    struct wf_sidecars *out)
+{
+    struct listing l = {.e = e, .a = a, .place = place, .out = out};
+    memset(out, 0, sizeof *out);
+    if (!wf_is_folder(place->path))
+        return WF_OK;
+    if (!realpath(place->boundary ? place->boundary : place->path, l.inside))
+        return wf_fail_errno(e, WF_INPUT, errno, "%s", place->path);
+    const char **names;
+    size_t n;
+    int s = wf_folder_names(e, a, place->path, &names, &n);
+    for (size_t i = 0; i < n && !s; i++)
+        s = add_entry(&l, names[i], false);
+    if (!s && out->n)
+        qsort(out->files, out->n, sizeof *out->files, by_name);
+    return s;
+}
+
+/* Makes folder/<part of name before its '/'>, if there is one; *made gets it, else the folder. */
+static int make_sub_folder(struct wf_err *e, struct wf_arena *a, const char *folder,
+                           const char *name, const char **made)
+{
+    const char *slash = strchr(name, '/');
+    *made = folder;
+    if (!slash)
+        return WF_OK;
+    char *path = wf_arena_printf(a, e, "%s/%.*s", folder, (int)(slash - name), name);
+    if (!path)
+        return wf_err_status(e);
+    if (mkdir(path, 0777) && errno != EEXIST)
+        return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot make the folder", path);
+    *made = path;
+    return wf_sync_folder(e, folder);
+}
+
+int wf_sidecar_copy(struct wf_err *e, const struct wf_sidecar *s, const char *folder)
+{
+    struct wf_arena scratch = {0};
+    const char *to_folder, *to;
+    char *text = NULL;
+    size_t n;
+    int status = wf_read_small(e, WF_INPUT, s->path, FILE_BYTES_MAX, &text, &n);
+    if (!status)
+        status = make_sub_folder(e, &scratch, folder, s->name, &to_folder);
+    if (status)
+        goto out;
+    to = wf_path_join(&scratch, e, folder, s->name);
+    status = to ? wf_write_small(e, to, text, n) : wf_err_status(e);
+    if (!status)
+        status = wf_sync_folder(e, to_folder);
+out:
+    wf_free(text);
+    wf_arena_destroy(&scratch);
+    return status;
+}

@@ -1,0 +1,39 @@
+/* sidecar.h - the small files of a model folder that travel with a merge: tokenizer, generation
+ * and processor configs, remote code, licences.
+ *
+ * By deny-list of weights, training state and other forms, an allow-list of suffixes, and size
+ * caps, so that a new side file of a new family travels too. Bytes are copied as they are.
+ */
+#ifndef WF_SIDECAR_H
+#define WF_SIDECAR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../base/mem.h"
+#include "../base/status.h"
+#include "hub.h"
+
+struct wf_sidecar {
+    const char *name; /* relative to the folder, may hold one '/' ("1_Pooling/config.json") */
+    const char *path; /* to read from */
+    uint64_t bytes;
+};
+
+struct wf_sidecars {
+    struct wf_sidecar *files; /* sorted by name */
+    size_t n;
+    const char **left_out; /* names not taken that a person may miss, with the reason: "x.bin
+                              (training state)" */
+    size_t n_left_out;
+};
+
+/* Lists what travels from the model folder at `place`; nothing for a single file. config.json,
+ * README.md, indexes and weights are never in the list: weft writes those itself. */
+int wf_sidecar_list(struct wf_err *e, struct wf_arena *a, const struct wf_place *place,
+                    struct wf_sidecars *out);
+
+/* Copies one of them to folder/name (making its sub-folder), synced. */
+int wf_sidecar_copy(struct wf_err *e, const struct wf_sidecar *s, const char *folder);
+
+#endif

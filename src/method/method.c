@@ -1,0 +1,64 @@
+/* method.c - the registry, built from kernels/methods.h. */
+#include "method.h"
+
+#include <math.h>
+#include <string.h>
+
+#define WF_DESCRIBE
+#include "../../kernels/methods.h"
+
+#define ROW(name, map) &method_##name,
+static const struct wf_method *const methods[] = {WF_METHOD_LIST(ROW)};
+#undef ROW
+
+#define NAME(name, map) #name,
+static const char *const names[] = {WF_METHOD_LIST(NAME) NULL};
+#undef NAME
+
+size_t wf_method_count(void)
+{
+    return sizeof methods / sizeof *methods;
+}
+
+const struct wf_method *wf_method_at(size_t i)
+{
+    return methods[i];
+}
+
+size_t wf_method_index(const struct wf_method *m)
+{
+    size_t i = 0;
+    while (methods[i] != m)
+        i++;
+    return i;
+}
+
+const struct wf_method *wf_method_find(const char *name)
+{
+    for (size_t i = 0; i < wf_method_count(); i++)
+        if (!strcmp(methods[i]->name, name))
+            return methods[i];
+    return NULL;
+}
+
+const char *const *wf_method_names(void)
+{
+    return names;
+}
+
+int wf_method_option(const struct wf_method *m, const char *name)
+{
+    for (size_t i = 0; i < m->n_options; i++)
+        if (!strcmp(m->options[i].name, name))
+            return (int)i;
+    return -1;
+}
+
+unsigned wf_method_passes(const struct wf_method *m)
+{
+    unsigned passes = 1; /* the pass that writes */
+    for (size_t i = 0; i < m->n_stages; i++)
+        if (m->stages[i].scope == WF_SCOPE_MODEL)
+            passes++;
+    return passes;
+}

@@ -1,0 +1,455 @@
+/* match.c - which tensors belong together, and what happens to each.
+ *
+ * All checkpoints list their tensors by name, so one walk over the sorted lists meets every name
+ * once. For each name, in this order:
+ *
+ *   not included, or excluded     copied from the donor; left out if the donor has it not
+ *   missing somewhere             error that names tensor and checkpoint
+ *   shapes differ                 error
+ *   arithmetic type everywhere    MAP (or COPY where the method just gives back one input)
+ *   one other type everywhere     COPY, all inputs must hold the same bytes
+ *   anything else                 error
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/num.h"
+#include "plan.h"
+
+/* The walk's state: where the arithmetic's inputs are among the checkpoints, and how far each list
+ * was read. */
+struct matcher {
+    struct wf_err *e;
+    struct wf_plan *plan;
+    const struct wf_recipe *recipe;
+    uint32_t *inputs;        /* arithmetic input i -> checkpoint; base first if the method has one */
+    int *input_model;        /* arithmetic input i -> recipe model entry, -1 for the base */
+    uint32_t n_inputs;
+    size_t *at;              /* per checkpoint: next tensor */
+    const struct wf_tensor **here; /* per checkpoint: the tensor of this name, or NULL */
+    size_t jobs_max, left_out_max, unused_max;
+    double *global, **per_model; /* option values of the current tensor */
+    const struct wf_args *last_args; /* shared by consecutive tensors with equal numbers */
+};
+
+static const char *where(const struct matcher *m)
+{
+    return m->recipe->path;
+}
+
+static bool same_checkpoint(const struct wf_ckpt *a, const struct wf_ckpt *b)
+{
+    if (a == b)
+        return true;
+    if (a->n_files != b->n_files)
+        return false;
+    for (size_t i = 0; i < a->n_files; i++)
+        if (a->files[i].id.dev != b->files[i].id.dev ||
+            a->files[i].id.inode != b->files[i].id.inode)
+            return false;
+    return a->n_files > 0;
+}
+
+/* Index of a checkpoint in the plan, added if it is new. The same model twice is opened once. */
+static uint32_t add_ckpt(struct wf_plan *plan, const struct wf_ckpt *c, const char *text,
+                         const char *task, bool is_base)
+{
+    for (size_t i = 0; i < plan->n_ckpts; i++)
+        if (same_checkpoint(plan->ckpts[i].ckpt, c))
+            return (uint32_t)i;
+    plan->ckpts[plan->n_ckpts] = (struct wf_plan_ckpt){c, text, task, is_base};
+    return (uint32_t)plan->n_ckpts++;
+}
+
+static int collect_inputs(struct matcher *m, const struct wf_ckpt *base,
+                          const struct wf_ckpt *const *models)
+{
+    const struct wf_recipe *r = m->recipe;
+    struct wf_plan *plan = m->plan;
+    struct wf_arena *a = plan->arena;
+    bool with_base = r->method->base == WF_BASE_REQUIRED;
+    plan->ckpts = wf_arena_alloc(a, m->e, r->n_models + 1, sizeof *plan->ckpts);
+    m->inputs = wf_arena_alloc(a, m->e, r->n_models + 1, sizeof *m->inputs);
+    m->input_model = wf_arena_alloc(a, m->e, r->n_models + 1, sizeof *m->input_model);
+    if (!plan->ckpts || !m->inputs || !m->input_model)
+        return WF_MACHINE;
+    if (base)
+        add_ckpt(plan, base, r->base.text, "base", true);
+    if (base && with_base) {
+        m->inputs[0] = 0;
+        m->input_model[0] = -1;
+        m->n_inputs = 1;
+    }
+    for (size_t i = 0; i < r->n_models; i++) {
+        uint32_t c = add_ckpt(plan, models[i], r->models[i].ref.text, r->models[i].task, false);
+        if (base && with_base && c == 0)
+            continue; /* the base listed among the models has no task vector */
+        m->inputs[m->n_inputs] = c;
+        m->input_model[m->n_inputs++] = (int)i;
+    }
+    plan->donor = 0; /* the base if there is one, else the first model */
+    if (m->n_inputs - (with_base ? 1u : 0u) < r->method->min_models)
+        return wf_fail(m->e, WF_USAGE,
+                       "%s:%d: method '%s' needs at least %" PRIu32 " model%s besides the base",
+                       r->path, r->method_line, r->method->name, r->method->min_models,
+                       r->method->min_models == 1 ? "" : "s");
+    return WF_OK;
+}
+
+static int allocate(struct matcher *m)
+{
+    struct wf_plan *plan = m->plan;
+    struct wf_arena *a = plan->arena;
+    size_t n_options = m->recipe->method->n_options;
+    m->at = wf_arena_alloc(a, m->e, plan->n_ckpts, sizeof *m->at);
+    m->here = wf_arena_alloc(a, m->e, plan->n_ckpts, sizeof *m->here);
+    m->global = wf_arena_alloc(a, m->e, n_options, sizeof *m->global);
+    m->per_model = wf_arena_alloc(a, m->e, m->n_inputs, sizeof *m->per_model);
+    if (!m->at || !m->here || !m->global || !m->per_model)
+        return WF_MACHINE;
+    for (uint32_t i = 0; i < m->n_inputs; i++)
+        if (!(m->per_model[i] = wf_arena_alloc(a, m->e, n_options, sizeof **m->per_model)))
+            return WF_MACHINE;
+    return WF_OK;
+}
+
+/* Moves every list that stands at the smallest name forward; sets here[]. NULL at the end. */
+static const char *next_name(struct matcher *m)
+{
+    const char *name = NULL;
+    for (size_t c = 0; c < m->plan->n_ckpts; c++) {
+        const struct wf_ckpt *k = m->plan->ckpts[c].ckpt;
+        if (m->at[c] < k->n_tensors &&
+            (!name || strcmp(k->tensors[m->at[c]].name, name) < 0))
+            name = k->tensors[m->at[c]].name;
+    }
+    for (size_t c = 0; name && c < m->plan->n_ckpts; c++) {
+        const struct wf_ckpt *k = m->plan->ckpts[c].ckpt;
+        bool has = m->at[c] < k->n_tensors && !strcmp(k->tensors[m->at[c]].name, name);
+        m->here[c] = has ? &k->tensors[m->at[c]++] : NULL;
+    }
+    return name;
+}
+
+static bool any_glob(const char **patterns, const char *name)
+{
+    for (; *patterns; patterns++)
+        if (wf_glob(*patterns, name))
+            return true;
+    return false;
+}
+
+static bool takes_part(const struct wf_recipe *r, const char *name)
+{
+    if (r->include && !any_glob(r->include, name))
+        return false;
+    return !(r->exclude && any_glob(r->exclude, name));
+}
+
+/* A growing array in the arena: doubles by copying; the old copy is a bounded waste. */
+static void *grow(struct matcher *m, void *old, size_t n, size_t *max, size_t size)
+{
+    if (n < *max && old)
+        return old;
+    size_t wanted = n < 64 ? 64 : 2 * n;
+    void *block = wf_arena_alloc(m->plan->arena, m->e, wanted, size);
+    if (block && n)
+        memcpy(block, old, n * size);
+    if (block)
+        *max = wanted;
+    return block;
+}
+
+static struct wf_job *add_job(struct matcher *m, const struct wf_tensor *like,
+                              enum wf_action action, uint32_t n_inputs)
+{
+    struct wf_plan *plan = m->plan;
+    struct wf_job *jobs = grow(m, plan->jobs, plan->n_jobs, &m->jobs_max, sizeof *jobs);
+    if (!jobs)
+        return NULL;
+    plan->jobs = jobs;
+    struct wf_job *job = &jobs[plan->n_jobs];
+    uint32_t *ckpt = wf_arena_alloc(plan->arena, m->e, n_inputs, sizeof *ckpt);
+    job->in = wf_arena_alloc(plan->arena, m->e, n_inputs, sizeof *job->in);
+    if (!ckpt || !job->in)
+        return NULL;
+    job->input_ckpt = ckpt;
+    job->name = like->name;
+    job->action = action;
+    job->dtype = like->dtype;
+    job->n_dims = like->n_dims;
+    job->shape = like->shape;
+    job->count = like->count;
+    job->bytes = like->bytes;
+    job->n_inputs = n_inputs;
+    plan->n_jobs++;
+    return job;
+}
+
+static void set_input(struct wf_job *job, uint32_t i, uint32_t ckpt, const struct wf_tensor *t)
+{
+    ((uint32_t *)job->input_ckpt)[i] = ckpt;
+    job->in[i] = t;
+}
+
+/* Changes a job's stored type; its bytes follow. */
+static int set_dtype(struct matcher *m, struct wf_job *job, enum wf_dtype d)
+{
+    job->dtype = (uint8_t)d;
+    if (!wf_dtype_bytes(d, job->count, &job->bytes))
+        return wf_fail(m->e, WF_USAGE, "%s: tensor '%s' is too large as %s", where(m), job->name,
+                       wf_dtype_info(d)->name);
+    return WF_OK;
+}
+
+/* One model's tensor as it is, converted if the recipe names a stored type. */
+static int add_single(struct matcher *m, uint32_t ckpt, const struct wf_tensor *t)
+{
+    enum wf_dtype stored = m->recipe->dtype;
+    bool convert = wf_dtype_info(t->dtype)->arithmetic && stored != WF_DTYPE_NONE &&
+                   stored != t->dtype;
+    struct wf_job *job = add_job(m, t, convert ? WF_ACTION_MAP : WF_ACTION_COPY, 1);
+    if (!job)
+        return WF_MACHINE;
+    set_input(job, 0, ckpt, t);
+    if (!convert)
+        return WF_OK;
+    struct wf_args *args = wf_arena_alloc(m->plan->arena, m->e, 1, sizeof *args);
+    double(*row)[WF_ARGS_MODEL] = wf_arena_alloc(m->plan->arena, m->e, 1, sizeof *row);
+    if (!args || !row)
+        return WF_MACHINE;
+    (*row)[0] = 1.0; /* passthrough's scale */
+    *args = (struct wf_args){.m = row, .n = 1};
+    job->method = wf_method_find("passthrough");
+    job->args = args;
+    job->wide = t->dtype == WF_F64;
+    return set_dtype(m, job, stored);
+}
+
+static int add_outside(struct matcher *m, const char *name)
+{
+    struct wf_plan *plan = m->plan;
+    uint32_t donor = (uint32_t)plan->donor;
+    if (m->here[donor])
+        return add_single(m, donor, m->here[donor]);
+    struct wf_left_out *list =
+        grow(m, plan->left_out, plan->n_left_out, &m->left_out_max, sizeof *list);
+    if (!list)
+        return WF_MACHINE;
+    plan->left_out = list;
+    size_t c = 0;
+    while (!m->here[c])
+        c++;
+    list[plan->n_left_out++] = (struct wf_left_out){name, plan->ckpts[c].text};
+    return WF_OK;
+}
+
+static void shape_text(const struct wf_tensor *t, char *buf, size_t size)
+{
+    size_t n = (size_t)snprintf(buf, size, "[");
+    for (int d = 0; d < t->n_dims && n < size; d++)
+        n += (size_t)snprintf(buf + n, size - n, "%s%" PRIu64, d ? ", " : "", t->shape[d]);
+    if (n < size)
+        snprintf(buf + n, size - n, "]");
+}
+
+/* Present everywhere, one shape. */
+static int check_alike(struct matcher *m, const char *name)
+{
+    const struct wf_plan *plan = m->plan;
+    size_t first = 0;
+    while (!m->here[first])
+        first++;
+    const struct wf_tensor *t = m->here[first];
+    for (size_t c = 0; c < plan->n_ckpts; c++) {
+        const struct wf_tensor *u = m->here[c];
+        if (!u)
+            return wf_fail(m->e, WF_USAGE,
+                           "%s: tensor '%s' is in %s but not in %s; exclude it to take the "
+                           "%s's, or use models with the same tensors",
+                           where(m), name, plan->ckpts[first].text, plan->ckpts[c].text,
+                           m->recipe->has_base ? "base" : "first model");
+        if (u->n_dims == t->n_dims &&
+            (t->n_dims == 0 || !memcmp(u->shape, t->shape, t->n_dims * sizeof *t->shape)))
+            continue;
+        char left[512], right[512];
+        shape_text(t, left, sizeof left);
+        shape_text(u, right, sizeof right);
+        return wf_fail(m->e, WF_USAGE, "%s: tensor '%s' has shape %s in %s but %s in %s; "
+                                       "exclude it to take the %s's",
+                       where(m), name, left, plan->ckpts[first].text, right, plan->ckpts[c].text,
+                       m->recipe->has_base ? "base" : "first model");
+    }
+    return WF_OK;
+}
+
+/* Non-arithmetic types: copied from the donor, every other checkpoint is compared with it. */
+static int add_equal(struct matcher *m, const char *name)
+{
+    struct wf_plan *plan = m->plan;
+    const struct wf_tensor *t = m->here[plan->donor];
+    for (size_t c = 0; c < plan->n_ckpts; c++)
+        if (m->here[c]->dtype != t->dtype)
+            return wf_fail(m->e, WF_USAGE,
+                           "%s: tensor '%s' is %s in %s but %s in %s, and types other than F64, "
+                           "F32, F16, BF16 cannot be mixed; exclude it to take the %s's",
+                           where(m), name, wf_dtype_info(t->dtype)->name,
+                           plan->ckpts[plan->donor].text, wf_dtype_info(m->here[c]->dtype)->name,
+                           plan->ckpts[c].text, m->recipe->has_base ? "base" : "first model");
+    struct wf_job *job = add_job(m, t, WF_ACTION_COPY, (uint32_t)plan->n_ckpts);
+    if (!job)
+        return WF_MACHINE;
+    uint32_t k = 0;
+    set_input(job, k++, (uint32_t)plan->donor, t);
+    for (uint32_t c = 0; c < plan->n_ckpts; c++)
+        if (c != plan->donor)
+            set_input(job, k++, c, m->here[c]);
+    return WF_OK;
+}
+
+/* Settings for one tensor -> args; the last tensor's are reused when the numbers are the same. */
+static int resolve_args(struct matcher *m, const char *name, const struct wf_args **out)
+{
+    const struct wf_method *method = m->recipe->method;
+    bool changed = !m->last_args;
+    for (size_t o = 0; o < method->n_options; o++) {
+        double g = wf_recipe_value(m->recipe, o, -1, name, NULL);
+        changed |= g != m->global[o];
+        m->global[o] = g;
+        for (uint32_t i = 0; i < m->n_inputs; i++) {
+            double v = m->input_model[i] < 0
+                           ? 0.0
+                           : wf_recipe_value(m->recipe, o, m->input_model[i], name, NULL);
+            changed |= v != m->per_model[i][o];
+            m->per_model[i][o] = v;
+        }
+    }
+    if (!changed) {
+        *out = m->last_args;
+        return WF_OK;
+    }
+    struct wf_args *args = wf_arena_alloc(m->plan->arena, m->e, 1, sizeof *args);
+    double(*rows)[WF_ARGS_MODEL] =
+        wf_arena_alloc(m->plan->arena, m->e, m->n_inputs, sizeof *rows);
+    if (!args || !rows)
+        return WF_MACHINE;
+    *args = (struct wf_args){.m = rows, .n = m->n_inputs};
+    struct wf_settings s = {m->global, (const double *const *)m->per_model, m->n_inputs};
+    const char *why = method->prepare(&s, args);
+    if (why)
+        return wf_fail(m->e, WF_USAGE, "%s:%d: tensor '%s': %s", where(m), m->recipe->method_line,
+                       name, why);
+    *out = m->last_args = args;
+    return WF_OK;
+}
+
+/* Arithmetic tensors: the method, over the inputs in its order. */
+static int add_merged(struct matcher *m, const char *name)
+{
+    const struct wf_recipe *r = m->recipe;
+    const struct wf_args *args = NULL;
+    uint32_t source = 0;
+    int status = resolve_args(m, name, &args);
+    if (status)
+        return status;
+    enum wf_dtype stored = r->dtype != WF_DTYPE_NONE
+                               ? r->dtype
+                               : (enum wf_dtype)m->here[m->plan->donor]->dtype;
+    if (r->method->is_copy && r->method->is_copy(args, &source) &&
+        m->here[m->inputs[source]]->dtype == stored)
+        return add_single(m, m->inputs[source], m->here[m->inputs[source]]);
+    struct wf_job *job = add_job(m, m->here[m->plan->donor], WF_ACTION_MAP, m->n_inputs);
+    if (!job)
+        return WF_MACHINE;
+    job->method = r->method;
+    job->args = args;
+    for (uint32_t i = 0; i < m->n_inputs; i++) {
+        set_input(job, i, m->inputs[i], m->here[m->inputs[i]]);
+        job->wide |= job->in[i]->dtype == WF_F64;
+    }
+    return set_dtype(m, job, stored);
+}
+
+static int match_one(struct matcher *m, const char *name)
+{
+    if (!takes_part(m->recipe, name))
+        return add_outside(m, name);
+    int status = check_alike(m, name);
+    if (status)
+        return status;
+    bool arithmetic = true;
+    for (size_t c = 0; c < m->plan->n_ckpts; c++)
+        arithmetic &= wf_dtype_info(m->here[c]->dtype)->arithmetic;
+    return arithmetic ? add_merged(m, name) : add_equal(m, name);
+}
+
+/* Patterns that match no tensor are listed: often a typo, sometimes a recipe for several models. */
+static int list_unused(struct matcher *m, const char **patterns)
+{
+    struct wf_plan *plan = m->plan;
+    for (; patterns && *patterns; patterns++) {
+        bool used = false;
+        for (size_t c = 0; !used && c < plan->n_ckpts; c++)
+            for (size_t i = 0; !used && i < plan->ckpts[c].ckpt->n_tensors; i++)
+                used = wf_glob(*patterns, plan->ckpts[c].ckpt->tensors[i].name);
+        if (used)
+            continue;
+        const char **list =
+            grow(m, plan->unused, plan->n_unused, &m->unused_max, sizeof *list);
+        if (!list)
+            return WF_MACHINE;
+        plan->unused = list;
+        list[plan->n_unused++] = *patterns;
+    }
+    return WF_OK;
+}
+
+/* All models of one architecture, unless the recipe allows a mixture. */
+static int check_architectures(struct matcher *m)
+{
+    static const char *const keys[] = {"architectures", "model_type"};
+    const char *first[2] = {0};
+    size_t owner[2] = {0};
+    for (size_t c = 0; c < m->plan->n_ckpts && !m->recipe->allow_mixed; c++) {
+        for (int k = 0; k < 2; k++) {
+            const struct wf_json *v = wf_json_get(m->plan->ckpts[c].ckpt->config, keys[k]);
+            if (v && v->kind == WF_JSON_ARRAY && v->n)
+                v = &v->children[0];
+            if (!v || v->kind != WF_JSON_STRING)
+                continue;
+            if (!first[k]) {
+                first[k] = v->text;
+                owner[k] = c;
+            } else if (strcmp(first[k], v->text)) {
+                return wf_fail(m->e, WF_USAGE,
+                               "%s: %s is '%s' in %s but '%s' in %s; say allow_mixed: true to "
+                               "merge them all the same",
+                               where(m), keys[k], first[k], m->plan->ckpts[owner[k]].text, v->text,
+                               m->plan->ckpts[c].text);
+            }
+        }
+    }
+    return WF_OK;
+}
+
+int wf_match(struct wf_err *e, struct wf_plan *plan, const struct wf_ckpt *base,
+             const struct wf_ckpt *const *models)
+{
+    struct matcher m = {.e = e, .plan = plan, .recipe = plan->recipe};
+    int status = collect_inputs(&m, base, models);
+    if (!status)
+        status = allocate(&m);
+    if (!status)
+        status = check_architectures(&m);
+    if (!status)
+        status = list_unused(&m, plan->recipe->include);
+    if (!status)
+        status = list_unused(&m, plan->recipe->exclude);
+    const char *name;
+    while (!status && (name = next_name(&m)))
+        status = match_one(&m, name);
+    plan->config_dtype = plan->recipe->dtype;
+    return status;
+}

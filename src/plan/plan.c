@@ -1,0 +1,108 @@
+/* plan.c - puts the steps of a plan together and hashes the result. */
+#include "plan.h"
+
+#include <string.h>
+
+#include "../../include/weft.h"
+
+const char *wf_plan_part_name(enum wf_plan_part part)
+{
+    static const char *const names[WF_PARTS] = {
+        "the version of weft", "the recipe", "an input checkpoint (path, size, time or header)",
+        "the output layout (--shard-size, types)", "--manifest or --compat"};
+    return names[part];
+}
+
+static int hash_inputs(struct wf_err *e, struct wf_plan *plan)
+{
+    struct wf_str s = {0};
+    char hex[33];
+    for (size_t c = 0; c < plan->n_ckpts; c++) {
+        const struct wf_ckpt *k = plan->ckpts[c].ckpt;
+        for (size_t f = 0; f < k->n_files; f++)
+            wf_str_printf(&s, "%s %llu %lld %s\n", k->files[f].path,
+                          (unsigned long long)k->files[f].id.bytes,
+                          (long long)k->files[f].id.mtime_ns,
+                          wf_hash128_hex(&k->files[f].header_hash, hex));
+    }
+    int status = wf_str_finish(&s, e);
+    if (!status)
+        plan->parts[WF_PART_INPUTS] = wf_xxh128(s.text, s.n);
+    wf_str_free(&s);
+    return status;
+}
+
+static int hash_layout(struct wf_err *e, struct wf_plan *plan)
+{
+    struct wf_xxh *x = wf_xxh_create(e);
+    if (!x)
+        return WF_MACHINE;
+    for (size_t i = 0; i < plan->n_shards; i++)
+        wf_xxh_add(x, plan->shards[i].header.text, plan->shards[i].header.n);
+    plan->parts[WF_PART_LAYOUT] = wf_xxh_digest(x);
+    wf_xxh_destroy(x);
+    return WF_OK;
+}
+
+static int hash_plan(struct wf_err *e, struct wf_plan *plan, const struct wf_plan_options *options)
+{
+    char words[64];
+    plan->parts[WF_PART_VERSION] = wf_xxh128(WEFT_VERSION, strlen(WEFT_VERSION));
+    plan->parts[WF_PART_RECIPE] = wf_xxh128(plan->recipe->text, plan->recipe->text_n);
+    int n = snprintf(words, sizeof words, "%s %s", options->manifest, options->compat);
+    plan->parts[WF_PART_MANIFEST] = wf_xxh128(words, (size_t)n);
+    int status = hash_inputs(e, plan);
+    if (!status)
+        status = hash_layout(e, plan);
+    if (!status)
+        plan->hash = wf_xxh128(plan->parts, sizeof plan->parts);
+    return status;
+}
+
+static void count_bytes(struct wf_plan *plan)
+{
+    for (size_t i = 0; i < plan->n_jobs; i++) {
+        const struct wf_job *job = &plan->jobs[i];
+        for (uint32_t k = 0; k < job->n_inputs; k++)
+            plan->bytes_read += job->in[k]->bytes;
+        plan->bytes_written += job->bytes;
+        plan->n_merged += job->action == WF_ACTION_MAP;
+        plan->n_copied += job->action == WF_ACTION_COPY;
+    }
+    plan->passes = wf_method_passes(plan->recipe->method);
+}
+
+/* This version runs COPY and MAP; the descriptor type knows the other stages already. */
+static int check_stages(struct wf_err *e, const struct wf_recipe *r)
+{
+    for (size_t i = 0; i < r->method->n_stages; i++)
+        if (r->method->stages[i].kind != WF_STAGE_MAP &&
+            r->method->stages[i].kind != WF_STAGE_COPY)
+            return wf_fail(e, WF_USAGE, "%s:%d: method '%s' needs a stage that this version of "
+                                        "weft does not run",
+                           r->path, r->method_line, r->method->name);
+    return WF_OK;
+}
+
+int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *recipe,
+                  const struct wf_ckpt *base, const struct wf_ckpt *const *models,
+                  const struct wf_plan_options *options, struct wf_plan *out)
+{
+    *out = (struct wf_plan){.arena = a, .recipe = recipe};
+    int status = check_stages(e, recipe);
+    if (!status)
+        status = wf_match(e, out, base, models);
+    if (!status)
+        status = wf_lay_out(e, out, options->shard_bytes);
+    if (!status) {
+        count_bytes(out);
+        status = hash_plan(e, out, options);
+    }
+    return status;
+}
+
+void wf_plan_destroy(struct wf_plan *plan)
+{
+    for (size_t i = 0; i < plan->n_shards; i++)
+        wf_str_free(&plan->shards[i].header);
+}

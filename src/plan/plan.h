@@ -1,0 +1,124 @@
+/* plan.h - what a merge will do, from recipe and headers alone.
+ *
+ *   recipe + checkpoints --match--> jobs --lay out--> shards --> hash
+ *
+ * A job is one output tensor. The plan is complete: every tensor of every input is merged, copied,
+ * left out on the recipe's word, or named in an error. It is a pure function of recipe,
+ * headers and options: no I/O, no clock, no thread count. What it needs of the machine (memory,
+ * ring) is a separate step, budget.h.
+ */
+#ifndef WF_PLAN_H
+#define WF_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../base/hash.h"
+#include "../base/mem.h"
+#include "../base/status.h"
+#include "../base/str.h"
+#include "../format/ckpt.h"
+#include "../method/method.h"
+#include "../recipe/recipe.h"
+
+enum wf_action {
+    WF_ACTION_MAP,  /* compute */
+    WF_ACTION_COPY, /* move the bytes of in[0]; further inputs must hold the same bytes */
+};
+
+struct wf_job {
+    const char *name;
+    enum wf_action action;
+    uint8_t dtype; /* stored type, enum wf_dtype */
+    uint8_t n_dims;
+    const uint64_t *shape;
+    uint64_t count; /* elements */
+    uint64_t bytes; /* in the output */
+    uint32_t shard;
+    uint64_t offset;             /* of the first byte, from the start of the shard file */
+    const struct wf_method *method; /* MAP: who computes (may be a plain conversion by passthrough) */
+    const struct wf_args *args;  /* MAP */
+    bool wide;                   /* MAP: computes in double */
+    uint32_t n_inputs;
+    const uint32_t *input_ckpt;  /* index into wf_plan.ckpts */
+    const struct wf_tensor **in; /* n_inputs tensors */
+};
+
+struct wf_shard {
+    const char *name; /* file name in OUT */
+    struct wf_str header; /* the first bytes of the file: length and JSON, padded */
+    uint64_t bytes;   /* of the whole file */
+    size_t first_job, n_jobs;
+};
+
+/* A checkpoint that takes part, once, however often the recipe names it. */
+struct wf_plan_ckpt {
+    const struct wf_ckpt *ckpt;
+    const char *text; /* as the recipe names it */
+    const char *task;
+    bool is_base;
+};
+
+struct wf_left_out {
+    const char *name;
+    const char *ckpt; /* text of the checkpoint that has it */
+};
+
+/* What the hash is made of, so that a refused resume can say what differs. */
+enum wf_plan_part {
+    WF_PART_VERSION,
+    WF_PART_RECIPE,
+    WF_PART_INPUTS,
+    WF_PART_LAYOUT,
+    WF_PART_MANIFEST,
+    WF_PARTS
+};
+
+struct wf_plan {
+    struct wf_arena *arena; /* not owned */
+    const struct wf_recipe *recipe;
+    struct wf_plan_ckpt *ckpts;
+    size_t n_ckpts;
+    size_t donor;           /* index of the checkpoint that gives config and side files */
+    struct wf_job *jobs;    /* in file order: shard, then offset */
+    size_t n_jobs;
+    struct wf_shard *shards;
+    size_t n_shards;
+    struct wf_left_out *left_out;
+    size_t n_left_out;
+    const char **unused; /* include and exclude patterns that match no tensor */
+    size_t n_unused;
+    uint64_t bytes_read, bytes_written; /* tensor bytes of one whole run */
+    uint64_t n_merged, n_copied;
+    unsigned passes;
+    enum wf_dtype config_dtype; /* what config.json should say; WF_DTYPE_NONE: leave it */
+    struct wf_hash128 parts[WF_PARTS];
+    struct wf_hash128 hash;
+};
+
+struct wf_plan_options {
+    uint64_t shard_bytes;
+    const char *manifest; /* "xxh3", "sha256", "none": part of the hash */
+    const char *compat;
+};
+
+/* `base` may be NULL; models has recipe->n_models entries in recipe order. The checkpoints and the
+ * recipe must outlive the plan. Everything in the plan lives in `a`, except the shards' header texts: wf_plan_destroy. */
+int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *recipe,
+                  const struct wf_ckpt *base, const struct wf_ckpt *const *models,
+                  const struct wf_plan_options *options, struct wf_plan *out);
+void wf_plan_destroy(struct wf_plan *plan);
+
+/* The name of a part, for messages: "the recipe", "an input checkpoint", ... */
+const char *wf_plan_part_name(enum wf_plan_part part);
+
+/* Steps of wf_plan_build, each in a file of its own. */
+
+/* match.c: names, shapes and types -> jobs (unordered, without layout) and left_out. */
+int wf_match(struct wf_err *e, struct wf_plan *plan, const struct wf_ckpt *base,
+             const struct wf_ckpt *const *models);
+/* layout.c: order, shards, offsets, header texts. */
+int wf_lay_out(struct wf_err *e, struct wf_plan *plan, uint64_t shard_bytes);
+
+#endif

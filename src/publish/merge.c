@@ -1,0 +1,217 @@
+/* merge.c - runs a set-up plan and publishes the result. */
+#include "merge.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "../base/clock.h"
+#include "../base/log.h"
+#include "../base/num.h"
+#include "../stream/stream.h"
+#include "provenance.h"
+#include "output.h"
+#include "sidefiles.h"
+
+/* One merge under way. */
+struct job {
+    struct wf_err *e;
+    const struct weft_options *options;
+    struct wf_arena arena; /* the output's paths: they outlive a failed set-up */
+    struct wf_setup setup;
+    struct wf_output output;
+    struct wf_blocks blocks;
+    struct wf_progress progress;
+    struct wf_stream_stats stats;
+    const volatile int *stop;
+    bool keep; /* OUT.partial holds work that --resume can use */
+};
+
+static enum wf_progress_style progress_style(const struct weft_options *o)
+{
+    if (o->json)
+        return WF_PROGRESS_JSON;
+    if (o->progress == WEFT_PROGRESS_AUTO)
+        return isatty(STDERR_FILENO) ? WF_PROGRESS_BAR : WF_PROGRESS_PLAIN;
+    return o->progress == WEFT_PROGRESS_BAR     ? WF_PROGRESS_BAR
+           : o->progress == WEFT_PROGRESS_PLAIN ? WF_PROGRESS_PLAIN
+                                                : WF_PROGRESS_NONE;
+}
+
+/* Many shards are open at once: take what the system allows. */
+static void raise_file_limit(void)
+{
+    struct rlimit l;
+    if (!getrlimit(RLIMIT_NOFILE, &l) && l.rlim_cur < l.rlim_max) {
+        l.rlim_cur = l.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &l);
+    }
+}
+
+static void emit_plan(const struct job *j)
+{
+    const struct wf_plan *p = &j->setup.plan;
+    char hex[33];
+    if (!j->options->json)
+        return;
+    fprintf(j->options->out,
+            "{\"event\":\"plan\",\"plan\":\"%s\",\"method\":\"%s\",\"tensors\":%zu,"
+            "\"merged\":%" PRIu64 ",\"copied\":%" PRIu64 ",\"shards\":%zu,\"bytes_read\":%" PRIu64
+            ",\"bytes_written\":%" PRIu64 ",\"passes\":%u}\n",
+            wf_hash128_hex(&p->hash, hex), p->recipe->method->name, p->n_jobs, p->n_merged,
+            p->n_copied, p->n_shards, p->bytes_read, p->bytes_written, p->passes);
+    fflush(j->options->out);
+}
+
+static void emit_done(const struct job *j, const struct weft_merge_result *r, const char *out)
+{
+    struct wf_str s = {0};
+    if (!j->options->json)
+        return;
+    wf_str_puts(&s, "{\"event\":\"done\",\"out\":");
+    wf_str_json(&s, out, strlen(out));
+    fprintf(j->options->out,
+            "%s,\"already_done\":%s,\"tensors_merged\":%" PRIu64 ",\"tensors_copied\":%" PRIu64
+            ",\"bytes_read\":%" PRIu64 ",\"bytes_written\":%" PRIu64
+            ",\"seconds\":%.6f,\"first_read_ns\":%" PRIu64 ",\"peak_rss_bytes\":%" PRIu64 "}\n",
+            s.text ? s.text : "{\"event\":\"done\"", r->already_done ? "true" : "false",
+            r->tensors_merged, r->tensors_copied, r->bytes_read, r->bytes_written,
+            (double)r->wall_ns / 1e9, r->first_read_ns, r->peak_rss_bytes);
+    fflush(j->options->out);
+    wf_str_free(&s);
+}
+
+/* Output bytes of blocks that an earlier run finished. */
+static uint64_t bytes_done(const struct job *j)
+{
+    const struct wf_plan *p = &j->setup.plan;
+    uint64_t done = 0;
+    for (uint32_t s = 0; s < p->n_shards; s++)
+        for (uint64_t k = 0; k < wf_blocks_count(p, s); k++) {
+            uint64_t begin = k * WF_BLOCK_BYTES, end = begin + WF_BLOCK_BYTES;
+            begin = begin ? begin : p->shards[s].header.n;
+            end = end < p->shards[s].bytes ? end : p->shards[s].bytes;
+            done += wf_blocks_at(&j->blocks, s, k)->done && end > begin ? end - begin : 0;
+        }
+    return done;
+}
+
+static int stream(struct job *j)
+{
+    const struct weft_options *o = j->options;
+    struct wf_stream_options so = {.plan = &j->setup.plan,
+                                   .budget = &j->setup.budget,
+                                   .backend = wf_backend_cpu(),
+                                   .folder = j->output.partial,
+                                   .io = (enum wf_io)o->io,
+                                   .null_compute = o->null_compute,
+                                   .reopen = j->output.state == WF_OUTPUT_RESUMED,
+                                   .blocks = &j->blocks,
+                                   .journal = &j->output.journal,
+                                   .progress = &j->progress,
+                                   .stop = j->stop};
+    uint64_t before = bytes_done(j);
+    if (before) {
+        char text[32];
+        wf_log(WF_LOG_INFO, "resuming: %s are done already", wf_format_bytes(before, text));
+    }
+    wf_progress_start(&j->progress, progress_style(o), o->out, j->setup.plan.bytes_written, before);
+    int status = wf_stream_run(j->e, &so, &j->stats);
+    wf_progress_stop(&j->progress);
+    j->keep = !status || status == WF_STOPPED || bytes_done(j) > 0;
+    return status;
+}
+
+static int write_side_files(struct job *j)
+{
+    const struct weft_options *o = j->options;
+    struct wf_side_names names;
+    size_t n;
+    const char *last = wf_path_last(j->output.out, &n);
+    char *title = wf_arena_strndup(&j->setup.arena, j->e, last, n);
+    int status = title ? wf_sidefiles_write(j->e, j->output.partial, title, &j->setup.plan, &names)
+                       : WF_MACHINE;
+    struct wf_manifest_options mo = {.kind = (enum wf_manifest_kind)o->manifest,
+                                     .shard_bytes = o->shard_bytes,
+                                     .compat =
+                                         o->compat == WEFT_COMPAT_MERGEKIT ? "mergekit" : "weft"};
+    if (status)
+        return status;
+    mo.small_files = names.names;
+    mo.n_small_files = names.n;
+    return wf_manifest_write(j->e, j->output.partial, &j->setup.plan, &j->blocks, &mo);
+}
+
+/* The output folder is open: stream what is missing, add the small files, publish. */
+static int fill_and_publish(struct job *j)
+{
+    int status = WF_OK;
+    if (j->output.state == WF_OUTPUT_NEW || j->output.state == WF_OUTPUT_RESUMED) {
+        status = stream(j);
+        if (!status)
+            status = write_side_files(j);
+    }
+    j->keep |= j->output.state != WF_OUTPUT_NEW;
+    return status ? status : wf_output_publish(j->e, &j->output);
+}
+
+static int run(struct job *j, const char *recipe, const char *out, bool *already_done)
+{
+    const struct weft_options *o = j->options;
+    int status = wf_output_check(j->e, &j->arena, out, o->resume, o->overwrite, &j->output);
+    if (!status)
+        status = wf_setup_create(j->e, o, recipe, &j->setup);
+    if (!status)
+        status = wf_output_check_inputs(j->e, &j->output, &j->setup.plan);
+    if (!status)
+        status = wf_blocks_create(j->e, &j->setup.plan, o->manifest == WEFT_MANIFEST_XXH3,
+                                  j->setup.budget.slots + 1u, &j->blocks);
+    if (!status && *j->stop)
+        status = wf_fail(j->e, WF_STOPPED, "stopped by a signal before anything was written");
+    if (status)
+        return status;
+    raise_file_limit();
+    status = wf_output_open(j->e, &j->output, &j->setup.plan, o->resume, &j->blocks);
+    if (status)
+        return status;
+    emit_plan(j);
+    *already_done = j->output.state == WF_OUTPUT_PUBLISHED;
+    return *already_done ? WF_OK : fill_and_publish(j);
+}
+
+static void fill_result(const struct job *j, uint64_t start_ns, struct weft_merge_result *r)
+{
+    r->bytes_read = j->stats.bytes_read;
+    r->bytes_written = j->stats.bytes_written;
+    r->tensors_merged = j->setup.plan.n_merged;
+    r->tensors_copied = j->setup.plan.n_copied;
+    r->wall_ns = wf_now_ns() - start_ns;
+    r->first_read_ns =
+        j->stats.first_read_at_ns ? j->stats.first_read_at_ns - start_ns : 0;
+    r->peak_rss_bytes = wf_mem_peak_rss();
+}
+
+int wf_merge_run(struct wf_err *e, const struct weft_options *options, const char *recipe,
+                 const char *out, const volatile int *stop, struct weft_merge_result *result)
+{
+    struct job j = {.e = e, .options = options, .stop = stop, .output.journal.fd = -1};
+    uint64_t start_ns = wf_now_ns();
+    *result = (struct weft_merge_result){0};
+    if (options->null_compute)
+        wf_log(WF_LOG_WARNING, "--null-compute: the output has the right size and no meaning");
+    int status = run(&j, recipe, out, &result->already_done);
+    bool kept = j.keep && j.output.journal.fd >= 0;
+    if (status && status != WF_STOPPED && kept)
+        wf_log(WF_LOG_INFO, "the work so far is in %s; --resume goes on with it",
+               j.output.partial);
+    wf_output_close(&j.output, j.keep);
+    fill_result(&j, start_ns, result);
+    if (!status)
+        emit_done(&j, result, out);
+    if (j.blocks.first)
+        wf_blocks_destroy(&j.blocks);
+    wf_setup_destroy(&j.setup);
+    wf_arena_destroy(&j.arena);
+    return status;
+}

@@ -1,0 +1,31 @@
+/* merge.h - the main job, end to end: recipe, checkpoints, plan, budget, stream, publication. */
+#ifndef WF_MERGE_H
+#define WF_MERGE_H
+
+#include "../../include/weft.h"
+#include "../base/mem.h"
+#include "../base/status.h"
+#include "../plan/budget.h"
+
+/* What both `merge` and `plan` need: the recipe, the opened checkpoints, the plan, the budget. */
+struct wf_setup {
+    struct wf_arena arena;
+    struct wf_recipe recipe;
+    struct wf_ckpt *ckpts; /* distinct references: models first, base last if it is its own */
+    size_t n_ckpts;
+    const struct wf_ckpt *base;
+    const struct wf_ckpt **models; /* recipe order */
+    struct wf_plan plan;
+    struct wf_budget budget;
+};
+
+/* wf_setup_destroy accepts a half-made setup. Warnings about the recipe go to the log. */
+int wf_setup_create(struct wf_err *e, const struct weft_options *options, const char *recipe,
+                    struct wf_setup *s);
+void wf_setup_destroy(struct wf_setup *s);
+
+/* `stop` is polled; nonzero means stop and save. `result` is zeroed and filled as far as known. */
+int wf_merge_run(struct wf_err *e, const struct weft_options *options, const char *recipe,
+                 const char *out, const volatile int *stop, struct weft_merge_result *result);
+
+#endif

@@ -1,0 +1,51 @@
+/* output.h - the life of an output folder: OUT.partial, its journal and lock, and the rename to OUT.
+ *
+ *   mkdir OUT.partial -> weft.journal (locked) -> shards ... -> side files -> weft_manifest.json
+ *     -> remove the journal -> rename OUT.partial OUT
+ *
+ * The manifest is the last file written, so a partial folder that has one is complete and only
+ * waits for its rename.
+ */
+#ifndef WF_OUTPUT_H
+#define WF_OUTPUT_H
+
+#include <stdbool.h>
+
+#include "../plan/plan.h"
+#include "../stream/blocks.h"
+#include "../stream/journal.h"
+
+enum wf_output_state {
+    WF_OUTPUT_NEW,       /* an empty OUT.partial */
+    WF_OUTPUT_RESUMED,   /* files are there; blocks that the journal lists are marked */
+    WF_OUTPUT_WRITTEN,   /* everything is there but the rename */
+    WF_OUTPUT_PUBLISHED, /* OUT is the result of this very plan: nothing to do */
+};
+
+struct wf_output {
+    const char *out, *partial, *parent; /* paths */
+    bool overwrite;
+    enum wf_output_state state;
+    struct wf_journal journal;
+    const char *journal_path;
+};
+
+/* Before any model is opened: OUT must be a sensible path, its parent must exist and be writable, and
+ * OUT and OUT.partial must not stand in the way without the flags. Writes nothing. */
+int wf_output_check(struct wf_err *e, struct wf_arena *a, const char *out, bool resume,
+                    bool overwrite, struct wf_output *o);
+
+/* After planning: refuses an OUT that is, holds, or lies in one of the inputs. */
+int wf_output_check_inputs(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan);
+
+/* Makes or reopens OUT.partial, locks it, loads the journal into `blocks`; sets o->state. */
+int wf_output_open(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan, bool resume,
+                   struct wf_blocks *blocks);
+
+/* Everything is in OUT.partial, manifest included: make it OUT. */
+int wf_output_publish(struct wf_err *e, struct wf_output *o);
+
+/* After a failure: removes OUT.partial unless `keep` (there is work to resume). Releases the lock. */
+void wf_output_close(struct wf_output *o, bool keep);
+
+#endif

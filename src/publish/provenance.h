@@ -1,0 +1,34 @@
+/* provenance.h - weft_manifest.json: what was merged from what, and the checksums of the result. */
+#ifndef WF_PROVENANCE_H
+#define WF_PROVENANCE_H
+
+#include <stdbool.h>
+
+#include "../plan/plan.h"
+#include "../stream/blocks.h"
+
+#define WF_MANIFEST_NAME "weft_manifest.json"
+
+enum wf_manifest_kind { WF_MANIFEST_XXH3, WF_MANIFEST_SHA256, WF_MANIFEST_NONE };
+
+const char *wf_manifest_kind_name(enum wf_manifest_kind kind);
+
+struct wf_manifest_options {
+    enum wf_manifest_kind kind;
+    uint64_t shard_bytes;
+    const char *compat;
+    const char *const *small_files; /* names in the folder besides the shards, sorted */
+    size_t n_small_files;
+};
+
+/* Writes FOLDER/weft_manifest.json, synced. Shard checksums come from `blocks` (xxh3) or from
+ * reading the files once more (sha256); small files are read. */
+int wf_manifest_write(struct wf_err *e, const char *folder, const struct wf_plan *plan,
+                      const struct wf_blocks *blocks, const struct wf_manifest_options *options);
+
+/* Reads a folder's manifest: true if there is a readable one; *same: it is of this plan; if not,
+ * *differs is the first part that is not equal. */
+bool wf_manifest_matches(const char *folder, const struct wf_plan *plan, bool *same,
+                         enum wf_plan_part *differs);
+
+#endif

@@ -1,0 +1,97 @@
+/* setup.c - from a recipe's path to a plan with a budget; reads headers only. */
+#include <string.h>
+
+#include "../base/log.h"
+#include "../base/num.h"
+#include "../base/thread.h"
+#include "provenance.h"
+#include "merge.h"
+
+/* Opens what a reference names, or finds it among those opened already. */
+static int open_reference(struct wf_err *e, struct wf_setup *s, const struct wf_reference *ref,
+                          const struct wf_ckpt **out)
+{
+    struct wf_place place;
+    const struct wf_recipe *r = &s->recipe;
+    char *where = wf_arena_printf(&s->arena, e, "%s:%d", r->path, ref->line);
+    if (!where)
+        return WF_MACHINE;
+    int status = wf_hub_resolve(e, &s->arena, where, ref->model, r->folder, &place);
+    if (status)
+        return status;
+    for (size_t i = 0; i < s->n_ckpts; i++)
+        if (!strcmp(s->ckpts[i].place.path, place.path)) {
+            *out = &s->ckpts[i];
+            return WF_OK;
+        }
+    struct wf_ckpt *c = &s->ckpts[s->n_ckpts];
+    status = wf_ckpt_open(e, &s->arena, &place, c);
+    if (status)
+        return status;
+    if (c->is_adapter)
+        return wf_fail(e, WF_USAGE, "%s: %s is an adapter, not a model; this version of weft "
+                                    "merges whole models",
+                       where, place.path);
+    if (c->n_ignored)
+        wf_log(WF_LOG_WARNING, "%s: %zu tensors are in the shards but not in the index and are "
+                               "ignored (first: %s)",
+               place.path, c->n_ignored, c->first_ignored);
+    s->n_ckpts++;
+    *out = c;
+    return WF_OK;
+}
+
+static int open_all(struct wf_err *e, struct wf_setup *s)
+{
+    const struct wf_recipe *r = &s->recipe;
+    s->ckpts = wf_arena_alloc(&s->arena, e, r->n_models + 1, sizeof *s->ckpts);
+    s->models = wf_arena_alloc(&s->arena, e, r->n_models + 1, sizeof *s->models);
+    if (!s->ckpts || !s->models)
+        return WF_MACHINE;
+    int status = r->has_base ? open_reference(e, s, &r->base, &s->base) : WF_OK;
+    for (size_t i = 0; !status && i < r->n_models; i++)
+        status = open_reference(e, s, &r->models[i].ref, &s->models[i]);
+    return status;
+}
+
+static void warn(const struct wf_plan *plan)
+{
+    for (size_t i = 0; i < plan->n_unused; i++)
+        wf_log(WF_LOG_WARNING, "%s: pattern '%s' matches no tensor", plan->recipe->path,
+               plan->unused[i]);
+    if (plan->n_left_out)
+        wf_log(WF_LOG_WARNING,
+               "%zu excluded tensor%s not in %s and therefore not in the result (first: '%s' of "
+               "%s)",
+               plan->n_left_out, plan->n_left_out == 1 ? " is" : "s are",
+               plan->ckpts[plan->donor].text, plan->left_out[0].name, plan->left_out[0].ckpt);
+}
+
+int wf_setup_create(struct wf_err *e, const struct weft_options *o, const char *recipe,
+                    struct wf_setup *s)
+{
+    bool compat = o->compat == WEFT_COMPAT_MERGEKIT;
+    struct wf_plan_options options = {
+        .shard_bytes = o->shard_bytes,
+        .manifest = wf_manifest_kind_name((enum wf_manifest_kind)o->manifest),
+        .compat = compat ? "mergekit" : "weft"};
+    *s = (struct wf_setup){0};
+    int status = wf_recipe_read(e, &s->arena, recipe, compat, &s->recipe);
+    if (!status)
+        status = open_all(e, s);
+    if (!status)
+        status = wf_plan_build(e, &s->arena, &s->recipe, s->base, s->models, &options, &s->plan);
+    if (status)
+        return status;
+    warn(&s->plan);
+    uint64_t memory = o->memory_bytes ? o->memory_bytes : wf_mem_total() / 4;
+    uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT);
+    return wf_budget_set(e, &s->plan, memory, meta, o->threads ? o->threads : wf_cpu_count(),
+                         &s->budget);
+}
+
+void wf_setup_destroy(struct wf_setup *s)
+{
+    wf_plan_destroy(&s->plan);
+    wf_arena_destroy(&s->arena);
+}

@@ -1,0 +1,153 @@
+/* sidefiles.c - config, index, recipe, card, side files. */
+#include "sidefiles.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/file.h"
+#include "../base/log.h"
+#include "../format/config_edit.h"
+#include "../format/sidecar.h"
+
+struct writer {
+    struct wf_err *e;
+    const char *folder;
+    const struct wf_plan *plan;
+    struct wf_side_names *list;
+    size_t max;
+};
+
+static int note(struct writer *w, const char *name)
+{
+    if (w->list->n == w->max)
+        return wf_fail(w->e, WF_BUG, "too many side files");
+    w->list->names[w->list->n++] = name;
+    return WF_OK;
+}
+
+/* Writes text as folder/name and takes the text's memory back. `status` is that of making it. */
+static int put(struct writer *w, const char *name, struct wf_str *text, int status)
+{
+    if (!status)
+        status = wf_str_finish(text, w->e);
+    char *path = status ? NULL : wf_path_join(w->plan->arena, w->e, w->folder, name);
+    if (!status)
+        status = path ? wf_write_small(w->e, path, text->text, text->n) : WF_MACHINE;
+    if (!status)
+        status = note(w, name);
+    wf_str_free(text);
+    return status;
+}
+
+static int put_config(struct writer *w)
+{
+    const struct wf_ckpt *donor = w->plan->ckpts[w->plan->donor].ckpt;
+    struct wf_str s = {0};
+    if (!donor->config_text)
+        return WF_OK;
+    int status = wf_config_for_merge(w->e, donor->config_path, donor->config_text, donor->config_n,
+                                     w->plan->config_dtype, &s);
+    return put(w, "config.json", &s, status);
+}
+
+static int by_name(const void *left, const void *right)
+{
+    const struct wf_job *const *a = left, *const *b = right;
+    return strcmp((*a)->name, (*b)->name);
+}
+
+/* The weight map, sorted by name; only a sharded model has one. */
+static int put_index(struct writer *w)
+{
+    const struct wf_plan *plan = w->plan;
+    struct wf_str s = {0};
+    if (plan->n_shards < 2)
+        return WF_OK;
+    const struct wf_job **sorted =
+        wf_alloc(w->e, WF_MEM_META, plan->n_jobs, sizeof *sorted, "the index");
+    if (!sorted)
+        return WF_MACHINE;
+    for (size_t i = 0; i < plan->n_jobs; i++)
+        sorted[i] = &plan->jobs[i];
+    qsort(sorted, plan->n_jobs, sizeof *sorted, by_name);
+    wf_str_printf(&s, "{\n  \"metadata\": {\n    \"total_size\": %" PRIu64 "\n  },\n"
+                      "  \"weight_map\": {",
+                  plan->bytes_written);
+    for (size_t i = 0; i < plan->n_jobs; i++) {
+        wf_str_puts(&s, i ? ",\n    " : "\n    ");
+        wf_str_json(&s, sorted[i]->name, strlen(sorted[i]->name));
+        wf_str_printf(&s, ": \"%s\"", plan->shards[sorted[i]->shard].name);
+    }
+    wf_str_puts(&s, "\n  }\n}\n");
+    wf_free(sorted);
+    return put(w, "model.safetensors.index.json", &s, WF_OK);
+}
+
+static int put_recipe(struct writer *w)
+{
+    struct wf_str s = {0};
+    wf_str_add(&s, w->plan->recipe->text, w->plan->recipe->text_n);
+    return put(w, w->plan->recipe->is_json ? "weft_recipe.json" : "weft_recipe.yaml", &s, WF_OK);
+}
+
+static int put_card(struct writer *w, const char *title)
+{
+    struct wf_str s = {0};
+    int status = wf_card_format(w->e, title, w->plan, &s);
+    return put(w, "README.md", &s, status);
+}
+
+static bool is_written(const struct writer *w, const char *name)
+{
+    for (size_t i = 0; i < w->list->n; i++)
+        if (!strcmp(w->list->names[i], name))
+            return true;
+    return !strcmp(name, "weft_manifest.json");
+}
+
+static int copy_sidecars(struct writer *w, const struct wf_sidecars *cars)
+{
+    int status = WF_OK;
+    for (size_t i = 0; !status && i < cars->n; i++) {
+        if (is_written(w, cars->files[i].name))
+            continue;
+        status = wf_sidecar_copy(w->e, &cars->files[i], w->folder);
+        if (!status)
+            status = note(w, cars->files[i].name);
+    }
+    for (size_t i = 0; !status && i < cars->n_left_out; i++)
+        wf_log(WF_LOG_DEBUG, "not carried over: %s", cars->left_out[i]);
+    return status;
+}
+
+static int name_order(const void *left, const void *right)
+{
+    return strcmp(*(const char *const *)left, *(const char *const *)right);
+}
+
+int wf_sidefiles_write(struct wf_err *e, const char *folder, const char *title,
+                       const struct wf_plan *plan, struct wf_side_names *out)
+{
+    struct wf_sidecars cars = {0};
+    int status =
+        wf_sidecar_list(e, plan->arena, &plan->ckpts[plan->donor].ckpt->place, &cars);
+    if (status)
+        return status;
+    struct writer w = {e, folder, plan, out, cars.n + 8};
+    *out = (struct wf_side_names){
+        .names = wf_arena_alloc(plan->arena, e, w.max, sizeof *out->names)};
+    if (!out->names)
+        return WF_MACHINE;
+    status = put_config(&w);
+    if (!status)
+        status = put_index(&w);
+    if (!status)
+        status = put_recipe(&w);
+    if (!status)
+        status = put_card(&w, title);
+    if (!status)
+        status = copy_sidecars(&w, &cars);
+    qsort(out->names, out->n, sizeof *out->names, name_order);
+    return status;
+}

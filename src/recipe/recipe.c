@@ -1,0 +1,294 @@
+/* recipe.c - a recipe file: the document, its top level, and reading it from disk. */
+#include "recipe.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../base/file.h"
+#include "../base/num.h"
+#include "../base/str.h"
+#include "recipe_read.h"
+
+#define RECIPE_BYTES_MAX ((size_t)16 << 20)
+#define PATTERNS_MAX 1024
+#define PATTERN_BYTES_MAX 1024
+
+static int read_method(struct wf_recipe_reader *r, const struct wf_yaml *document)
+{
+    const struct wf_yaml *v = wf_yaml_get(document, "merge_method");
+    if (!v)
+        return wf_recipe_fail(r, document->line, "the recipe has no 'merge_method'");
+    const char *name;
+    int s = wf_recipe_text(r, v, "merge_method", &name);
+    if (s)
+        return s;
+    r->out->method = wf_method_find(name);
+    r->out->method_line = v->key_line;
+    if (r->out->method)
+        return WF_OK;
+    struct wf_str list = {0};
+    const char *const *names = wf_method_names();
+    for (size_t i = 0; names[i]; i++)
+        wf_str_printf(&list, "%s%s", i ? ", " : "", names[i]);
+    s = wf_str_finish(&list, r->e);
+    struct wf_clip clip;
+    char hint[128];
+    if (!s)
+        s = wf_recipe_fail(r, v->key_line, "unknown merge_method '%s'%s; this version has: %.700s",
+                           wf_clip(name, &clip), wf_did_you_mean(name, names, hint, sizeof hint),
+                           list.text);
+    wf_str_free(&list);
+    return s;
+}
+
+static int read_dtype(struct wf_recipe_reader *r, const struct wf_yaml *document, const char *key)
+{
+    static const char *const names[] = {"float32", "float16", "bfloat16", "float64", NULL};
+    const struct wf_yaml *v = wf_recipe_get(document, key);
+    if (!v)
+        return WF_OK;
+    const char *name;
+    int s = wf_recipe_text(r, v, key, &name);
+    if (s)
+        return s;
+    struct wf_clip clip;
+    char hint[128];
+    enum wf_dtype dtype = wf_dtype_by_torch_name(name);
+    if (dtype == WF_DTYPE_NONE)
+        return wf_recipe_fail(
+            r, v->key_line, "'%s' is '%s'%s; it must be float32, float16, bfloat16 or float64", key,
+            wf_clip(name, &clip), wf_did_you_mean(name, names, hint, sizeof hint));
+    r->out->dtype = dtype;
+    return WF_OK;
+}
+
+static int read_seed(struct wf_recipe_reader *r, const struct wf_yaml *document)
+{
+    static const char range[] = "from 0 to 18446744073709551615";
+    const struct wf_yaml *v = wf_recipe_get(document, "seed");
+    if (!v)
+        return WF_OK;
+    if (v->kind != WF_YAML_SCALAR || v->quoted)
+        return wf_recipe_fail(r, v->key_line, "'seed' needs a whole number %s, not %s", range,
+                              wf_recipe_kind(v));
+    struct wf_clip clip;
+    if (!wf_parse_u64(v->text, v->text_n, &r->out->seed))
+        return wf_recipe_fail(r, v->key_line, "'seed' needs a whole number %s, not '%s'", range,
+                              wf_clip(v->text, &clip));
+    return WF_OK;
+}
+
+static int read_pattern(struct wf_recipe_reader *r, const struct wf_yaml *v, const char *key,
+                        const char **out)
+{
+    int s = wf_recipe_text(r, v, key, out);
+    struct wf_clip clip;
+    if (s)
+        return s;
+    if (v->text_n > PATTERN_BYTES_MAX)
+        return wf_recipe_fail(r, wf_recipe_line(v),
+                              "a pattern of '%s' has %zu bytes; at most %d are taken", key,
+                              v->text_n, PATTERN_BYTES_MAX);
+    if (!wf_glob_valid(*out))
+        return wf_recipe_fail(r, wf_recipe_line(v),
+                              "a pattern of '%s' has a '[' without its ']': '%s'", key,
+                              wf_clip(*out, &clip));
+    return WF_OK;
+}
+
+/* A list of patterns; a single one may stand without its list. */
+static int read_patterns(struct wf_recipe_reader *r, const struct wf_yaml *document,
+                         const char *key, const char ***out)
+{
+    const struct wf_yaml *v = wf_recipe_get(document, key);
+    if (!v)
+        return WF_OK;
+    if (v->kind == WF_YAML_MAP)
+        return wf_recipe_fail(r, v->key_line, "'%s' needs a list of patterns, not a map", key);
+    bool single = v->kind == WF_YAML_SCALAR;
+    size_t n = single ? 1 : v->n;
+    if (n == 0)
+        return wf_recipe_fail(r, v->key_line, "'%s' is an empty list; take the key out", key);
+    if (n > PATTERNS_MAX)
+        return wf_recipe_fail(r, v->key_line, "'%s' has %zu patterns; at most %d are taken", key, n,
+                              PATTERNS_MAX);
+    const char **patterns = wf_arena_alloc(r->arena, r->e, n + 1, sizeof *patterns);
+    if (!patterns)
+        return WF_MACHINE;
+    for (size_t i = 0; i < n; i++) {
+        int s = read_pattern(r, single ? v : v->children[i], key, &patterns[i]);
+        if (s)
+            return s;
+    }
+    *out = patterns;
+    return WF_OK;
+}
+
+static int read_non_finite(struct wf_recipe_reader *r, const struct wf_yaml *document)
+{
+    const struct wf_yaml *v = wf_recipe_get(document, "non_finite");
+    if (!v)
+        return WF_OK;
+    const char *text;
+    int s = wf_recipe_text(r, v, "non_finite", &text);
+    if (s)
+        return s;
+    struct wf_clip clip;
+    r->out->allow_non_finite = !strcmp(text, "allow");
+    if (!r->out->allow_non_finite && strcmp(text, "error") != 0)
+        return wf_recipe_fail(r, v->key_line, "'non_finite' is '%s'; it must be error or allow",
+                              wf_clip(text, &clip));
+    return WF_OK;
+}
+
+static int read_allow_mixed(struct wf_recipe_reader *r, const struct wf_yaml *document)
+{
+    const struct wf_yaml *v = wf_recipe_get(document, "allow_mixed");
+    if (v && !wf_yaml_bool(v, &r->out->allow_mixed))
+        return wf_recipe_fail(r, v->key_line, "'allow_mixed' must be true or false");
+    return WF_OK;
+}
+
+static int read_base(struct wf_recipe_reader *r, const struct wf_yaml *document)
+{
+    const struct wf_yaml *v = wf_recipe_get(document, "base_model");
+    struct wf_recipe *recipe = r->out;
+    recipe->has_base = v != NULL;
+    if (v)
+        return wf_recipe_reference(r, v, "base_model", &recipe->base);
+    if (recipe->method->base == WF_BASE_REQUIRED)
+        return wf_recipe_fail(r, recipe->method_line, "merge_method '%s' needs 'base_model'",
+                              recipe->method->name);
+    if (recipe->include)
+        return wf_recipe_fail(r, wf_yaml_get(document, "include")->key_line,
+                              "'include' needs 'base_model': tensors outside come from it");
+    return WF_OK;
+}
+
+/* Everything at the top level but `models`. */
+static int read_top(struct wf_recipe_reader *r, const struct wf_yaml *document)
+{
+    struct wf_recipe *recipe = r->out;
+    int s = read_method(r, document);
+    if (!s)
+        s = read_dtype(r, document, "dtype");
+    if (!s)
+        s = read_dtype(r, document, "out_dtype"); /* wins over dtype */
+    if (!s)
+        s = read_seed(r, document);
+    if (!s)
+        s = read_patterns(r, document, "include", &recipe->include);
+    if (!s)
+        s = read_patterns(r, document, "exclude", &recipe->exclude);
+    if (!s)
+        s = read_non_finite(r, document);
+    if (!s)
+        s = read_allow_mixed(r, document);
+    const struct wf_yaml *name = wf_recipe_get(document, "name");
+    if (!s && name)
+        s = wf_recipe_text(r, name, "name", &recipe->name);
+    if (!s)
+        s = read_base(r, document);
+    if (!s)
+        s = wf_recipe_parameters(r, wf_recipe_get(document, "parameters"), WF_LEVEL_TOP,
+                                 &recipe->values, &recipe->n_values);
+    return s;
+}
+
+static int read_document(struct wf_recipe_reader *r, struct wf_yaml *const *docs, size_t n_docs)
+{
+    const struct wf_yaml *document = docs[0];
+    if (n_docs > 1)
+        return wf_recipe_fail(r, docs[1]->line,
+                              "a second document: this version does not have multi-stage recipes "
+                              "yet; use one file for each");
+    if (document->kind == WF_YAML_NULL)
+        return wf_recipe_fail(r, document->line, "the recipe is empty");
+    if (document->kind != WF_YAML_MAP)
+        return wf_recipe_fail(r, document->line,
+                              "a recipe is a map of keys such as 'merge_method: linear', not %s",
+                              wf_recipe_kind(document));
+    const struct wf_yaml *method = wf_yaml_get(document, "merge_method");
+    int s = wf_recipe_check_keys(
+        r, document, WF_LEVEL_TOP,
+        method && method->kind == WF_YAML_SCALAR ? wf_method_find(method->text) : NULL);
+    if (!s)
+        s = read_top(r, document);
+    if (!s)
+        s = wf_recipe_models(r, document);
+    return s;
+}
+
+/* "." for a bare name, "/" for a file of the root. */
+static const char *folder_of(struct wf_err *e, struct wf_arena *a, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        return ".";
+    return wf_arena_strndup(a, e, path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+static int parse(struct wf_recipe_reader *r, const char *text, size_t n)
+{
+    struct wf_recipe *recipe = r->out;
+    recipe->dtype = WF_DTYPE_NONE;
+    recipe->is_json = wf_ends_with(r->path, ".json");
+    recipe->path = wf_arena_strdup(r->arena, r->e, r->path);
+    recipe->text = wf_arena_strndup(r->arena, r->e, text, n);
+    recipe->text_n = n;
+    if (!recipe->path || !recipe->text)
+        return WF_MACHINE;
+    struct wf_yaml **docs;
+    size_t n_docs;
+    int s = wf_yaml_parse(r->e, r->arena, r->path, text, n, &docs, &n_docs);
+    return s ? s : read_document(r, docs, n_docs);
+}
+
+int wf_recipe_parse(struct wf_err *e, struct wf_arena *a, const char *path, const char *text,
+                    size_t n, bool compat, struct wf_recipe *out)
+{
+    *out = (struct wf_recipe){.folder = folder_of(e, a, path)};
+    if (!out->folder)
+        return WF_MACHINE;
+    struct wf_recipe_reader r = {.e = e, .arena = a, .path = path, .compat = compat, .out = out};
+    return parse(&r, text, n);
+}
+
+/* A literal path, relative to the recipe's folder or to the working directory. */
+static int path_exists(void *arg, const char *text)
+{
+    const struct wf_recipe *recipe = arg;
+    char joined[PATH_MAX];
+    if (wf_exists(text))
+        return 1;
+    int n = snprintf(joined, sizeof joined, "%s/%s", recipe->folder, text);
+    return text[0] != '/' && n > 0 && (size_t)n < sizeof joined && wf_exists(joined);
+}
+
+int wf_recipe_read(struct wf_err *e, struct wf_arena *a, const char *path, bool compat,
+                   struct wf_recipe *out)
+{
+    if (wf_is_folder(path))
+        return wf_fail(e, WF_USAGE, "%s: a folder; a recipe is a YAML or JSON file", path);
+    if (wf_ends_with(path, ".safetensors"))
+        return wf_fail(e, WF_USAGE, "%s: a model; a recipe is a YAML or JSON file", path);
+    *out = (struct wf_recipe){.folder = folder_of(e, a, path)};
+    if (!out->folder)
+        return WF_MACHINE;
+    char *text;
+    size_t n;
+    int s = wf_read_small(e, WF_USAGE, path, RECIPE_BYTES_MAX, &text, &n);
+    if (s)
+        return s;
+    struct wf_recipe_reader r = {.e = e,
+                                 .arena = a,
+                                 .path = path,
+                                 .compat = compat,
+                                 .exists = path_exists,
+                                 .exists_arg = out,
+                                 .out = out};
+    s = parse(&r, text, n);
+    wf_free(text);
+    return s;
+}

@@ -1,0 +1,70 @@
+/* recipe.h - what the user asked for: one YAML or JSON document, checked, with lines.
+ *
+ * Everything that can be wrong without looking at a model is found here: unknown keys and
+ * parameters (with the nearest word), missing or out-of-range values, keys of the dialect that
+ * this version does not have yet. All errors are WF_USAGE: "recipe.yaml:7: unknown key 'densty'
+ * (did you mean 'density'?)".
+ */
+#ifndef WF_RECIPE_H
+#define WF_RECIPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../base/mem.h"
+#include "../base/status.h"
+#include "../format/dtype.h"
+#include "../method/method.h"
+#include "reference.h"
+#include "value.h"
+
+struct wf_recipe_model {
+    struct wf_reference ref;
+    const char *task;        /* `name` or derived from the reference */
+    bool is_base;            /* names the recipe's base_model (same text): under a method with
+                                WF_BASE_REQUIRED the entry is not an input of its own */
+    struct wf_value *values; /* given on this model entry */
+    size_t n_values;
+    int line;
+};
+
+struct wf_recipe {
+    const char *path; /* as the user typed it */
+    const char *folder; /* of the recipe file, "." if none */
+    const char *text; /* the file, byte for byte */
+    size_t text_n;
+    bool is_json; /* by its name */
+
+    const struct wf_method *method;
+    int method_line;
+    struct wf_recipe_model *models;
+    size_t n_models;
+    bool has_base;
+    struct wf_reference base;
+    struct wf_value *values; /* top-level `parameters` */
+    size_t n_values;
+    enum wf_dtype dtype;     /* stored type: out_dtype, else dtype, else WF_DTYPE_NONE */
+    uint64_t seed;           /* default 0 */
+    const char **include;    /* glob patterns, NULL-terminated; NULL when absent */
+    const char **exclude;
+    const char *name;        /* top-level name, NULL if absent */
+    bool allow_non_finite;
+    bool allow_mixed;
+};
+
+/* Reads and checks a recipe. `compat` (mergekit) turns keys that mergekit would ignore from errors
+ * into warnings. */
+int wf_recipe_read(struct wf_err *e, struct wf_arena *a, const char *path, bool compat,
+                   struct wf_recipe *out);
+/* The same from memory, for tests and fuzzing; no path is looked up. `text` need not outlive it. */
+int wf_recipe_parse(struct wf_err *e, struct wf_arena *a, const char *path, const char *text,
+                    size_t n, bool compat, struct wf_recipe *out);
+
+/* The value of the method's option number `option` for a tensor: model entry first, then top
+ * level, then the option's default. model = -1 for an option of the whole method. *given (may be
+ * NULL) says whether the recipe set it. */
+double wf_recipe_value(const struct wf_recipe *r, size_t option, int model, const char *tensor,
+                       bool *given);
+
+#endif

@@ -1,0 +1,203 @@
+/* recipe_keys.c - which keys a recipe may hold, and what is said about the others. */
+#include "recipe_read.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../base/log.h"
+#include "../base/str.h"
+
+#define TEXT_MAX 4095
+#define WARNINGS_MAX 20 /* a file of a million unknown keys is not a million lines */
+
+struct key {
+    const char *name;
+    const char *later; /* NULL: this version has it. Else what to do without it. */
+};
+
+static const struct key top_keys[] = {
+    {"merge_method", NULL},
+    {"models", NULL},
+    {"base_model", NULL},
+    {"parameters", NULL},
+    {"dtype", NULL},
+    {"out_dtype", NULL},
+    {"seed", NULL},
+    {"include", NULL},
+    {"exclude", NULL},
+    {"name", NULL},
+    {"non_finite", NULL},
+    {"allow_mixed", NULL},
+    {"slices", "list whole models under 'models'"},
+    {"modules", "list whole models under 'models'"},
+    {"tokenizer_source", "without it the tokenizer files are copied from one model, unchanged"},
+    {"tokenizer", "without it the tokenizer files are copied from one model, unchanged"},
+    {"chat_template", "without it the chat template is copied from one model, unchanged"},
+    {"coefficients", "give each model a 'weight'"},
+    {"task_deltas", "take the key out"},
+    {NULL, NULL},
+};
+
+static const struct key model_keys[] = {
+    {"model", NULL},
+    {"parameters", NULL},
+    {"name", NULL},
+    {NULL, NULL},
+};
+
+static const struct key *const keys_of[WF_LEVELS] = {top_keys, model_keys};
+
+#define KEYS_MAX (sizeof top_keys / sizeof *top_keys)
+
+int wf_recipe_fail(struct wf_recipe_reader *r, int line, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    return wf_fail(r->e, WF_USAGE, "%s:%d: %s", r->path, line, text);
+}
+
+bool wf_recipe_silent(const struct wf_recipe_reader *r)
+{
+    return r->compat && r->ignored >= WARNINGS_MAX;
+}
+
+int wf_recipe_ignore(struct wf_recipe_reader *r, int line, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (!r->compat)
+        return wf_fail(r->e, WF_USAGE, "%s:%d: %s", r->path, line, text);
+    if (wf_recipe_silent(r))
+        return WF_OK;
+    wf_log(WF_LOG_WARNING, "%s:%d: %s; ignored, as mergekit does", r->path, line, text);
+    if (++r->ignored == WARNINGS_MAX)
+        wf_log(WF_LOG_WARNING, "%s: further keys are ignored without a message", r->path);
+    return WF_OK;
+}
+
+const char *wf_clip(const char *text, struct wf_clip *buf)
+{
+    const size_t room = 60;
+    size_t n = strnlen(text, room + 1);
+    bool cut = n > room;
+    if (cut) {
+        n = room;
+        while (n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80)
+            n--;
+    }
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        buf->text[i] = c < 0x20 || c == 0x7f ? '?' : text[i];
+    }
+    snprintf(buf->text + n, sizeof buf->text - n, "%s", cut ? "..." : "");
+    return buf->text;
+}
+
+const char *wf_recipe_kind(const struct wf_yaml *v)
+{
+    switch (v->kind) {
+    case WF_YAML_NULL:
+        return "nothing";
+    case WF_YAML_SCALAR:
+        return v->quoted ? "a quoted text" : "a single value";
+    case WF_YAML_LIST:
+        return "a list";
+    case WF_YAML_MAP:
+        return "a map";
+    }
+    return "something else";
+}
+
+int wf_recipe_line(const struct wf_yaml *v)
+{
+    return v->key ? v->key_line : v->line;
+}
+
+static const struct key *find_key(enum wf_recipe_level level, const char *name)
+{
+    for (const struct key *k = keys_of[level]; k->name; k++)
+        if (!strcmp(k->name, name))
+            return k;
+    return NULL;
+}
+
+/* A key that this level does not have: says where it belongs, or what it may have meant. */
+static int unknown_key(struct wf_recipe_reader *r, const struct wf_yaml *v,
+                       enum wf_recipe_level level, const struct wf_method *method)
+{
+    struct wf_clip clip;
+    if (wf_recipe_silent(r))
+        return WF_OK;
+    if (method && wf_method_option(method, v->key) >= 0)
+        return wf_recipe_ignore(r, v->key_line,
+                                "'%s' is a parameter of '%s': it belongs under 'parameters'",
+                                v->key, method->name);
+    if (level == WF_LEVEL_MODEL && find_key(WF_LEVEL_TOP, v->key))
+        return wf_recipe_ignore(r, v->key_line,
+                                "'%s' belongs at the top level of the recipe, not with a model",
+                                v->key);
+    if (level == WF_LEVEL_TOP && find_key(WF_LEVEL_MODEL, v->key))
+        return wf_recipe_ignore(r, v->key_line, "'%s' belongs in an entry of 'models'", v->key);
+    const char *names[KEYS_MAX] = {NULL};
+    for (size_t i = 0; keys_of[level][i].name; i++)
+        names[i] = keys_of[level][i].name;
+    char hint[128];
+    return wf_recipe_ignore(r, v->key_line, "unknown key '%s'%s%s", wf_clip(v->key, &clip),
+                            level == WF_LEVEL_MODEL ? " in a model's entry" : "",
+                            wf_did_you_mean(v->key, names, hint, sizeof hint));
+}
+
+int wf_recipe_check_keys(struct wf_recipe_reader *r, const struct wf_yaml *map,
+                         enum wf_recipe_level level, const struct wf_method *method)
+{
+    for (size_t i = 0; i < map->n; i++) {
+        const struct wf_yaml *v = map->children[i];
+        const struct key *k = find_key(level, v->key);
+        int s = WF_OK;
+        if (!k)
+            s = unknown_key(r, v, level, method);
+        else if (k->later && (v->kind != WF_YAML_NULL || !r->compat))
+            s = wf_recipe_fail(r, v->key_line, "this version does not have '%s' yet; %s", k->name,
+                               k->later);
+        else if (v->kind == WF_YAML_NULL)
+            s = wf_recipe_ignore(r, v->key_line, "'%s' has no value", k->name);
+        if (s)
+            return s;
+    }
+    return WF_OK;
+}
+
+const struct wf_yaml *wf_recipe_get(const struct wf_yaml *map, const char *key)
+{
+    const struct wf_yaml *v = wf_yaml_get(map, key);
+    return v && v->kind != WF_YAML_NULL ? v : NULL;
+}
+
+int wf_recipe_text(struct wf_recipe_reader *r, const struct wf_yaml *v, const char *key,
+                   const char **out)
+{
+    int line = wf_recipe_line(v);
+    if (v->kind == WF_YAML_NULL)
+        return wf_recipe_fail(r, line, "'%s' has no value", key);
+    if (v->kind != WF_YAML_SCALAR)
+        return wf_recipe_fail(r, line, "'%s' needs a text, not %s", key, wf_recipe_kind(v));
+    if (v->text_n == 0)
+        return wf_recipe_fail(r, line, "'%s' is an empty text", key);
+    if (v->text_n > TEXT_MAX)
+        return wf_recipe_fail(r, line, "'%s' is a text of %zu bytes; at most %d are taken", key,
+                              v->text_n, TEXT_MAX);
+    for (size_t i = 0; i < v->text_n; i++) {
+        unsigned char c = (unsigned char)v->text[i];
+        if (c < 0x20 || c == 0x7f)
+            return wf_recipe_fail(r, line, "'%s' holds a control character (0x%02x)", key, c);
+    }
+    *out = wf_arena_strndup(r->arena, r->e, v->text, v->text_n);
+    return *out ? WF_OK : WF_MACHINE;
+}

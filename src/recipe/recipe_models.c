@@ -1,0 +1,228 @@
+/* recipe_models.c - `models`, and the references in it and in `base_model`.
+ *
+ * A reference is a text, or mergekit's map in one of three nestings:
+ *
+ *     model: org/name@revision
+ *     model: {path: org/name, revision: main}
+ *     model: {model: {path: org/name, revision: main}, lora: null}
+ */
+#include "recipe_read.h"
+
+#include <string.h>
+
+#include "../base/log.h"
+#include "../base/str.h"
+
+/* {path, revision}: a path taken letter by letter, no '+' in it is special. */
+static int path_map(struct wf_recipe_reader *r, const struct wf_yaml *map, const char *key,
+                    struct wf_reference *out)
+{
+    static const char *const keys[] = {"path", "revision", NULL};
+    struct wf_clip clip;
+    char hint[128];
+    for (size_t i = 0; i < map->n; i++) {
+        const char *name = map->children[i]->key;
+        if (strcmp(name, "path") != 0 && strcmp(name, "revision") != 0)
+            return wf_recipe_fail(r, map->children[i]->key_line,
+                                  "unknown key '%s'%s in the reference of '%s'; it holds 'path' "
+                                  "and 'revision'",
+                                  wf_clip(name, &clip),
+                                  wf_did_you_mean(name, keys, hint, sizeof hint), key);
+    }
+    const struct wf_yaml *path = wf_yaml_get(map, "path");
+    const struct wf_yaml *revision = wf_recipe_get(map, "revision");
+    if (!path)
+        return wf_recipe_fail(r, map->line, "the reference of '%s' has no 'path'", key);
+    const char *text, *at;
+    int s = wf_recipe_text(r, path, "path", &text);
+    if (s)
+        return s;
+    if (revision) {
+        s = wf_recipe_text(r, revision, "revision", &at);
+        if (s)
+            return s;
+        if (strchr(text, '@') || strchr(at, '@'))
+            return wf_recipe_fail(r, wf_recipe_line(path),
+                                  "'path' and 'revision' hold no '@': the one is followed by the "
+                                  "other");
+        text = wf_arena_printf(r->arena, r->e, "%s@%s", text, at);
+        if (!text)
+            return WF_MACHINE;
+    }
+    *out = (struct wf_reference){.text = text, .model = text, .line = wf_recipe_line(path)};
+    return WF_OK;
+}
+
+static int reference_text(struct wf_recipe_reader *r, const struct wf_yaml *v, const char *key,
+                          struct wf_reference *out)
+{
+    const char *text;
+    int s = wf_recipe_text(r, v, key, &text);
+    if (s)
+        return s;
+    s = wf_reference_parse(r->e, r->arena, r->path, wf_recipe_line(v), text, r->exists,
+                           r->exists_arg, out);
+    struct wf_clip clip;
+    if (!s && out->adapter)
+        return wf_recipe_fail(r, wf_recipe_line(v),
+                              "'%s': this version does not have adapters (MODEL+ADAPTER) yet; "
+                              "give the merged model",
+                              wf_clip(text, &clip));
+    return s;
+}
+
+/* {model, lora, override_architecture}, the outer map of mergekit's full form. */
+static int full_map(struct wf_recipe_reader *r, const struct wf_yaml *map, const char *key,
+                    struct wf_reference *out)
+{
+    for (size_t i = 0; i < map->n; i++) {
+        const struct wf_yaml *v = map->children[i];
+        struct wf_clip clip;
+        bool later = !strcmp(v->key, "lora") || !strcmp(v->key, "override_architecture");
+        if (!later && strcmp(v->key, "model") != 0)
+            return wf_recipe_fail(r, v->key_line, "unknown key '%s' in the reference of '%s'",
+                                  wf_clip(v->key, &clip), key);
+        if (later && v->kind != WF_YAML_NULL)
+            return wf_recipe_fail(r, v->key_line,
+                                  "this version does not have '%s' in a reference yet; give the "
+                                  "finished model",
+                                  v->key);
+    }
+    const struct wf_yaml *inner = wf_yaml_get(map, "model");
+    if (inner->kind == WF_YAML_MAP)
+        return path_map(r, inner, key, out);
+    return reference_text(r, inner, "model", out);
+}
+
+int wf_recipe_reference(struct wf_recipe_reader *r, const struct wf_yaml *v, const char *key,
+                        struct wf_reference *out)
+{
+    if (v->kind == WF_YAML_LIST)
+        return wf_recipe_fail(r, wf_recipe_line(v), "'%s' needs one model, not a list", key);
+    if (v->kind != WF_YAML_MAP)
+        return reference_text(r, v, key, out);
+    if (wf_yaml_get(v, "model"))
+        return full_map(r, v, key, out);
+    return path_map(r, v, key, out);
+}
+
+/* Names go into reports and file names. */
+static int task_name(struct wf_recipe_reader *r, const struct wf_yaml *v, const char **out)
+{
+    int s = wf_recipe_text(r, v, "name", out);
+    struct wf_clip clip;
+    if (!s && (strchr(*out, '/') || strstr(*out, "..")))
+        return wf_recipe_fail(r, wf_recipe_line(v),
+                              "'name' is '%s': a task's name holds no '/' and no '..'",
+                              wf_clip(*out, &clip));
+    return s;
+}
+
+/* Same text, trailing slashes aside: the plan compares what the texts resolve to. */
+static bool same_reference(const struct wf_reference *a, const struct wf_reference *b)
+{
+    size_t n = strlen(a->model), m = strlen(b->model);
+    while (n > 1 && a->model[n - 1] == '/')
+        n--;
+    while (m > 1 && b->model[m - 1] == '/')
+        m--;
+    return n == m && !memcmp(a->model, b->model, n);
+}
+
+static int model_entry(struct wf_recipe_reader *r, const struct wf_yaml *v,
+                       struct wf_recipe_model *out)
+{
+    struct wf_recipe *recipe = r->out;
+    struct wf_clip clip;
+    if (v->kind == WF_YAML_SCALAR)
+        return wf_recipe_fail(r, v->line, "an entry of 'models' is a map: write '- model: %s'",
+                              wf_clip(v->text, &clip));
+    if (v->kind != WF_YAML_MAP)
+        return wf_recipe_fail(r, v->line,
+                              "an entry of 'models' is a map such as {model: PATH}, not %s",
+                              wf_recipe_kind(v));
+    int s = wf_recipe_check_keys(r, v, WF_LEVEL_MODEL, recipe->method);
+    if (s)
+        return s;
+    const struct wf_yaml *model = wf_yaml_get(v, "model"), *name = wf_recipe_get(v, "name");
+    if (!model)
+        return wf_recipe_fail(r, v->line, "an entry of 'models' has no 'model'");
+    out->line = wf_recipe_line(model);
+    s = wf_recipe_reference(r, model, "model", &out->ref);
+    if (!s)
+        s = name ? task_name(r, name, &out->task)
+                 : wf_reference_task_name(r->e, r->arena, &out->ref, &out->task);
+    if (!s)
+        s = wf_recipe_parameters(r, wf_recipe_get(v, "parameters"), WF_LEVEL_MODEL, &out->values,
+                                 &out->n_values);
+    if (s)
+        return s;
+    out->is_base = recipe->has_base && same_reference(&out->ref, &recipe->base);
+    return WF_OK;
+}
+
+/* Entries that are inputs of the method, against what it takes. */
+static int check_count(struct wf_recipe_reader *r, int line)
+{
+    const struct wf_recipe *recipe = r->out;
+    const struct wf_method *m = recipe->method;
+    const char *besides = m->base == WF_BASE_REQUIRED ? " besides the base" : "";
+    size_t n = 0;
+    for (size_t i = 0; i < recipe->n_models; i++)
+        n += !wf_recipe_exempt(recipe, i);
+    if (n >= m->min_models && n <= m->max_models)
+        return WF_OK;
+    if (m->min_models == m->max_models)
+        return wf_recipe_fail(r, line, "merge_method '%s' takes exactly %u model%s%s; here are %zu",
+                              m->name, m->min_models, m->min_models == 1 ? "" : "s", besides, n);
+    bool few = n < m->min_models;
+    unsigned limit = few ? m->min_models : m->max_models;
+    return wf_recipe_fail(r, line, "merge_method '%s' takes at %s %u model%s%s; here are %zu",
+                          m->name, few ? "least" : "most", limit, limit == 1 ? "" : "s", besides,
+                          n);
+}
+
+/* Parameters of the base's own entry are legal in the dialect and mean nothing: say so. */
+static void warn_of_base_parameters(struct wf_recipe_reader *r)
+{
+    for (size_t i = 0; i < r->out->n_models; i++) {
+        const struct wf_recipe_model *m = &r->out->models[i];
+        if (m->n_values && wf_recipe_exempt(r->out, i))
+            wf_log(WF_LOG_WARNING,
+                   "%s:%d: '%s' has no effect here: this entry is the base of '%s' itself", r->path,
+                   m->values[0].line, m->values[0].name, r->out->method->name);
+    }
+}
+
+int wf_recipe_models(struct wf_recipe_reader *r, const struct wf_yaml *document)
+{
+    const struct wf_yaml *list = wf_yaml_get(document, "models");
+    struct wf_recipe *recipe = r->out;
+    if (!list)
+        return wf_recipe_fail(r, document->line, "the recipe has no 'models'");
+    int line = list->key_line;
+    if (list->kind != WF_YAML_LIST)
+        return wf_recipe_fail(r, line, "'models' needs a list of '- model: PATH' entries, not %s",
+                              wf_recipe_kind(list));
+    if (list->n == 0)
+        return wf_recipe_fail(r, line, "'models' is an empty list");
+    size_t most = WF_MODELS_MAX - (recipe->method->base == WF_BASE_REQUIRED);
+    if (list->n > most)
+        return wf_recipe_fail(r, line, "'models' has %zu entries; at most %zu are taken", list->n,
+                              most);
+    recipe->models = wf_arena_alloc(r->arena, r->e, list->n, sizeof *recipe->models);
+    if (!recipe->models)
+        return WF_MACHINE;
+    for (size_t i = 0; i < list->n; i++) {
+        int s = model_entry(r, list->children[i], &recipe->models[i]);
+        if (s)
+            return s;
+        recipe->n_models++;
+    }
+    int s = check_count(r, line);
+    if (!s)
+        s = wf_recipe_check_required(r);
+    if (!s)
+        warn_of_base_parameters(r);
+    return s;
+}

@@ -1,0 +1,147 @@
+/* blocks.c - checksums and completion of output blocks. */
+#include "blocks.h"
+
+#include "../base/mem.h"
+#include "../base/num.h"
+
+uint64_t wf_blocks_count(const struct wf_plan *plan, uint32_t shard)
+{
+    return (plan->shards[shard].bytes + WF_BLOCK_BYTES - 1) / WF_BLOCK_BYTES;
+}
+
+struct wf_block *wf_blocks_at(const struct wf_blocks *b, uint32_t shard, uint64_t block)
+{
+    return &b->blocks[b->first[shard] + block];
+}
+
+static uint64_t block_end(const struct wf_blocks *b, uint32_t shard, uint64_t block)
+{
+    return wf_min_u64((block + 1) * WF_BLOCK_BYTES, b->plan->shards[shard].bytes);
+}
+
+int wf_blocks_create(struct wf_err *e, const struct wf_plan *plan, bool hashing, size_t active_max,
+                     struct wf_blocks *out)
+{
+    struct wf_blocks b = {.plan = plan, .hashing = hashing};
+    *out = b;
+    b.first = wf_alloc(e, WF_MEM_META, plan->n_shards + 1, sizeof *b.first, "the block table");
+    if (!b.first)
+        return WF_MACHINE;
+    for (uint32_t s = 0; s < plan->n_shards; s++)
+        b.first[s + 1] = b.first[s] + wf_blocks_count(plan, s);
+    uint64_t n = b.first[plan->n_shards];
+    b.blocks = wf_alloc(e, WF_MEM_META, n, sizeof *b.blocks, "the block table");
+    b.finished = wf_alloc(e, WF_MEM_META, n, sizeof *b.finished, "the block table");
+    b.pool = wf_alloc(e, WF_MEM_META, active_max, sizeof *b.pool, "the block table");
+    *out = b;
+    if (!b.blocks || !b.finished || !b.pool)
+        return WF_MACHINE;
+    for (; hashing && out->n_pool < active_max; out->n_pool++, out->pool_max++)
+        if (!(out->pool[out->n_pool] = wf_xxh_create(e)))
+            return WF_MACHINE;
+    for (uint32_t s = 0; s < plan->n_shards; s++) {
+        for (uint64_t k = 0; k < wf_blocks_count(plan, s); k++)
+            wf_blocks_at(out, s, k)->next = k * WF_BLOCK_BYTES;
+        struct wf_block *head = wf_blocks_at(out, s, 0);
+        head->next = head->written = plan->shards[s].header.n;
+    }
+    return WF_OK;
+}
+
+void wf_blocks_destroy(struct wf_blocks *b)
+{
+    for (uint64_t i = 0; b->blocks && b->first && i < b->first[b->plan->n_shards]; i++)
+        if (b->blocks[i].xxh)
+            wf_xxh_destroy(b->blocks[i].xxh);
+    for (size_t i = 0; i < b->n_pool; i++)
+        wf_xxh_destroy(b->pool[i]);
+    wf_free(b->pool);
+    wf_free(b->finished);
+    wf_free(b->blocks);
+    wf_free(b->first);
+    *b = (struct wf_blocks){0};
+}
+
+void wf_blocks_mark(void *blocks, uint32_t shard, uint64_t block, const struct wf_hash128 *hash)
+{
+    struct wf_blocks *b = blocks;
+    if (block >= wf_blocks_count(b->plan, shard) || (b->hashing && !hash))
+        return;
+    struct wf_block *k = wf_blocks_at(b, shard, block);
+    if (hash)
+        k->hash = *hash;
+    k->done = true;
+}
+
+void wf_blocks_forget(struct wf_blocks *b)
+{
+    for (uint64_t i = 0; i < b->first[b->plan->n_shards]; i++)
+        b->blocks[i].done = false;
+}
+
+bool wf_blocks_is_done(void *blocks, uint32_t shard, uint64_t block)
+{
+    return wf_blocks_at(blocks, shard, block)->done;
+}
+
+bool wf_blocks_claim(struct wf_blocks *b, uint32_t shard, uint64_t begin)
+{
+    if (!b->hashing)
+        return true;
+    struct wf_block *k = wf_blocks_at(b, shard, begin / WF_BLOCK_BYTES);
+    if (k->claimed || k->next != begin)
+        return false;
+    if (!k->xxh) {
+        if (b->n_pool == 0)
+            return false;
+        k->xxh = b->pool[--b->n_pool];
+        wf_xxh_reset(k->xxh);
+        const struct wf_str *header = &b->plan->shards[shard].header;
+        if (begin == header->n) /* the shard's first piece: the header goes before it */
+            wf_xxh_add(k->xxh, header->text, header->n);
+    }
+    k->claimed = true;
+    return true;
+}
+
+void wf_blocks_hash(struct wf_blocks *b, uint32_t shard, uint64_t begin, uint64_t end,
+                    const void *data)
+{
+    if (b->hashing)
+        wf_xxh_add(wf_blocks_at(b, shard, begin / WF_BLOCK_BYTES)->xxh, data, end - begin);
+}
+
+void wf_blocks_release(struct wf_blocks *b, uint32_t shard, uint64_t begin, uint64_t end)
+{
+    uint64_t block = begin / WF_BLOCK_BYTES;
+    struct wf_block *k = wf_blocks_at(b, shard, block);
+    k->claimed = false;
+    k->next = end;
+    if (b->hashing && end == block_end(b, shard, block)) {
+        k->hash = wf_xxh_digest(k->xxh);
+        b->pool[b->n_pool++] = k->xxh;
+        k->xxh = NULL;
+    }
+}
+
+void wf_blocks_written(struct wf_blocks *b, uint32_t shard, uint64_t begin, uint64_t end)
+{
+    uint64_t block = begin / WF_BLOCK_BYTES;
+    struct wf_block *k = wf_blocks_at(b, shard, block);
+    k->written += end - begin;
+    if (k->written == block_end(b, shard, block) - block * WF_BLOCK_BYTES)
+        b->finished[b->n_finished++] =
+            (struct wf_journal_block){shard, block, b->hashing, k->hash};
+}
+
+void wf_blocks_finish_empty(struct wf_blocks *b)
+{
+    for (uint32_t s = 0; s < b->plan->n_shards; s++) {
+        const struct wf_str *header = &b->plan->shards[s].header;
+        struct wf_block *k = wf_blocks_at(b, s, 0);
+        if (k->done || header->n != b->plan->shards[s].bytes)
+            continue;
+        k->hash = wf_xxh128(header->text, header->n);
+        b->finished[b->n_finished++] = (struct wf_journal_block){s, 0, b->hashing, k->hash};
+    }
+}

@@ -1,0 +1,76 @@
+/* blocks.h - the 64 MiB blocks of the output files: checksums as the bytes pass, and what is done.
+ *
+ * Bytes of a block are hashed in file order (the checksum needs that), by whichever thread has the
+ * next piece, and written in any order. A block is finished when all its bytes are hashed and
+ * written; the committer then makes it durable and journals it.
+ *
+ *   block k   |#### hashed ####|next                     |
+ *             |## written ##|    |## written ##|
+ *
+ * Not thread-safe by itself: the stream calls it under its lock, except wf_blocks_hash, which
+ * works on a block that the caller has claimed.
+ */
+#ifndef WF_BLOCKS_H
+#define WF_BLOCKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../base/hash.h"
+#include "../base/status.h"
+#include "../plan/budget.h"
+#include "journal.h"
+
+struct wf_block {
+    uint64_t next;    /* hashed up to here (file offset) */
+    uint64_t written; /* bytes on their way to disk, header included */
+    struct wf_xxh *xxh; /* while some of the block is hashed */
+    struct wf_hash128 hash;
+    bool claimed; /* a thread is hashing its next piece */
+    bool done;    /* durable and in the journal */
+};
+
+struct wf_blocks {
+    const struct wf_plan *plan;
+    bool hashing; /* --manifest xxh3 */
+    struct wf_block *blocks;
+    uint64_t *first;             /* per shard: index of its block 0; n_shards + 1 entries */
+    struct wf_journal_block *finished; /* not yet durable; room for every block */
+    size_t n_finished;
+    struct wf_xxh **pool; /* free checksum states */
+    size_t n_pool, pool_max;
+};
+
+/* `active_max`: blocks that can be open at once (slots + 1). Freed with wf_blocks_destroy. */
+int wf_blocks_create(struct wf_err *e, const struct wf_plan *plan, bool hashing, size_t active_max,
+                     struct wf_blocks *out);
+void wf_blocks_destroy(struct wf_blocks *b);
+
+uint64_t wf_blocks_count(const struct wf_plan *plan, uint32_t shard);
+struct wf_block *wf_blocks_at(const struct wf_blocks *b, uint32_t shard, uint64_t block);
+
+/* Marks a block that an earlier run finished. `hash` NULL: it was not hashed. Usable as the
+ * callback of wf_journal_load. */
+void wf_blocks_mark(void *blocks, uint32_t shard, uint64_t block, const struct wf_hash128 *hash);
+
+/* Takes all marks back: the files they speak of are not there. */
+void wf_blocks_forget(struct wf_blocks *b);
+
+/* Usable as skip_block of wf_span_next. */
+bool wf_blocks_is_done(void *blocks, uint32_t shard, uint64_t block);
+
+/* Shards without a byte of data are finished before the stream starts: only their header counts. */
+void wf_blocks_finish_empty(struct wf_blocks *b);
+
+/* Claims the block for the piece that begins at `begin`; false if the piece is not next or the
+ * block is claimed. Without hashing always true. */
+bool wf_blocks_claim(struct wf_blocks *b, uint32_t shard, uint64_t begin);
+/* Hashes the claimed block's next piece (call without the lock), then wf_blocks_release. */
+void wf_blocks_hash(struct wf_blocks *b, uint32_t shard, uint64_t begin, uint64_t end,
+                    const void *data);
+void wf_blocks_release(struct wf_blocks *b, uint32_t shard, uint64_t begin, uint64_t end);
+
+/* A piece was written; moves the block to `finished` when it was the last. */
+void wf_blocks_written(struct wf_blocks *b, uint32_t shard, uint64_t begin, uint64_t end);
+
+#endif

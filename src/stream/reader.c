@@ -1,0 +1,61 @@
+/* reader.c - reader threads: each takes the next read of the earliest span. */
+#include "../base/clock.h"
+#include "ring.h"
+
+/* Under the lock: the earliest slot that still has a read to hand out. */
+static struct wf_slot *next_slot(struct wf_ring *r)
+{
+    struct wf_slot *first = NULL;
+    for (uint32_t i = 0; i < r->n_slots; i++) {
+        struct wf_slot *s = &r->slots[i];
+        if (s->state == WF_SLOT_READING && s->next_read < s->span.n_reads &&
+            (!first || s->sequence < first->sequence))
+            first = s;
+    }
+    return first;
+}
+
+static int read_one(struct wf_ring *r, struct wf_slot *slot, const struct wf_read *read)
+{
+    struct wf_infile *f = &r->inputs[read->ckpt][read->file];
+    return wf_infile_read(r->e, f, r->options->io, slot->in + read->at, read->offset, read->bytes);
+}
+
+/* Under the lock: one read is over. */
+static void finish_read(struct wf_ring *r, struct wf_slot *slot, uint64_t bytes)
+{
+    slot->reads_active--;
+    slot->reads_done++;
+    r->stats.bytes_read += bytes;
+    if (r->abandon)
+        wf_ring_drop_idle(r);
+    else if (slot->reads_done == slot->span.n_reads)
+        wf_ring_move(r, slot, WF_SLOT_READING, WF_SLOT_READY);
+}
+
+void *wf_reader_run(void *ring)
+{
+    struct wf_ring *r = ring;
+    pthread_mutex_lock(&r->lock);
+    for (;;) {
+        struct wf_slot *slot = r->abandon ? NULL : next_slot(r);
+        if (!slot) {
+            if (r->closing)
+                break;
+            pthread_cond_wait(&r->changed[WF_SLOT_READING], &r->lock);
+            continue;
+        }
+        const struct wf_read *read = &slot->span.reads[slot->next_read++];
+        slot->reads_active++;
+        if (!r->stats.first_read_at_ns)
+            r->stats.first_read_at_ns = wf_now_ns();
+        pthread_mutex_unlock(&r->lock);
+        int status = read_one(r, slot, read);
+        if (status)
+            wf_ring_abandon(r);
+        pthread_mutex_lock(&r->lock);
+        finish_read(r, slot, read->bytes);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return NULL;
+}

@@ -1,0 +1,165 @@
+/* ring.c - slots, their memory, their states. */
+#include "ring.h"
+
+#include <stdlib.h>
+
+#include "../base/log.h"
+#include "../base/num.h"
+
+static int create_slots(struct wf_err *e, struct wf_ring *r)
+{
+    const struct wf_budget *b = r->options->budget;
+    r->slots = wf_alloc(e, WF_MEM_RING, b->slots, sizeof *r->slots, "the ring");
+    if (!r->slots)
+        return WF_MACHINE;
+    r->n_slots = b->slots;
+    r->pages_bytes = b->slots * b->slot_bytes;
+    r->pages = wf_map_pages(e, r->pages_bytes, "the ring's buffers (lower --memory)");
+    if (!r->pages)
+        return WF_MACHINE;
+    for (uint32_t i = 0; i < b->slots; i++) {
+        struct wf_slot *s = &r->slots[i];
+        s->in = (char *)r->pages + i * b->slot_bytes;
+        s->out = s->in + b->input_bytes;
+        s->span.segments = wf_alloc(e, WF_MEM_RING, b->segments_max, sizeof *s->span.segments,
+                                    "the ring");
+        s->span.reads = wf_alloc(e, WF_MEM_RING, b->reads_max, sizeof *s->span.reads, "the ring");
+        s->span.input_at =
+            wf_alloc(e, WF_MEM_RING, b->reads_max, sizeof *s->span.input_at, "the ring");
+        if (!s->span.segments || !s->span.reads || !s->span.input_at)
+            return WF_MACHINE;
+    }
+    return WF_OK;
+}
+
+static int create_inputs(struct wf_err *e, struct wf_ring *r)
+{
+    const struct wf_plan *plan = r->options->plan;
+    r->inputs = wf_alloc(e, WF_MEM_META, plan->n_ckpts, sizeof *r->inputs, "input files");
+    if (!r->inputs)
+        return WF_MACHINE;
+    for (size_t c = 0; c < plan->n_ckpts; c++) {
+        const struct wf_ckpt *k = plan->ckpts[c].ckpt;
+        r->inputs[c] = wf_alloc(e, WF_MEM_META, k->n_files, sizeof **r->inputs, "input files");
+        if (!r->inputs[c])
+            return WF_MACHINE;
+        for (size_t f = 0; f < k->n_files; f++)
+            wf_infile_init(&r->inputs[c][f], k->files[f].path, &k->files[f].id);
+    }
+    return WF_OK;
+}
+
+static int create_outputs(struct wf_err *e, struct wf_ring *r)
+{
+    const struct wf_stream_options *o = r->options;
+    const struct wf_plan *plan = o->plan;
+    bool direct = o->io != WF_IO_BUFFERED;
+    r->outputs = wf_alloc(e, WF_MEM_META, plan->n_shards, sizeof *r->outputs, "output files");
+    if (!r->outputs)
+        return WF_MACHINE;
+    for (size_t s = 0; s < plan->n_shards; s++)
+        r->outputs[s].fd = r->outputs[s].direct_fd = -1;
+    for (size_t s = 0; s < plan->n_shards; s++) {
+        const struct wf_shard *shard = &plan->shards[s];
+        char *path = wf_path_join(plan->arena, e, o->folder, shard->name);
+        if (!path)
+            return WF_MACHINE;
+        int status = o->reopen
+                         ? wf_outfile_reopen(e, path, shard->bytes, direct, &r->outputs[s])
+                         : wf_outfile_create(e, path, shard->bytes, direct, &r->outputs[s]);
+        if (!status && !o->reopen)
+            status = wf_outfile_write(e, &r->outputs[s], shard->header.text, shard->header.n, 0);
+        if (status)
+            return status;
+    }
+    return WF_OK;
+}
+
+int wf_ring_create(struct wf_err *e, const struct wf_stream_options *options, struct wf_ring *r)
+{
+    *r = (struct wf_ring){.options = options, .e = e};
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    for (int i = 0; i < WF_SLOT_STATES; i++)
+        pthread_cond_init(&r->changed[i], &monotonic);
+    pthread_cond_init(&r->commit, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    int status = create_outputs(e, r); /* first: a full disk shows before memory is touched */
+    if (!status)
+        status = create_slots(e, r);
+    if (!status)
+        status = create_inputs(e, r);
+    return status;
+}
+
+void wf_ring_destroy(struct wf_ring *r)
+{
+    const struct wf_plan *plan = r->options->plan;
+    for (uint32_t i = 0; i < r->n_slots; i++) {
+        wf_free(r->slots[i].span.segments);
+        wf_free(r->slots[i].span.reads);
+        wf_free(r->slots[i].span.input_at);
+    }
+    wf_free(r->slots);
+    wf_unmap_pages(r->pages, r->pages_bytes);
+    for (size_t c = 0; r->inputs && c < plan->n_ckpts; c++) {
+        for (size_t f = 0; r->inputs[c] && f < plan->ckpts[c].ckpt->n_files; f++)
+            wf_infile_close(&r->inputs[c][f]);
+        wf_free(r->inputs[c]);
+    }
+    wf_free(r->inputs);
+    for (size_t s = 0; r->outputs && s < plan->n_shards; s++)
+        wf_outfile_close(&r->outputs[s]);
+    wf_free(r->outputs);
+    for (int i = 0; i < WF_SLOT_STATES; i++)
+        pthread_cond_destroy(&r->changed[i]);
+    pthread_cond_destroy(&r->commit);
+    pthread_mutex_destroy(&r->lock);
+}
+
+struct wf_slot *wf_ring_first(struct wf_ring *r, enum wf_slot_state state)
+{
+    struct wf_slot *first = NULL;
+    for (uint32_t i = 0; i < r->n_slots; i++) {
+        struct wf_slot *s = &r->slots[i];
+        if (s->state == state && (!first || s->sequence < first->sequence))
+            first = s;
+    }
+    return first;
+}
+
+void wf_ring_move(struct wf_ring *r, struct wf_slot *slot, enum wf_slot_state from,
+                  enum wf_slot_state to)
+{
+    bool next = to == (from + 1) % WF_SLOT_STATES;
+    bool dropped = to == WF_SLOT_FREE && r->abandon;
+    if (slot->state != from || !(next || dropped)) {
+        wf_log(WF_LOG_ERROR, "internal: slot %td goes from state %d to %d but is in %d",
+               slot - r->slots, (int)from, (int)to, (int)slot->state);
+        abort();
+    }
+    slot->state = to;
+    pthread_cond_broadcast(&r->changed[to]);
+}
+
+void wf_ring_drop_idle(struct wf_ring *r)
+{
+    for (uint32_t i = 0; i < r->n_slots; i++) {
+        struct wf_slot *s = &r->slots[i];
+        bool idle = s->state == WF_SLOT_READY || s->state == WF_SLOT_DONE ||
+                    s->state == WF_SLOT_WRITABLE ||
+                    (s->state == WF_SLOT_READING && s->reads_active == 0);
+        if (idle)
+            wf_ring_move(r, s, s->state, WF_SLOT_FREE);
+    }
+}
+
+void wf_ring_abandon(struct wf_ring *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->abandon = true;
+    wf_ring_drop_idle(r);
+    pthread_mutex_unlock(&r->lock);
+}

@@ -1,0 +1,48 @@
+/* stream.h - carries every span of a plan through read, compute, hash and write.
+ *
+ *   feeder --> [slot] --> readers --> [slot] --> compute --> [slot] --> writers --> free
+ *
+ * A fixed ring of slots, all memory claimed at start. States of a slot, each reached only from the one
+ * before it (ring.h): free, reading, ready, computing, done, hashing, writable, writing, free. The
+ * first error stops intake; what is under way drains; finished blocks are kept for a resume.
+ */
+#ifndef WF_STREAM_H
+#define WF_STREAM_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../backend/backend.h"
+#include "../base/status.h"
+#include "../format/infile.h"
+#include "../plan/budget.h"
+#include "blocks.h"
+#include "journal.h"
+#include "progress.h"
+
+struct wf_stream_options {
+    const struct wf_plan *plan;
+    const struct wf_budget *budget;
+    const struct wf_backend *backend;
+    const char *folder;          /* the output files are created, or reopened, here */
+    enum wf_io io;
+    bool null_compute;           /* benchmark: skip the arithmetic */
+    bool reopen;                 /* output files exist already */
+    struct wf_blocks *blocks;
+    struct wf_journal *journal;
+    struct wf_progress *progress;
+    const volatile int *stop;    /* set from a signal handler */
+};
+
+struct wf_stream_stats {
+    uint64_t bytes_read, bytes_written;
+    uint64_t first_read_at_ns; /* wf_now_ns() of the first read, 0 if there was none */
+};
+
+/* Returns when everything is written, synced and journalled; or WF_STOPPED, or the first error,
+ * with the finished blocks journalled. */
+int wf_stream_run(struct wf_err *e, const struct wf_stream_options *options,
+                  struct wf_stream_stats *stats);
+
+#endif

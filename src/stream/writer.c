@@ -1,0 +1,94 @@
+/* writer.c - writer threads, and the committer that makes finished blocks durable. */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "../base/clock.h"
+#include "ring.h"
+
+void *wf_writer_run(void *ring)
+{
+    struct wf_ring *r = ring;
+    pthread_mutex_lock(&r->lock);
+    for (;;) {
+        struct wf_slot *slot = r->abandon ? NULL : wf_ring_first(r, WF_SLOT_WRITABLE);
+        if (!slot) {
+            if (r->closing)
+                break;
+            pthread_cond_wait(&r->changed[WF_SLOT_WRITABLE], &r->lock);
+            continue;
+        }
+        const struct wf_span *p = &slot->span;
+        wf_ring_move(r, slot, WF_SLOT_WRITABLE, WF_SLOT_WRITING);
+        pthread_mutex_unlock(&r->lock);
+        int status = wf_outfile_write(r->e, &r->outputs[p->shard],
+                                      slot->out + p->begin % r->options->budget->span_bytes,
+                                      p->end - p->begin, p->begin);
+        if (status)
+            wf_ring_abandon(r);
+        pthread_mutex_lock(&r->lock);
+        if (!status) {
+            r->stats.bytes_written += p->end - p->begin;
+            wf_blocks_written(r->options->blocks, p->shard, p->begin, p->end);
+            pthread_cond_signal(&r->commit);
+        }
+        wf_ring_move(r, slot, WF_SLOT_WRITING, WF_SLOT_FREE);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return NULL;
+}
+
+#define COMMIT_NS 1000000000u
+#define COMMIT_MAX 256u
+
+/* Syncs the shards that `list` names, then journals it. The list is short; a shard that stands in it
+ * several times in a row is synced once. */
+static int commit(struct wf_ring *r, const struct wf_journal_block *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (i && list[i].shard == list[i - 1].shard)
+            continue;
+        int status = wf_outfile_sync(r->e, &r->outputs[list[i].shard]);
+        if (status)
+            return status;
+    }
+    return wf_journal_add(r->e, r->options->journal, list, n);
+}
+
+/* Under the lock: takes up to COMMIT_MAX finished blocks and commits them. */
+static void commit_some(struct wf_ring *r)
+{
+    struct wf_blocks *b = r->options->blocks;
+    struct wf_journal_block list[COMMIT_MAX];
+    size_t n = b->n_finished < COMMIT_MAX ? b->n_finished : COMMIT_MAX;
+    b->n_finished -= n;
+    memcpy(list, b->finished + b->n_finished, n * sizeof *list);
+    pthread_mutex_unlock(&r->lock);
+    int status = commit(r, list, n);
+    if (status)
+        wf_ring_abandon(r);
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; !status && i < n; i++)
+        wf_blocks_at(b, list[i].shard, list[i].block)->done = true;
+}
+
+void *wf_committer_run(void *ring)
+{
+    struct wf_ring *r = ring;
+    uint64_t due = wf_now_ns() + COMMIT_NS;
+    pthread_mutex_lock(&r->lock);
+    while (!r->committed) {
+        struct timespec until = {(time_t)(due / 1000000000u), (long)(due % 1000000000u)};
+        pthread_cond_timedwait(&r->commit, &r->lock, &until);
+        if (wf_now_ns() < due)
+            continue;
+        if (r->options->blocks->n_finished)
+            commit_some(r);
+        due = wf_now_ns() + COMMIT_NS;
+    }
+    /* Also after an error or a stop: what is finished is worth keeping. */
+    while (r->options->blocks->n_finished)
+        commit_some(r);
+    pthread_mutex_unlock(&r->lock);
+    return NULL;
+}

@@ -1,0 +1,201 @@
+/* plan_print.c - prints a plan.
+ *
+ * The time estimate assumes rates that a good local disk reaches; `weft doctor` measures this
+ * machine's. It names the stage that binds, which is what a person can change.
+ */
+#include "plan_print.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "../base/num.h"
+#include "../publish/merge.h"
+
+#define READ_RATE 2.0e9    /* bytes per second, local NVMe */
+#define WRITE_RATE 1.5e9
+#define COMPUTE_RATE 4.0e9 /* input bytes per second and core */
+
+struct estimate {
+    double read_s, write_s, compute_s;
+    const char *binds;
+    double seconds;
+};
+
+static struct estimate estimate(const struct wf_setup *s)
+{
+    const struct wf_plan *p = &s->plan;
+    struct estimate t = {.read_s = (double)p->bytes_read * p->passes / READ_RATE,
+                         .write_s = (double)p->bytes_written / WRITE_RATE,
+                         .compute_s = (double)p->bytes_read * p->passes /
+                                      (COMPUTE_RATE * s->budget.compute)};
+    t.binds = "read";
+    t.seconds = t.read_s;
+    if (t.write_s > t.seconds) {
+        t.binds = "write";
+        t.seconds = t.write_s;
+    }
+    if (t.compute_s > t.seconds) {
+        t.binds = "compute";
+        t.seconds = t.compute_s;
+    }
+    return t;
+}
+
+static const char *action_name(const struct wf_plan *p, const struct wf_job *job)
+{
+    return job->action == WF_ACTION_COPY             ? "copy"
+           : job->method == p->recipe->method ? job->method->name
+                                              : "convert";
+}
+
+static void format_shape(const struct wf_job *job, struct wf_str *s)
+{
+    s->n = 0;
+    wf_str_puts(s, "[");
+    for (int d = 0; d < job->n_dims; d++)
+        wf_str_printf(s, "%s%" PRIu64, d ? ", " : "", job->shape[d]);
+    wf_str_puts(s, "]");
+}
+
+static void print_inputs(FILE *out, const struct wf_plan *p, bool diffable)
+{
+    char bytes[32];
+    fprintf(out, "inputs\n");
+    for (size_t c = 0; c < p->n_ckpts; c++) {
+        const struct wf_plan_ckpt *k = &p->ckpts[c];
+        uint64_t total = 0;
+        for (size_t i = 0; i < k->ckpt->n_tensors; i++)
+            total += k->ckpt->tensors[i].bytes;
+        fprintf(out, "  %-8s %s%s", k->is_base ? "base" : "model", k->text,
+                c == p->donor ? "  (gives config and side files)" : "");
+        if (!diffable)
+            fprintf(out, "  %zu tensors, %s in %zu file%s", k->ckpt->n_tensors,
+                    wf_format_bytes(total, bytes), k->ckpt->n_files,
+                    k->ckpt->n_files == 1 ? "" : "s");
+        fputc('\n', out);
+    }
+}
+
+static void print_memory(FILE *out, const struct wf_setup *s)
+{
+    const struct wf_budget *b = &s->budget;
+    char text[5][32];
+    fprintf(out, "memory\n");
+    fprintf(out, "  budget    %s\n", wf_format_bytes(b->memory_bytes, text[0]));
+    fprintf(out, "  ring      %s: %u slots of %s in + %s out\n",
+            wf_format_bytes(b->slots * b->slot_bytes, text[1]), b->slots,
+            wf_format_bytes(b->input_bytes, text[2]), wf_format_bytes(b->span_bytes, text[3]));
+    fprintf(out, "  tables    %s\n", wf_format_bytes(b->meta_bytes, text[4]));
+    fprintf(out, "threads     %u read, %u compute, %u write\n", b->readers, b->compute,
+            b->writers);
+}
+
+static void print_summary(FILE *out, const struct wf_setup *s, bool diffable)
+{
+    const struct wf_plan *p = &s->plan;
+    char text[4][32], hex[33];
+    fprintf(out, "method      %s: %s\n", p->recipe->method->name, p->recipe->method->title);
+    print_inputs(out, p, diffable);
+    fprintf(out, "output\n  %zu tensors: %" PRIu64 " merged, %" PRIu64 " copied, %zu left out\n",
+            p->n_jobs, p->n_merged, p->n_copied, p->n_left_out);
+    fprintf(out, "passes      %u\n", p->passes);
+    if (diffable)
+        return;
+    fprintf(out, "  %zu shard%s, %s\n", p->n_shards, p->n_shards == 1 ? "" : "s",
+            wf_format_bytes(p->bytes_written, text[0]));
+    fprintf(out, "bytes       %s read in each pass, %s written\n",
+            wf_format_bytes(p->bytes_read, text[1]), wf_format_bytes(p->bytes_written, text[2]));
+    print_memory(out, s);
+    struct estimate t = estimate(s);
+    fprintf(out, "time        about %.1f s on a local disk (read %.1f, compute %.1f, write %.1f); "
+                 "%s binds\n",
+            t.seconds, t.read_s, t.compute_s, t.write_s, t.binds);
+    fprintf(out, "plan        %s\n", wf_hash128_hex(&p->hash, hex));
+}
+
+static void print_jobs(FILE *out, const struct wf_plan *p, bool diffable)
+{
+    struct wf_str shape = {0};
+    fprintf(out, "jobs\n");
+    for (size_t i = 0; i < p->n_jobs; i++) {
+        const struct wf_job *job = &p->jobs[i];
+        format_shape(job, &shape);
+        fprintf(out, "  %-15s %-5s %s  %s", action_name(p, job), wf_dtype_info(job->dtype)->name,
+                job->name, shape.text ? shape.text : "");
+        if (!diffable)
+            fprintf(out, "  %s at %" PRIu64, p->shards[job->shard].name, job->offset);
+        fputc('\n', out);
+    }
+    for (size_t i = 0; i < p->n_left_out; i++)
+        fprintf(out, "  %-15s %-5s %s  of %s\n", "left out", "", p->left_out[i].name,
+                p->left_out[i].ckpt);
+    wf_str_free(&shape);
+}
+
+static void json_summary(FILE *out, const struct wf_setup *s, bool diffable)
+{
+    const struct wf_plan *p = &s->plan;
+    const struct wf_budget *b = &s->budget;
+    struct estimate t = estimate(s);
+    char hex[33];
+    fprintf(out,
+            "{\"event\":\"plan\",\"method\":\"%s\",\"passes\":%u,\"tensors\":%zu,\"merged\":%" PRIu64
+            ",\"copied\":%" PRIu64 ",\"left_out\":%zu,\"bytes_read\":%" PRIu64
+            ",\"bytes_written\":%" PRIu64,
+            p->recipe->method->name, p->passes, p->n_jobs, p->n_merged, p->n_copied,
+            p->n_left_out, p->bytes_read, p->bytes_written);
+    if (!diffable)
+        fprintf(out,
+                ",\"plan\":\"%s\",\"shards\":%zu,\"memory\":{\"budget\":%" PRIu64
+                ",\"ring\":%" PRIu64 ",\"slots\":%u,\"slot_bytes\":%" PRIu64
+                ",\"span_bytes\":%" PRIu64 ",\"tables\":%" PRIu64
+                "},\"threads\":{\"read\":%u,\"compute\":%u,\"write\":%u},"
+                "\"seconds_estimated\":%.3f,\"binds\":\"%s\"",
+                wf_hash128_hex(&p->hash, hex), p->n_shards, b->memory_bytes,
+                b->slots * b->slot_bytes, b->slots, b->slot_bytes, b->span_bytes, b->meta_bytes,
+                b->readers, b->compute, b->writers, t.seconds, t.binds);
+    fputs("}\n", out);
+}
+
+static int json_jobs(struct wf_err *e, FILE *out, const struct wf_plan *p, bool diffable)
+{
+    struct wf_str s = {0};
+    for (size_t i = 0; i < p->n_jobs && !s.failed; i++) {
+        const struct wf_job *job = &p->jobs[i];
+        s.n = 0;
+        wf_str_puts(&s, "{\"event\":\"job\",\"name\":");
+        wf_str_json(&s, job->name, strlen(job->name));
+        wf_str_printf(&s, ",\"action\":\"%s\",\"dtype\":\"%s\",\"shape\":[", action_name(p, job),
+                      wf_dtype_info(job->dtype)->name);
+        for (int d = 0; d < job->n_dims; d++)
+            wf_str_printf(&s, "%s%" PRIu64, d ? "," : "", job->shape[d]);
+        wf_str_printf(&s, "],\"bytes\":%" PRIu64, job->bytes);
+        if (!diffable)
+            wf_str_printf(&s, ",\"file\":\"%s\",\"offset\":%" PRIu64, p->shards[job->shard].name,
+                          job->offset);
+        wf_str_puts(&s, "}\n");
+        fputs(s.text ? s.text : "", out);
+    }
+    int status = wf_str_finish(&s, e);
+    wf_str_free(&s);
+    return status;
+}
+
+int wf_plan_print_run(struct wf_err *e, const struct weft_options *options, const char *recipe)
+{
+    struct wf_setup s;
+    FILE *out = options->out;
+    int status = wf_setup_create(e, options, recipe, &s);
+    if (!status && options->json) {
+        json_summary(out, &s, options->diffable);
+        status = json_jobs(e, out, &s.plan, options->diffable);
+    } else if (!status) {
+        print_summary(out, &s, options->diffable);
+        print_jobs(out, &s.plan, options->diffable);
+    }
+    if (!status && (fflush(out) || ferror(out)))
+        status = wf_fail_errno(e, WF_MACHINE, errno, "cannot write the plan");
+    wf_setup_destroy(&s);
+    return status;
+}

@@ -1,0 +1,124 @@
+/* weft.c - the public interface in terms of the modules below it. */
+#include "../include/weft.h"
+
+#include <signal.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/status.h"
+#include "publish/merge.h"
+#include "tool/diff.h"
+#include "tool/doctor.h"
+#include "tool/inspect.h"
+#include "tool/methods_print.h"
+#include "tool/plan_print.h"
+#include "tool/verify.h"
+
+struct weft {
+    struct weft_options options;
+    struct wf_err err;
+};
+
+static volatile sig_atomic_t stop_asked;
+
+void weft_stop(void)
+{
+    stop_asked = 1;
+}
+
+void weft_options_init(struct weft_options *options)
+{
+    *options = (struct weft_options){
+        .shard_bytes = 5000000000u, .log_level = WEFT_LOG_INFO, .out = stdout};
+}
+
+/* What this build cannot do is said at once, not when the work is half done. */
+static int check_options(struct wf_err *e, const struct weft_options *o)
+{
+    if (o->backend == WEFT_BACKEND_CUDA)
+        return wf_fail(e, WF_MACHINE, "--backend cuda: this build of weft has no CUDA backend; "
+                                      "use --backend cpu or auto");
+    if (o->shard_bytes == 0)
+        return wf_fail(e, WF_USAGE, "--shard-size must be at least 1 byte");
+    return WF_OK;
+}
+
+int weft_create(struct weft **out, const struct weft_options *options)
+{
+    struct wf_err e = {0};
+    struct weft *w = *out = wf_alloc(&e, WF_MEM_META, 1, sizeof *w, "a session");
+    if (!w)
+        return WEFT_MACHINE;
+    if (options)
+        w->options = *options;
+    else
+        weft_options_init(&w->options);
+    if (!w->options.out)
+        w->options.out = stdout;
+    wf_log_set_level((enum wf_log_level)w->options.log_level);
+    return check_options(&w->err, &w->options);
+}
+
+void weft_destroy(struct weft *w)
+{
+    wf_free(w);
+}
+
+const char *weft_error(const struct weft *w)
+{
+    return w ? w->err.text : "out of memory";
+}
+
+/* Each call starts with a clean error slot. The stop flag stays: a signal may come before the call. */
+static struct wf_err *begin(struct weft *w)
+{
+    wf_err_clear(&w->err);
+    return &w->err;
+}
+
+/* A status without a text, or the other way round, would be a mistake of ours. */
+static int finish(struct weft *w, int status)
+{
+    if (status != WF_OK && status != WF_NO && wf_err_status(&w->err) == WF_OK)
+        wf_fail(&w->err, WF_BUG, "internal: status %d without an error", status);
+    return status;
+}
+
+int weft_merge(struct weft *w, const char *recipe, const char *out,
+               struct weft_merge_result *result)
+{
+    struct weft_merge_result unused;
+    return finish(w, wf_merge_run(begin(w), &w->options, recipe, out,
+                                  (const volatile int *)&stop_asked, result ? result : &unused));
+}
+
+int weft_plan(struct weft *w, const char *recipe)
+{
+    return finish(w, wf_plan_print_run(begin(w), &w->options, recipe));
+}
+
+int weft_inspect(struct weft *w, const char *model)
+{
+    return finish(w, wf_inspect_run(begin(w), &w->options, model));
+}
+
+int weft_diff(struct weft *w, const char *a, const char *b, const char *base)
+{
+    return finish(w, wf_diff_run(begin(w), &w->options, a, b, base));
+}
+
+int weft_verify(struct weft *w, const char *model)
+{
+    return finish(w, wf_verify_run(begin(w), &w->options, model));
+}
+
+int weft_methods(struct weft *w, const char *name, bool markdown)
+{
+    return finish(w, wf_methods_run(begin(w), &w->options, name, markdown));
+}
+
+int weft_doctor(struct weft *w, const char *folder)
+{
+    return finish(w, wf_doctor_run(begin(w), &w->options, folder));
+}

@@ -1,0 +1,38 @@
+# A wrong command: exit 2, one line, the nearest word.
+# shellcheck source=tests/cli/lib.sh disable=SC2154
+. "$ROOT/tests/cli/lib.sh"
+
+run
+expect_usage_error 'no command'
+run --json
+expect_exit 2
+expect_one_error_line
+run --
+expect_usage_error 'no command'
+run merg
+expect_usage_error "unknown command 'merg' (did you mean 'merge'?)"
+run inpsect x
+expect_usage_error "did you mean 'inspect'?"
+run veriyf --help
+expect_usage_error "did you mean 'verify'?"
+run frobnicate
+expect_usage_error "unknown command 'frobnicate'; 'weft --help' lists them"
+run ''
+expect_usage_error "unknown command ''"
+run Merge a b
+expect_usage_error "did you mean 'merge'?"
+run $'mer\nge\033[31m'
+expect_usage_error "unknown command 'mer?ge?[31m'"
+run "$(printf 'x%.0s' {1..20000})"
+expect_exit 2
+expect_one_error_line
+
+# The hidden command is not offered.
+run gne
+expect_usage_error "'weft --help' lists them"
+
+# Commands of the interface that this version lacks say so.
+for command in apply extract-lora compress-lora combine search; do
+    run "$command" a b --rank 8
+    expect_usage_error "does not have the command '$command' yet"
+done

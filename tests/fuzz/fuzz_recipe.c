@@ -1,0 +1,120 @@
+/* fuzz_recipe.c - any bytes as a recipe, both dialects: a recipe that holds together, or one line.
+ */
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../src/base/log.h"
+#include "../../src/base/str.h"
+#include "../../src/recipe/recipe.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+#define CHECK(truth)                                                                               \
+    do {                                                                                           \
+        if (!(truth))                                                                              \
+            abort();                                                                               \
+    } while (0)
+
+static void check_values(const struct wf_method *m, const struct wf_value *values, size_t n,
+                         bool of_model)
+{
+    CHECK(n <= m->n_options);
+    for (size_t i = 0; i < n; i++) {
+        int option = wf_method_option(m, values[i].name);
+        CHECK(option >= 0 && isfinite(values[i].number) && values[i].line > 0);
+        const struct wf_option *o = &m->options[option];
+        CHECK(values[i].number >= o->min && values[i].number <= o->max);
+        CHECK(!of_model || o->where == WF_PER_MODEL);
+        for (size_t k = 0; k < i; k++)
+            CHECK(strcmp(values[k].name, values[i].name) != 0);
+    }
+}
+
+static void check_reference(const struct wf_reference *r)
+{
+    CHECK(r->text[0] && r->model[0] && !r->adapter && r->line > 0);
+    for (const char *c = r->text; *c; c++)
+        CHECK((unsigned char)*c >= 0x20);
+}
+
+static void check_patterns(const char *const *patterns)
+{
+    size_t n = 0;
+    for (; patterns && patterns[n]; n++)
+        CHECK(patterns[n][0] && wf_glob_valid(patterns[n]));
+    CHECK(!patterns || n > 0);
+}
+
+static void check_models(const struct wf_recipe *r)
+{
+    const struct wf_method *m = r->method;
+    size_t inputs = 0;
+    CHECK(r->n_models > 0 && r->n_models <= WF_MODELS_MAX);
+    for (size_t i = 0; i < r->n_models; i++) {
+        const struct wf_recipe_model *model = &r->models[i];
+        bool exempt = model->is_base && m->base == WF_BASE_REQUIRED;
+        inputs += !exempt;
+        check_reference(&model->ref);
+        CHECK(model->task[0] && !strchr(model->task, '/') && !strstr(model->task, ".."));
+        CHECK(r->has_base || !model->is_base);
+        check_values(m, model->values, model->n_values, true);
+        for (size_t o = 0; o < m->n_options; o++) {
+            bool given;
+            double v = wf_recipe_value(r, o, (int)i, "t", &given);
+            CHECK(isfinite(v) && (given || v == m->options[o].fallback));
+            CHECK(given || exempt || !m->options[o].required);
+        }
+    }
+    CHECK(inputs >= m->min_models && inputs <= m->max_models);
+}
+
+static void check_recipe(const struct wf_recipe *r, const uint8_t *data, size_t n)
+{
+    CHECK(r->method && r->method_line > 0 && !strcmp(r->folder, "dir"));
+    CHECK(r->text_n == n && (n == 0 || !memcmp(r->text, data, n)));
+    CHECK(r->has_base || r->method->base != WF_BASE_REQUIRED);
+    CHECK(r->has_base || !r->include);
+    CHECK(r->dtype == WF_DTYPE_NONE || wf_dtype_info(r->dtype)->arithmetic);
+    if (r->has_base)
+        check_reference(&r->base);
+    check_values(r->method, r->values, r->n_values, false);
+    check_patterns(r->include);
+    check_patterns(r->exclude);
+    check_models(r);
+}
+
+/* Parses and checks; returns the number of models, 0 if the recipe was refused. */
+static size_t parse(const uint8_t *data, size_t n, bool compat)
+{
+    static const char path[] = "dir/r.yaml";
+    struct wf_err e = {0};
+    struct wf_arena a = {0};
+    struct wf_recipe r;
+    size_t models = 0;
+    int s = wf_recipe_parse(&e, &a, path, (const char *)data, n, compat, &r);
+    CHECK(s == wf_err_status(&e));
+    if (s == WF_OK) {
+        check_recipe(&r, data, n);
+        models = r.n_models;
+    } else {
+        CHECK(s == WF_USAGE && wf_starts_with(e.text, "dir/r.yaml:"));
+        CHECK(e.text[sizeof path] >= '0' && e.text[sizeof path] <= '9');
+        CHECK(!strchr(e.text, '\n') && wf_utf8_valid(e.text, strlen(e.text), NULL));
+    }
+    wf_arena_destroy(&a);
+    return models;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    wf_log_set_level(WF_LOG_ERROR);
+    size_t models = parse(data, n, false);
+    /* What the strict dialect takes, mergekit's takes too. */
+    size_t loose = parse(data, n, true);
+    CHECK(models == 0 || models == loose);
+    return 0;
+}

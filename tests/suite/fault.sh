@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# fault.sh - the n-th allocation, open, read, write, sync and rename fails, for n = 1, 2, 3 ... until nothing fails.
+#
+# With the sanitizer build: no crash, no leak, exit code 2 to 4, one line that says why. A merge leaves its
+# inputs as they were and no OUT, and what remains can be resumed, or overwritten, to the bytes of a
+# merge without faults. `make test` takes larger steps as n grows; `make test-long` takes every n.
+source tests/suite/suite.sh
+weft=$PWD/build/asan/weft
+export ASAN_OPTIONS=exitcode=99:detect_leaks=1:allocator_may_return_null=1
+
+build/plain/mkckpt --out "$SCRATCH/in/base" --layers 1 --hidden 32 --vocab 64 --dtype bf16,f32 --seed 1 \
+    --shard-size 30000 --config
+build/plain/mkckpt --out "$SCRATCH/in/tuned" --layers 1 --hidden 32 --vocab 64 --dtype bf16,f32 --seed 2 \
+    --base-seed 1 --delta 0.1 --config
+recipe "$SCRATCH/in/recipe.yaml" task_arithmetic keep "$SCRATCH/in/base" "$SCRATCH/in/tuned"
+inputs=$(tree_digest "$SCRATCH/in")
+cd "$SCRATCH" || exit 1
+
+merge=("$weft" merge in/recipe.yaml out --threads 2 --memory 64Mi --progress none --shard-size 40000)
+"${merge[@]}" >/dev/null 2>err || { fail "merge without faults" "$(head -c 300 err)"; finish; }
+reference=$(digest out)
+
+# fails_well NAME: judges one run by $code and the files `stdout` and `err`.
+fails_well() {
+    if [ "$code" -ge 2 ] && [ "$code" -le 4 ] && one_error_line err; then
+        pass
+    else
+        fail "$1" "exit $code: $(grep -v '^ *#' err | head -c 400 | tr '\n' ' ')"
+    fi
+}
+
+# After a merge that failed: is everything as promised, and can it go on?
+recovers() { # NAME FLAG
+    if [ -e out ] && [ "$(digest out)" != "$reference" ]; then
+        fail "$1" "OUT exists and is not the merge"
+    elif ! "${merge[@]}" "$2" >/dev/null 2>err; then
+        fail "$1" "then $2: $(head -c 300 err)"
+    elif [ "$(digest out)" != "$reference" ]; then
+        fail "$1" "then $2: other bytes"
+    elif [ "$2" = --overwrite ] && [ "$(echo out*)" != out ]; then
+        fail "$1" "then $2 leaves $(echo out*)"
+    else
+        pass
+    fi
+}
+
+step() { # the next n
+    if [ "$LONG" = 1 ] || [ "$1" -lt 12 ]; then echo $(($1 + 1)); else echo $(($1 + $1 / 6)); fi
+}
+
+# sweep KIND MODE NAME COMMAND...: until five runs in a row succeed.
+sweep() {
+    local kind=$1 mode=$2 name=$3 n=1 clean=0 flag=--resume
+    shift 3
+    while [ $clean -lt 5 ] && [ $n -lt 20000 ]; do
+        rm -rf out out.partial
+        WEFT_FAULT=$kind:$n$mode timeout 60 "$@" >stdout 2>err </dev/null
+        code=$?
+        if [ $code = 0 ]; then
+            clean=$((clean + 1))
+            [ "$name" != merge ] || [ "$(digest out)" = "$reference" ] ||
+                fail "merge $kind:$n$mode" "exit 0 with other bytes"
+        else
+            clean=0
+            fails_well "$name $kind:$n$mode"
+            if [ "$name" = merge ]; then
+                recovers "merge $kind:$n$mode" $flag
+                [ $flag = --resume ] && flag=--overwrite || flag=--resume
+            fi
+        fi
+        n=$(step $n)
+    done
+    [ $clean = 5 ] || fail "$name $kind$mode" "never clean up to n = $n"
+}
+
+for kind in alloc open read write sync rename; do
+    sweep $kind "" merge "${merge[@]}"
+done
+for kind in write sync; do # the disk stays full
+    sweep $kind :always merge "${merge[@]}"
+done
+cp -r out kept
+for kind in alloc open read; do
+    sweep $kind "" plan "$weft" plan in/recipe.yaml
+    sweep $kind "" inspect "$weft" inspect in/base
+    sweep $kind "" verify "$weft" verify kept
+    sweep $kind "" diff "$weft" diff in/base in/base
+    sweep $kind "" methods "$weft" methods linear
+done
+if [ "$(tree_digest in)" = "$inputs" ]; then pass; else fail "inputs untouched" "a file below the inputs changed"; fi
+finish

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# races.sh - merges, resumes and signals under the thread sanitizer.
+source tests/suite/suite.sh
+weft=build/tsan/weft
+export TSAN_OPTIONS=exitcode=66:halt_on_error=0
+
+for i in 1 2; do
+    build/plain/mkckpt --out "$SCRATCH/m$i" --bytes 40MB --shard-size 10MB --seed $i --base-seed 1 --delta 0.2 --config
+    build/plain/mkckpt --out "$SCRATCH/many$i" --tensors 400 --seed $i --base-seed 1 --delta 0.2 --config
+done
+for model in m many; do
+    recipe "$SCRATCH/$model.yaml" task_arithmetic keep "$SCRATCH/${model}1" "$SCRATCH/${model}2"
+    for flags in "--threads 4 --memory 64Mi" "--threads 3 --io buffered --manifest sha256" "--threads 2 --json --io direct"; do
+        rm -rf "$SCRATCH/out"
+        # shellcheck disable=SC2086
+        check "merge of $model with $flags" $weft merge "$SCRATCH/$model.yaml" "$SCRATCH/out" --progress plain $flags
+    done
+done
+check "verify" $weft verify "$SCRATCH/out"
+$weft diff "$SCRATCH/m1" "$SCRATCH/m2" --threads 4 >/dev/null 2>"$SCRATCH/err"
+code=$?
+if [ $code = 1 ]; then pass; else fail "diff" "exit $code: $(head -c 400 "$SCRATCH/err")"; fi
+
+# Stopped from outside while all threads are at work.
+rm -rf "$SCRATCH/out"
+$weft merge "$SCRATCH/m.yaml" "$SCRATCH/out" --threads 4 --memory 64Mi --progress none >/dev/null 2>"$SCRATCH/err" &
+sleep 0.4
+kill -TERM $!
+wait $!
+code=$?
+if [ $code = 75 ] || [ $code = 0 ]; then pass; else fail "TERM" "exit $code: $(head -c 400 "$SCRATCH/err")"; fi
+[ $code = 75 ] && check "resume" $weft merge "$SCRATCH/m.yaml" "$SCRATCH/out" --threads 4 --memory 64Mi --resume
+finish

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# recipes.sh - every recipe of configs/ runs, verifies, and gives the same bytes again; and a merge of language
+# models is a good one, in bits per byte of text.
+source tests/suite/suite.sh
+weft=build/plain/weft
+
+for config in configs/*.yaml; do
+    [ -e "$config" ] || { fail configs "no recipes"; break; }
+    name=$(basename "$config" .yaml)
+    check "plan $config" $weft plan "$config"
+    check "merge $config" $weft merge "$config" "$SCRATCH/$name" --progress none
+    check "verify $config" $weft verify "$SCRATCH/$name"
+    check "again $config" $weft merge "$config" "$SCRATCH/again" --progress none --threads 1
+    if [ "$(digest "$SCRATCH/$name")" = "$(digest "$SCRATCH/again")" ]; then pass; else fail "$config" "other bytes"; fi
+    rm -rf "$SCRATCH/again"
+    for file in config.json README.md weft_manifest.json; do
+        if [ -s "$SCRATCH/$name/$file" ]; then pass; else fail "$config" "no $file"; fi
+    done
+done
+
+python=$(python_with numpy)
+if [ -z "$python" ]; then
+    skip "bits per byte" "no python3 with numpy"
+    finish
+fi
+# Lower is better. The mean of the experts' parameters must beat the base where the base is no expert, and a
+# small step of task arithmetic must be better than the base on average.
+score() { "$python" $TINYLM/eval.py "$1" --json | sed 's/.*"mean": \([0-9.]*\).*/\1/'; }
+base=$(score $TINYLM/base)
+recipe "$SCRATCH/average.yaml" linear keep "$PWD"/$TINYLM/{python,english}
+printf 'merge_method: task_arithmetic\nbase_model: %s\nmodels:\n' "$PWD/$TINYLM/base" >"$SCRATCH/step.yaml"
+for expert in python english; do
+    printf '  - model: %s\n    parameters: {weight: 0.4}\n' "$PWD/$TINYLM/$expert" >>"$SCRATCH/step.yaml"
+done
+for name in average step; do
+    check "merge $name" $weft merge "$SCRATCH/$name.yaml" "$SCRATCH/$name" --progress none
+    got=$(score "$SCRATCH/$name")
+    if awk -v a="${got:-9}" -v b="$base" 'BEGIN { exit !(a < b) }'; then
+        pass
+    else
+        fail "$name" "mean $got bits per byte, base $base"
+    fi
+done
+finish

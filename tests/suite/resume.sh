@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# resume.sh - stopped by a signal or killed at any point, a merge goes on to the bytes of an uninterrupted one.
+source tests/suite/suite.sh
+plain=$PWD/build/plain/weft
+faulty=$PWD/build/asan/weft
+mkckpt=$PWD/build/plain/mkckpt
+size=$([ "$LONG" = 1 ] && echo 600MB || echo 120MB)
+
+small=(--layers 2 --hidden 64 --vocab 200 --shard-size 60000 --config)
+"$mkckpt" --out "$SCRATCH/small/base" "${small[@]}" --seed 1
+"$mkckpt" --out "$SCRATCH/small/tuned" "${small[@]}" --seed 2 --base-seed 1 --delta 0.1
+"$mkckpt" --out "$SCRATCH/large/base" --bytes $size --seed 3 --config
+"$mkckpt" --out "$SCRATCH/large/tuned" --bytes $size --seed 4 --base-seed 3 --delta 0.1 --config
+for size in small large; do
+    recipe "$SCRATCH/$size.yaml" task_arithmetic keep "$SCRATCH/$size/base" "$SCRATCH/$size/tuned"
+done
+cd "$SCRATCH" || exit 1
+
+# resumes NAME: goes on from out.partial (if a kill came before that existed, from nothing).
+resumes() {
+    if ! "$plain" merge "$recipe" out "${flags[@]}" --resume >/dev/null 2>err </dev/null; then
+        fail "$1" "--resume: $(head -c 300 err)"
+    elif [ "$(digest out)" != "$reference" ]; then
+        fail "$1" "--resume gave other bytes"
+    elif [ -e out.partial ]; then
+        fail "$1" "out.partial remains"
+    elif ! "$plain" verify out >/dev/null 2>err; then
+        fail "$1" "verify: $(head -c 300 err)"
+    else
+        pass
+    fi
+}
+
+reference_of() {
+    rm -rf out out.partial
+    "$plain" merge "$recipe" out "${flags[@]}" >/dev/null 2>err || fail "merge $recipe" "$(cat err)"
+    digest out
+}
+
+# SIGKILL exactly at the n-th call of a kind.
+recipe=small.yaml flags=(--threads 2 --memory 64Mi --progress none --shard-size 100000)
+reference=$(reference_of)
+for kind in write sync rename open; do
+    for ((n = 1; n < 500; n += (LONG == 1 || n < 10 ? 1 : 4))); do
+        rm -rf out out.partial
+        WEFT_FAULT=$kind:$n:kill "$faulty" merge $recipe out "${flags[@]}" >/dev/null 2>err </dev/null
+        code=$?
+        [ $code = 0 ] && break
+        if [ $code != 137 ]; then
+            fail "kill at $kind $n" "exit $code: $(head -c 300 err)"
+        else
+            resumes "kill at $kind $n"
+        fi
+    done
+done
+
+# A second crash in the resumed run, and a third.
+for n in 3 9 15; do
+    rm -rf out out.partial
+    for again in 1 2 3; do
+        WEFT_FAULT=write:$n:kill "$faulty" merge $recipe out "${flags[@]}" --resume >/dev/null 2>err </dev/null
+    done
+    resumes "three crashes in a row at write $n"
+done
+
+# SIGKILL, SIGTERM, SIGINT, SIGUSR1 somewhere in a longer merge.
+recipe=large.yaml flags=(--threads 2 --memory 64Mi --progress none --shard-size 50MB)
+begin=$(date +%s%N)
+reference=$(reference_of)
+whole=$(($(date +%s%N) - begin))
+RANDOM=20240607
+rounds=$([ "$LONG" = 1 ] && echo 40 || echo 10)
+stopped=0
+for ((i = 0; i < rounds; i++)); do
+    signal=$(cut -d' ' -f$((i % 5 + 1)) <<<"KILL TERM KILL INT USR1")
+    rm -rf out out.partial
+    "$plain" merge $recipe out "${flags[@]}" >/dev/null 2>err </dev/null &
+    pid=$!
+    sleep "$(awk -v w=$whole -v r=$RANDOM 'BEGIN { printf "%.3f", w / 1e9 * r / 32768 }')"
+    sent=$(date +%s%N)
+    kill -$signal $pid 2>/dev/null
+    wait $pid 2>/dev/null
+    code=$?
+    took=$((($(date +%s%N) - sent) / 1000000))
+    name="$signal after a random time ($i)"
+    case $signal-$code in
+    *-0) ;; # it had finished
+    KILL-137) stopped=$((stopped + 1)) ;;
+    *-75)
+        stopped=$((stopped + 1))
+        [ $took -le 5000 ] || fail "$name" "took $took ms to stop"
+        [ ! -e out ] || fail "$name" "exit 75, and OUT exists"
+        ;;
+    TERM-143 | INT-130 | USR1-138)
+        # Before the handlers are set a signal simply ends the program; nothing may be on disk by then.
+        [ ! -e out.partial ] || fail "$name" "died by the signal with work on disk"
+        ;;
+    *) fail "$name" "exit $code: $(head -c 300 err)" ;;
+    esac
+    resumes "$name"
+done
+[ $stopped -gt 0 ] || fail "signals" "no run was interrupted; the model is too small for this machine"
+finish

@@ -1,0 +1,634 @@
+/* test_recipe.c - recipes read right, and wrong ones refused with the line and what to do. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../src/base/file.h"
+#include "../../src/base/log.h"
+#include "../../src/recipe/recipe.h"
+
+#define GOLDEN "tests/golden/recipes/"
+
+struct recipe_test {
+    struct wf_err e;
+    struct wf_arena a;
+    struct wf_recipe r;
+};
+
+static int parse_as(struct recipe_test *t, const char *path, const char *text, bool compat)
+{
+    *t = (struct recipe_test){0};
+    return wf_recipe_parse(&t->e, &t->a, path, text, strlen(text), compat, &t->r);
+}
+
+static void accept(struct recipe_test *t, const char *text, bool compat)
+{
+    if (parse_as(t, "recipe.yaml", text, compat))
+        fail_msg("refused: %s\n%s", t->e.text, text);
+    assert_int_equal(wf_err_status(&t->e), WF_OK);
+}
+
+/* --- what is refused ------------------------------------------------------------------------ */
+
+struct wrong {
+    const char *text;
+    int line;
+    const char *says;
+};
+
+#define ONE "models:\n  - model: a\n    parameters:\n      weight: 1\n" /* four lines */
+#define LINEAR "merge_method: linear\n"
+#define WEIGHT(v) LINEAR "models:\n  - model: a\n    parameters:\n      weight: " v "\n"
+
+static const struct wrong wrong[] = {
+    /* the document */
+    {"- a\n", 1, "a recipe is a map of keys"},
+    {"text\n", 1, "a recipe is a map of keys"},
+    {LINEAR ONE "---\n" LINEAR ONE, 7, "second document"},
+    /* keys */
+    {"merge_metod: linear\n" ONE, 1, "unknown key 'merge_metod' (did you mean 'merge_method'?)"},
+    {LINEAR ONE "zebra: 1\n", 6, "unknown key 'zebra'"},
+    {LINEAR ONE "dtpye: float32\n", 6, "did you mean 'dtype'?"},
+    {LINEAR "models:\n  - model: a\n    paramters: {weight: 1}\n", 4,
+     "unknown key 'paramters' in a model's entry (did you mean 'parameters'?)"},
+    {LINEAR "models:\n  - model: a\n    weight: 1\n", 4,
+     "'weight' is a parameter of 'linear': it belongs under 'parameters'"},
+    {LINEAR "normalize: true\n" ONE, 2, "it belongs under 'parameters'"},
+    {LINEAR "models:\n  - model: a\n    dtype: float32\n", 4, "belongs at the top level"},
+    {LINEAR "model: a\n", 2, "belongs in an entry of 'models'"},
+    {LINEAR ONE "dtype:\n", 6, "'dtype' has no value"},
+    {LINEAR ONE "seed: ~\n", 6, "'seed' has no value"},
+    {LINEAR "models:\n  - model: a\n    parameters:\n", 4, "'parameters' has no value"},
+    /* keys of the dialect that come later */
+    {"slices: []\n" LINEAR, 1, "does not have 'slices' yet"},
+    {LINEAR "modules: {}\n", 2, "does not have 'modules' yet"},
+    {LINEAR ONE "tokenizer_source: union\n", 6, "does not have 'tokenizer_source' yet"},
+    {LINEAR ONE "tokenizer: {}\n", 6, "does not have 'tokenizer' yet"},
+    {LINEAR ONE "chat_template: auto\n", 6, "does not have 'chat_template' yet"},
+    {LINEAR ONE "coefficients: t.json\n", 6, "does not have 'coefficients' yet"},
+    {LINEAR ONE "task_deltas: {density: 1}\n", 6, "does not have 'task_deltas' yet"},
+    {LINEAR "models:\n  - model: a\n    parameters:\n      weight: [0, 1]\n", 5, "gradients"},
+    {LINEAR "models:\n  - model: a\n    parameters:\n      weight: {filter: x, value: 1}\n", 5,
+     "filters"},
+    {LINEAR "models:\n  - model: a\n    parameters:\n      weight:\n      - value: 1\n", 5,
+     "filters"},
+    {LINEAR "models:\n  - model: a+b\n    parameters: {weight: 1}\n", 3, "adapters"},
+    {LINEAR "models:\n  - model: {model: {path: a}, lora: {path: b}}\n", 3, "'lora'"},
+    {LINEAR "models:\n  - model:\n      model: a\n      override_architecture: X\n", 5,
+     "'override_architecture'"},
+    /* merge_method */
+    {"dtype: float32\n" ONE, 1, "no 'merge_method'"},
+    {"merge_method: lniear\n" ONE, 1,
+     "unknown merge_method 'lniear' (did you mean 'linear'?); this version has: linear, "},
+    {ONE "merge_method: task-arithmetic\n", 5, "did you mean 'task_arithmetic'?"},
+    {"merge_method:\n" ONE, 1, "'merge_method' has no value"},
+    {"merge_method: {a: b}\n" ONE, 1, "'merge_method' needs a text, not a map"},
+    {"merge_method: ''\n" ONE, 1, "'merge_method' is an empty text"},
+    /* models */
+    {"\n\n" LINEAR, 3, "no 'models'"},
+    {LINEAR "models:\n", 2, "'models' has no value"},
+    {LINEAR "models: []\n", 2, "'models' is an empty list"},
+    {LINEAR "models: {model: a}\n", 2, "'models' needs a list"},
+    {LINEAR "models: a\n", 2, "'models' needs a list"},
+    {LINEAR "models:\n  - a\n", 3, "write '- model: a'"},
+    {LINEAR "models:\n  - model: a\n    parameters: {weight: 1}\n  - [b]\n", 5, "not a list"},
+    {LINEAR "models:\n  - ~\n", 3, "not nothing"},
+    {LINEAR "models:\n  - parameters: {weight: 1}\n", 3, "no 'model'"},
+    {LINEAR "models:\n  -\n    parameters: {weight: 1}\n    model:\n", 5, "'model' has no value"},
+    {LINEAR "models:\n  - model: [a]\n", 3, "'model' needs one model, not a list"},
+    {LINEAR "models:\n  - model: ''\n", 3, "'model' is an empty text"},
+    {LINEAR "models:\n  - model: \"a\\0b\"\n", 3, "NUL character"},
+    {LINEAR "models:\n  - model: a+b+c\n", 3, "more than one '+'"},
+    {LINEAR "models:\n  - model: {}\n", 3, "no 'path'"},
+    {LINEAR "models:\n  - model:\n      path: a\n      revison: b\n", 5,
+     "unknown key 'revison' (did you mean 'revision'?)"},
+    {LINEAR "models:\n  - model: {path: a@x, revision: b}\n", 3, "hold no '@'"},
+    {LINEAR "models:\n  - model: {model: {model: a}}\n", 3, "unknown key 'model'"},
+    {LINEAR "models:\n  - model: a\n    name: a/b\n", 4, "no '/' and no '..'"},
+    {LINEAR "models:\n  - model: a\n    name: x..y\n", 4, "no '/' and no '..'"},
+    {LINEAR "models:\n  - model: a\n    name: \"a\\tb\"\n", 4, "control character (0x09)"},
+    {"merge_method: passthrough\nmodels:\n  - model: a\n  - model: b\n", 2,
+     "takes exactly 1 model; here are 2"},
+    /* base_model */
+    {"models:\n  - model: a\nmerge_method: task_arithmetic\n", 3, "needs 'base_model'"},
+    {"merge_method: task_arithmetic\nbase_model: b\nmodels:\n  - model: b\n", 3,
+     "at least 1 model besides the base; here are 0"},
+    {"merge_method: task_arithmetic\nbase_model: [b]\n" ONE, 2, "not a list"},
+    {"merge_method: task_arithmetic\nbase_model:\n" ONE, 2, "'base_model' has no value"},
+    /* parameters */
+    {LINEAR "models:\n  - model: a\n    parameters:\n      wieght: 1\n", 5,
+     "unknown parameter 'wieght' (did you mean 'weight'?); merge_method 'linear' has: weight, "
+     "normalize"},
+    {LINEAR ONE "parameters:\n  epsilon: 1\n", 7, "unknown parameter 'epsilon'"},
+    {LINEAR "models:\n  - model: a\n    parameters:\n      weight: 1\n      normalize: true\n", 6,
+     "belongs in 'parameters' at the top level"},
+    {LINEAR "models:\n  - model: a\n    parameters: {weight: 1}\n  - name: x\n    model: org/b\n",
+     6, "model 'org/b' has no 'weight'"},
+    {"merge_method: task_arithmetic\nbase_model: b\nmodels:\n  - model: b\n  - model: c\n", 5,
+     "model 'c' has no 'weight'"},
+    {LINEAR "base_model: b\nmodels:\n  - model: b\n", 4, "model 'b' has no 'weight'"},
+    {LINEAR "parameters: [1]\n" ONE, 2, "'parameters' needs a map"},
+    {LINEAR "models:\n  - model: a\n    parameters: {weight: 1}\n    name: [a]\n", 5,
+     "'name' needs a text, not a list"},
+    /* numbers */
+    {WEIGHT("x"), 5, "'weight' needs a finite number, not 'x'"},
+    {WEIGHT("'0.5'"), 5, "write 0.5 without quotes"},
+    {WEIGHT("'true'"), 5, "write true without quotes"},
+    {LINEAR "parameters: {normalize: 'false'}\n" ONE, 2, "write false without quotes"},
+    {WEIGHT(".nan"), 5, "needs a finite number, not '.nan'"},
+    {WEIGHT("NaN"), 5, "needs a finite number"},
+    {WEIGHT("-.inf"), 5, "needs a finite number"},
+    {WEIGHT("1e400"), 5, "needs a finite number"},
+    {WEIGHT("1/3"), 5, "needs a finite number"},
+    {WEIGHT("1,5"), 5, "needs a finite number"},
+    {WEIGHT("~"), 5, "'weight' has no value; it needs a finite number"},
+    {WEIGHT("''"), 5, "needs a finite number"},
+    {WEIGHT("{a: 1}"), 5, "needs a number, not a map"},
+    {LINEAR "parameters: {normalize: 2}\n" ONE, 2, "'normalize' needs true or false, not '2'"},
+    {LINEAR "parameters: {normalize: 0.5}\n" ONE, 2, "'normalize' needs true or false"},
+    {LINEAR "parameters: {normalize: maybe}\n" ONE, 2, "'normalize' needs true or false"},
+    {"merge_method: task_arithmetic\nbase_model: b\nparameters: {density: 1.5}\n" ONE, 3,
+     "'density' is 1.5; it must be from 0 to 1"},
+    {"merge_method: task_arithmetic\nbase_model: b\nparameters: {density: -1e-9}\n" ONE, 3,
+     "'density' is -1e-09; it must be from 0 to 1"},
+    /* types */
+    {LINEAR ONE "dtype: bflaot16\n", 6, "'dtype' is 'bflaot16' (did you mean 'bfloat16'?)"},
+    {LINEAR ONE "dtype: int64\n", 6, "it must be float32, float16, bfloat16 or float64"},
+    {LINEAR ONE "dtype: float16\nout_dtype: f8\n", 7, "'out_dtype' is 'f8'"},
+    {LINEAR ONE "dtype: [float32]\n", 6, "'dtype' needs a text, not a list"},
+    /* seed */
+    {LINEAR ONE "seed: -1\n", 6, "whole number from 0 to 18446744073709551615, not '-1'"},
+    {LINEAR ONE "seed: 18446744073709551616\n", 6, "'seed' needs a whole number"},
+    {LINEAR ONE "seed: 1.0\n", 6, "'seed' needs a whole number"},
+    {LINEAR ONE "seed: '1'\n", 6, "not a quoted text"},
+    {LINEAR ONE "seed: [1]\n", 6, "not a list"},
+    /* include, exclude */
+    {LINEAR ONE "include: a\n", 6, "'include' needs 'base_model'"},
+    {LINEAR ONE "exclude: []\n", 6, "'exclude' is an empty list"},
+    {LINEAR ONE "exclude: {a: b}\n", 6, "needs a list of patterns, not a map"},
+    {LINEAR ONE "exclude:\n  - a\n  - ''\n", 8, "'exclude' is an empty text"},
+    {LINEAR ONE "exclude:\n  - a\n  - [b]\n", 8, "needs a text, not a list"},
+    {LINEAR ONE "exclude: 'a[0-9'\n", 6, "has a '[' without its ']': 'a[0-9'"},
+    {LINEAR ONE "base_model: b\ninclude: ['a', '[']\n", 7, "without its ']'"},
+    /* the rest */
+    {LINEAR ONE "non_finite: ignore\n", 6, "it must be error or allow"},
+    {LINEAR ONE "allow_mixed: 1\n", 6, "must be true or false"},
+    {LINEAR ONE "allow_mixed: 'true'\n", 6, "must be true or false"},
+    {LINEAR ONE "name: ''\n", 6, "'name' is an empty text"},
+    /* duplicates */
+    {LINEAR ONE LINEAR, 6, "merge_method"},
+    {LINEAR "models:\n  - model: a\n    parameters:\n      weight: 1\n      weight: 2\n", 6,
+     "weight"},
+};
+
+static void wrong_recipes_are_refused_with_their_line(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct recipe_test t;
+        char start[64];
+        int s = parse_as(&t, "dir/recipe.yaml", wrong[i].text, false);
+        int n = snprintf(start, sizeof start, "dir/recipe.yaml:%d: ", wrong[i].line);
+        if (s != WF_USAGE || strncmp(t.e.text, start, (size_t)n) != 0 ||
+            !strstr(t.e.text, wrong[i].says))
+            fail_msg("status %d, '%s'; wanted '%s' and '%s' for\n%s", s, t.e.text, start,
+                     wrong[i].says, wrong[i].text);
+        assert_int_equal(wf_err_status(&t.e), WF_USAGE);
+        assert_null(strchr(t.e.text, '\n'));
+        wf_arena_destroy(&t.a);
+    }
+}
+
+static void more_models_than_the_engine_takes_are_refused(void **state)
+{
+    (void)state;
+    struct recipe_test t;
+    static char text[64 + 1025 * 16];
+    size_t n = (size_t)snprintf(text, sizeof text, LINEAR "parameters: {weight: 1}\nmodels:\n");
+    for (int i = 0; i < 1024; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "  - model: a\n");
+    accept(&t, text, false);
+    assert_int_equal(t.r.n_models, 1024);
+    wf_arena_destroy(&t.a);
+    snprintf(text + n, sizeof text - n, "  - model: a\n");
+    assert_int_equal(parse_as(&t, "r", text, false), WF_USAGE);
+    assert_non_null(strstr(t.e.text, "1025 entries; at most 1024"));
+    wf_arena_destroy(&t.a);
+}
+
+/* --- compat: what mergekit ignores ------------------------------------------------------------ */
+
+static void compat_ignores_what_mergekit_ignores(void **state)
+{
+    (void)state;
+    static const char *const ignored[] = {
+        LINEAR ONE "zebra: 1\n",
+        LINEAR ONE "tokenizer_source:\n",
+        LINEAR ONE "dtype:\nbase_model: ~\nparameters:\n",
+        LINEAR ONE "model: a\n",
+        LINEAR "models:\n  - model: a\n    wieght: 3\n    parameters: {weight: 1, density: 0.5}\n",
+        LINEAR "models:\n  - model: a\n    layer_range: [0, 1]\n    parameters: {weight: 1}\n",
+        LINEAR "normalize: false\n" ONE,
+        LINEAR "models:\n  - model: a\n    parameters: {weight: 1, normalize: [1, 2]}\n",
+    };
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++) {
+        struct recipe_test t;
+        assert_int_equal(parse_as(&t, "r", ignored[i], false), WF_USAGE);
+        wf_arena_destroy(&t.a);
+        accept(&t, ignored[i], true);
+        assert_int_equal(t.r.n_models, 1);
+        assert_int_equal(t.r.models[0].n_values, 1);
+        assert_true(t.r.models[0].values[0].number == 1);
+        assert_int_equal(t.r.n_values, 0);
+        assert_int_equal(t.r.dtype, WF_DTYPE_NONE);
+        assert_false(t.r.has_base);
+        wf_arena_destroy(&t.a);
+    }
+}
+
+static void compat_still_refuses_what_would_change_the_result(void **state)
+{
+    (void)state;
+    static const char *const refused[] = {
+        "slices: []\n" LINEAR,
+        LINEAR ONE "tokenizer_source: union\n",
+        WEIGHT("[0, 1]"),
+        WEIGHT("x"),
+        WEIGHT("~"),
+        "merge_method: liner\n" ONE,
+        LINEAR "models:\n  - model: a\n",
+        LINEAR "models:\n  - model: a\n    parameters: {wieght: 1}\n",
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        struct recipe_test t;
+        assert_int_equal(parse_as(&t, "r", refused[i], true), WF_USAGE);
+        wf_arena_destroy(&t.a);
+    }
+}
+
+/* --- what is accepted --------------------------------------------------------------------------
+ */
+
+static void every_key_lands_in_its_field(void **state)
+{
+    (void)state;
+    struct recipe_test t;
+    static const char text[] = "merge_method: task_arithmetic\n"
+                               "base_model: org/base@v1\n"
+                               "models:\n"
+                               "  - model: org/base@v1\n"
+                               "  - model: runs/math.safetensors\n"
+                               "    parameters:\n"
+                               "      weight: 0.75\n"
+                               "  - model: {path: org/code, revision: main}\n"
+                               "    name: coder\n"
+                               "parameters: {weight: -2, lambda: 1e-5, normalize: true}\n"
+                               "dtype: float32\n"
+                               "out_dtype: torch.bfloat16\n"
+                               "seed: 18446744073709551615\n"
+                               "include: 'model.*'\n"
+                               "exclude: [a, '*.bias', 7]\n"
+                               "name: my merge\n"
+                               "non_finite: allow\n"
+                               "allow_mixed: yes\n";
+    accept(&t, text, false);
+    const struct wf_recipe *r = &t.r;
+    assert_string_equal(r->path, "recipe.yaml");
+    assert_string_equal(r->folder, ".");
+    assert_int_equal(r->text_n, sizeof text - 1);
+    assert_memory_equal(r->text, text, sizeof text);
+    assert_false(r->is_json);
+    assert_string_equal(r->method->name, "task_arithmetic");
+    assert_int_equal(r->method_line, 1);
+    assert_true(r->has_base);
+    assert_string_equal(r->base.model, "org/base@v1");
+    assert_int_equal(r->base.line, 2);
+    assert_int_equal(r->n_models, 3);
+    assert_true(r->models[0].is_base);
+    assert_string_equal(r->models[0].task, "base");
+    assert_false(r->models[1].is_base);
+    assert_string_equal(r->models[1].task, "math");
+    assert_int_equal(r->models[1].line, 5);
+    assert_string_equal(r->models[2].ref.model, "org/code@main");
+    assert_string_equal(r->models[2].task, "coder");
+    assert_int_equal(r->n_values, 3);
+    assert_int_equal(r->values[1].line, 10);
+    assert_int_equal(r->dtype, WF_BF16);
+    assert_true(r->seed == UINT64_MAX);
+    assert_string_equal(r->include[0], "model.*");
+    assert_null(r->include[1]);
+    assert_string_equal(r->exclude[1], "*.bias");
+    assert_string_equal(r->exclude[2], "7");
+    assert_null(r->exclude[3]);
+    assert_string_equal(r->name, "my merge");
+    assert_true(r->allow_non_finite);
+    assert_true(r->allow_mixed);
+    wf_arena_destroy(&t.a);
+}
+
+static void absent_keys_have_their_defaults(void **state)
+{
+    (void)state;
+    struct recipe_test t;
+    accept(&t, LINEAR ONE, false);
+    assert_int_equal(t.r.dtype, WF_DTYPE_NONE);
+    assert_true(t.r.seed == 0);
+    assert_null(t.r.include);
+    assert_null(t.r.exclude);
+    assert_null(t.r.name);
+    assert_false(t.r.has_base);
+    assert_false(t.r.allow_non_finite);
+    assert_false(t.r.allow_mixed);
+    wf_arena_destroy(&t.a);
+}
+
+static void the_nearest_level_gives_the_value(void **state)
+{
+    (void)state;
+    struct recipe_test t;
+    bool given;
+    accept(&t,
+           "merge_method: task_arithmetic\nbase_model: b\nmodels:\n"
+           "  - model: x\n    parameters: {weight: 3, density: 0.5}\n"
+           "  - model: x\n"
+           "parameters: {weight: 7, lambda: 0.25}\n",
+           false);
+    const struct wf_method *m = t.r.method;
+    size_t weight = (size_t)wf_method_option(m, "weight");
+    size_t density = (size_t)wf_method_option(m, "density");
+    size_t lambda = (size_t)wf_method_option(m, "lambda");
+    size_t normalize = (size_t)wf_method_option(m, "normalize");
+    assert_true(wf_recipe_value(&t.r, weight, 0, "t", &given) == 3 && given);
+    assert_true(wf_recipe_value(&t.r, weight, 1, "t", &given) == 7 && given);
+    assert_true(wf_recipe_value(&t.r, density, 0, "t", &given) == 0.5 && given);
+    assert_true(wf_recipe_value(&t.r, density, 1, "t", &given) == 1 && !given);
+    assert_true(wf_recipe_value(&t.r, lambda, -1, "t", &given) == 0.25 && given);
+    assert_true(wf_recipe_value(&t.r, normalize, -1, "t", NULL) == 0);
+    /* The same model twice counts twice. */
+    assert_int_equal(t.r.n_models, 2);
+    wf_arena_destroy(&t.a);
+}
+
+static void numbers_and_booleans_are_read_as_in_mergekit(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        double number;
+    } forms[] = {
+        {WEIGHT("1"), 1},         {WEIGHT("-0.5"), -0.5}, {WEIGHT("+.25"), 0.25},
+        {WEIGHT("1."), 1},        {WEIGHT("1e-5"), 1e-5}, {WEIGHT("2E+2"), 200},
+        {WEIGHT("true"), 1},      {WEIGHT("false"), 0},   {WEIGHT("True"), 1},
+        {WEIGHT("1e308"), 1e308}, {WEIGHT("1e-400"), 0},  {WEIGHT("0.1 # x"), 0.1},
+        {WEIGHT("&w 3"), 3},      {WEIGHT("0.30"), 0.3},
+    };
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        struct recipe_test t;
+        accept(&t, forms[i].text, false);
+        if (t.r.models[0].values[0].number != forms[i].number)
+            fail_msg("%s gives %g", forms[i].text, t.r.models[0].values[0].number);
+        wf_arena_destroy(&t.a);
+    }
+    static const char *const truths[] = {"1", "true", "yes", "on", "1.0"};
+    for (size_t i = 0; i < sizeof truths / sizeof *truths; i++) {
+        struct recipe_test t;
+        char text[256];
+        snprintf(text, sizeof text, LINEAR "parameters: {normalize: %s}\n" ONE, truths[i]);
+        accept(&t, text, false);
+        assert_true(t.r.values[0].number == 1);
+        wf_arena_destroy(&t.a);
+    }
+}
+
+static void dtype_is_the_stored_type_and_out_dtype_wins(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *keys;
+        enum wf_dtype dtype;
+    } types[] = {
+        {"dtype: float32\n", WF_F32},
+        {"dtype: torch.float16\n", WF_F16},
+        {"out_dtype: bfloat16\n", WF_BF16},
+        {"out_dtype: float64\ndtype: float16\n", WF_F64},
+        {"dtype: float16\nout_dtype: float32\n", WF_F32},
+    };
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        struct recipe_test t;
+        char text[256];
+        snprintf(text, sizeof text, LINEAR ONE "%s", types[i].keys);
+        accept(&t, text, false);
+        assert_int_equal(t.r.dtype, types[i].dtype);
+        wf_arena_destroy(&t.a);
+    }
+}
+
+static void reference_maps_of_mergekit_are_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *map, *model;
+    } maps[] = {
+        {"{path: org/a}", "org/a"},
+        {"{path: org/a, revision: null}", "org/a"},
+        {"{path: org/a, revision: v1}", "org/a@v1"},
+        {"{path: a+b+c}", "a+b+c"}, /* letter by letter */
+        {"{model: org/a@v1}", "org/a@v1"},
+        {"{model: {path: org/a, revision: v1}, lora: null, override_architecture: ~}", "org/a@v1"},
+    };
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
+        struct recipe_test t;
+        char text[256];
+        snprintf(text, sizeof text, LINEAR "models: [{model: %s, parameters: {weight: 1}}]\n",
+                 maps[i].map);
+        accept(&t, text, false);
+        assert_string_equal(t.r.models[0].ref.model, maps[i].model);
+        assert_null(t.r.models[0].ref.adapter);
+        assert_int_equal(t.r.models[0].ref.line, 2);
+        wf_arena_destroy(&t.a);
+    }
+}
+
+static void the_base_may_stand_among_the_models(void **state)
+{
+    (void)state;
+    struct recipe_test t;
+    /* Spelled with a slash, and with parameters that have no effect. */
+    accept(&t,
+           "merge_method: task_arithmetic\nbase_model: runs/base\nmodels:\n"
+           "  - model: runs/base/\n    parameters: {weight: 1}\n"
+           "  - model: runs/base2\n    parameters: {weight: 1}\n",
+           false);
+    assert_true(t.r.models[0].is_base);
+    assert_false(t.r.models[1].is_base);
+    wf_arena_destroy(&t.a);
+    /* linear: an input like any other. */
+    accept(&t, LINEAR "base_model: a\n" ONE, false);
+    assert_true(t.r.models[0].is_base);
+    wf_arena_destroy(&t.a);
+}
+
+static void json_recipes_have_lines_too(void **state)
+{
+    (void)state;
+    struct recipe_test t;
+    assert_int_equal(parse_as(&t, "/x.json",
+                              "{\n  \"merge_method\": \"linear\",\n  \"models\": [\n"
+                              "    {\"model\": \"a\", \"parameters\": {\"wieght\": 1}}\n  ]\n}\n",
+                              false),
+                     WF_USAGE);
+    assert_non_null(strstr(t.e.text, "/x.json:4: unknown parameter 'wieght'"));
+    assert_true(t.r.is_json);
+    assert_string_equal(t.r.folder, "/");
+    wf_arena_destroy(&t.a);
+}
+
+/* --- files ---------------------------------------------------------------------------------------
+ */
+
+static void read_file(struct recipe_test *t, const char *path, int *status)
+{
+    *t = (struct recipe_test){0};
+    *status = wf_recipe_read(&t->e, &t->a, path, false, &t->r);
+}
+
+/* Every file of a golden folder ends with `wanted`; wrong ones name themselves in one line. */
+static void golden_folder(const char *folder, int wanted, int at_least)
+{
+    DIR *d = opendir(folder);
+    if (!d)
+        fail_msg("%s: not found; run from the repository's root", folder);
+    int files = 0;
+    for (struct dirent *f; (f = readdir(d));) {
+        if (f->d_name[0] == '.')
+            continue;
+        struct recipe_test t;
+        char path[512];
+        int s;
+        snprintf(path, sizeof path, "%s/%s", folder, f->d_name);
+        read_file(&t, path, &s);
+        if (s != wanted || wf_err_status(&t.e) != wanted)
+            fail_msg("%s: status %d, wanted %d: %s", path, s, wanted, t.e.text);
+        if (wanted) {
+            assert_memory_equal(t.e.text, path, strlen(path));
+            assert_null(strchr(t.e.text, '\n'));
+        }
+        wf_arena_destroy(&t.a);
+        files++;
+    }
+    closedir(d);
+    assert_true(files >= at_least);
+}
+
+static void golden_wrong_recipes_are_refused(void **state)
+{
+    (void)state;
+    golden_folder(GOLDEN "reject-2", WF_USAGE, 140);
+}
+
+static void golden_right_recipes_are_read(void **state)
+{
+    (void)state;
+    golden_folder(GOLDEN "accept-parse", WF_OK, 17);
+}
+
+static void what_is_no_recipe_file_is_refused_in_a_line(void **state)
+{
+    (void)state;
+    char dir[256], path[512];
+    const char *base = getenv("TMPDIR");
+    snprintf(dir, sizeof dir, "%s/weft-recipe-XXXXXX", base ? base : "/tmp");
+    assert_non_null(mkdtemp(dir));
+    struct recipe_test t;
+    struct wf_err e = {0};
+    int s;
+
+    read_file(&t, dir, &s);
+    assert_int_equal(s, WF_USAGE);
+    assert_non_null(strstr(t.e.text, "a folder; a recipe is"));
+    wf_arena_destroy(&t.a);
+
+    snprintf(path, sizeof path, "%s/none.yaml", dir);
+    read_file(&t, path, &s);
+    assert_int_equal(s, WF_USAGE);
+    assert_non_null(strstr(t.e.text, "none.yaml"));
+    wf_arena_destroy(&t.a);
+
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    read_file(&t, path, &s);
+    assert_int_equal(s, WF_USAGE);
+    wf_arena_destroy(&t.a);
+
+    snprintf(path, sizeof path, "%s/pipe.yaml", dir);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    read_file(&t, path, &s);
+    assert_int_equal(s, WF_USAGE);
+    wf_arena_destroy(&t.a);
+
+    snprintf(path, sizeof path, "%s/large.yaml", dir);
+    assert_int_equal(wf_write_small(&e, path, "a", 1), WF_OK);
+    assert_int_equal(truncate(path, (16 << 20) + 1), 0);
+    read_file(&t, path, &s);
+    assert_int_equal(s, WF_USAGE);
+    wf_arena_destroy(&t.a);
+
+    assert_int_equal(wf_remove_tree(&e, dir), WF_OK);
+}
+
+static void existing_paths_may_hold_plus_and_at(void **state)
+{
+    (void)state;
+    char dir[256], path[512];
+    const char *base = getenv("TMPDIR");
+    snprintf(dir, sizeof dir, "%s/weft-recipe-XXXXXX", base ? base : "/tmp");
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/a+b@c", dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/r.yaml", dir);
+    static const char text[] = LINEAR "models:\n  - model: a+b@c\n    parameters: {weight: 1}\n";
+    struct wf_err e = {0};
+    assert_int_equal(wf_write_small(&e, path, text, sizeof text - 1), WF_OK);
+    struct recipe_test t;
+    int s;
+    read_file(&t, path, &s);
+    assert_int_equal(s, WF_OK);
+    assert_string_equal(t.r.folder, dir);
+    assert_string_equal(t.r.models[0].ref.model, "a+b@c");
+    assert_true(t.r.models[0].ref.is_path);
+    assert_string_equal(t.r.models[0].task, "a+b@c");
+    wf_arena_destroy(&t.a);
+    assert_int_equal(wf_remove_tree(&e, dir), WF_OK);
+}
+
+int main(void)
+{
+    wf_log_set_level(WF_LOG_ERROR);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wrong_recipes_are_refused_with_their_line),
+        cmocka_unit_test(more_models_than_the_engine_takes_are_refused),
+        cmocka_unit_test(compat_ignores_what_mergekit_ignores),
+        cmocka_unit_test(compat_still_refuses_what_would_change_the_result),
+        cmocka_unit_test(every_key_lands_in_its_field),
+        cmocka_unit_test(absent_keys_have_their_defaults),
+        cmocka_unit_test(the_nearest_level_gives_the_value),
+        cmocka_unit_test(numbers_and_booleans_are_read_as_in_mergekit),
+        cmocka_unit_test(dtype_is_the_stored_type_and_out_dtype_wins),
+        cmocka_unit_test(reference_maps_of_mergekit_are_read),
+        cmocka_unit_test(the_base_may_stand_among_the_models),
+        cmocka_unit_test(json_recipes_have_lines_too),
+        cmocka_unit_test(golden_wrong_recipes_are_refused),
+        cmocka_unit_test(golden_right_recipes_are_read),
+        cmocka_unit_test(what_is_no_recipe_file_is_refused_in_a_line),
+        cmocka_unit_test(existing_paths_may_hold_plus_and_at),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
