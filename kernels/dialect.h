@@ -12,11 +12,43 @@
 #include <stdint.h>
 
 #include "../src/method/method.h"
+#include "dtype_conv.h"
 
 #ifdef __CUDACC__
 #define WF_ELEMENT __device__ static inline
 #else
 #define WF_ELEMENT static inline __attribute__((always_inline, unused))
+#endif
+
+/* WF_NAME(wf_select)(c, a, b) is a where c holds, else b: both are values already, so no compiler makes
+ * a branch of it and every loop over elements vectorises. */
+#ifdef __CUDACC__
+WF_ELEMENT float wf_select_f32(int c, float a, float b)
+{
+    return c ? a : b;
+}
+WF_ELEMENT double wf_select_f64(int c, double a, double b)
+{
+    return c ? a : b;
+}
+#else
+WF_ELEMENT float wf_select_f32(int c, float a, float b)
+{
+    uint32_t mask = c ? UINT32_MAX : 0;
+    return wf_f32_from_bits((wf_f32_bits(a) & mask) | (wf_f32_bits(b) & ~mask));
+}
+WF_ELEMENT double wf_select_f64(int c, double a, double b)
+{
+    uint64_t mask = c ? UINT64_MAX : 0;
+    return wf_f64_from_bits((wf_f64_bits(a) & mask) | (wf_f64_bits(b) & ~mask));
+}
+#endif
+
+/* for (int i = from; i < n; i++), unrolled where n is a constant, so that inputs stay in registers. */
+#ifdef __CUDACC__
+#define WF_EACH_INPUT(i, from, n) _Pragma("unroll") for (int i = (from); i < (n); i++)
+#else
+#define WF_EACH_INPUT(i, from, n) _Pragma("GCC unroll 8") for (int i = (from); i < (n); i++)
 #endif
 
 #endif

@@ -42,6 +42,15 @@ WF_CONV uint64_t wf_f64_bits(double x)
     return c.u;
 }
 
+WF_CONV double wf_f64_from_bits(uint64_t u)
+{
+    union {
+        uint64_t u;
+        double f;
+    } c = {u};
+    return c.f;
+}
+
 WF_CONV float wf_bf16_to_f32(uint16_t h)
 {
     return wf_f32_from_bits((uint32_t)h << 16);

@@ -54,7 +54,12 @@ static int run(const struct cli_args *args)
         status = weft_merge(w, args->positional[0], args->positional[1], &result);
     if (status == WEFT_OK && !args->options.json && args->options.log_level > WEFT_LOG_ERROR)
         print_summary(&result, args->positional[1]);
-    return cli_close(args, w, status);
+    status = cli_close(args, w, status);
+    if (status == WEFT_OK && (fflush(stdout) != 0 || ferror(stdout)))
+        status = cli_fail(args, WEFT_MACHINE,
+                          "%s is complete, but not all events could be written to standard output",
+                          args->positional[1]);
+    return status;
 }
 
 const struct cli_command cmd_merge = {

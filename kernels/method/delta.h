@@ -81,10 +81,10 @@ WF_ELEMENT wf_real WF_NAME(delta_map)(const wf_real *x, int n, const struct WF_N
 {
     (void)index;
     wf_real sum = 0;
-    for (int i = 1; i < n; i++)
+    WF_EACH_INPUT(i, 1, n)
         sum += v->m[i][DELTA_WEIGHT] * (x[i] - x[0]);
     /* An unchanged element keeps its bits: -0 + 0 would be +0. */
-    wf_real mixed = sum == 0 ? x[0] : x[0] + v->g[DELTA_SCALE] * sum;
-    return v->g[DELTA_REPLACES] != 0 ? x[n - 1] : mixed; /* n is 2 then */
+    wf_real mixed = WF_NAME(wf_select)(sum == 0, x[0], x[0] + v->g[DELTA_SCALE] * sum);
+    return WF_NAME(wf_select)(v->g[DELTA_REPLACES] != 0, x[n - 1], mixed); /* n is 2 then */
 }
 #endif

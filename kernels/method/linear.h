@@ -70,7 +70,7 @@ WF_ELEMENT wf_real WF_NAME(linear_map)(const wf_real *x, int n, const struct WF_
 {
     (void)index;
     wf_real sum = v->m[0][LINEAR_WEIGHT] * x[0];
-    for (int i = 1; i < n; i++)
+    WF_EACH_INPUT(i, 1, n)
         sum += v->m[i][LINEAR_WEIGHT] * x[i];
     return sum / v->g[LINEAR_DIVISOR];
 }

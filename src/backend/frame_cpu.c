@@ -33,13 +33,6 @@ typedef uint64_t u64_any __attribute__((aligned(1), may_alias));
 #define F32_EXPONENT 0x7f800000u
 #define F64_EXPONENT 0x7ff0000000000000u
 
-static double f64_from_bits(uint64_t u)
-{
-    double x;
-    memcpy(&x, &u, sizeof x);
-    return x;
-}
-
 #define WF_ELEMENTS
 
 #define wf_real float

@@ -10,54 +10,59 @@ struct WF_NAME(wf_view) {
 
 #include "../../kernels/methods.h"
 
-/* Loads: `count` elements of a type into wf_real; returns nonzero if any is NaN or infinite. */
+/* Loads: `count` elements of a type into wf_real; returns nonzero if any is NaN or infinite. The
+ * largest magnitude, as an integer, tells: one instruction per vector. */
 
 static unsigned WF_NAME(load_bf16)(const void *in, size_t count, wf_real *restrict to)
 {
     const u16_any *from = in;
-    unsigned bad = 0;
+    uint16_t top = 0;
     for (size_t e = 0; e < count; e++) {
         uint16_t h = from[e];
-        bad |= (h & BF16_EXPONENT) == BF16_EXPONENT;
+        uint16_t magnitude = h & 0x7fffu;
+        top = magnitude > top ? magnitude : top;
         to[e] = REAL_FROM_BF16(h);
     }
-    return bad;
+    return top >= BF16_EXPONENT;
 }
 
 static unsigned WF_NAME(load_f16)(const void *in, size_t count, wf_real *restrict to)
 {
     const u16_any *from = in;
-    unsigned bad = 0;
+    uint16_t top = 0;
     for (size_t e = 0; e < count; e++) {
         uint16_t h = from[e];
-        bad |= (h & F16_EXPONENT) == F16_EXPONENT;
+        uint16_t magnitude = h & 0x7fffu;
+        top = magnitude > top ? magnitude : top;
         to[e] = REAL_FROM_F16(h);
     }
-    return bad;
+    return top >= F16_EXPONENT;
 }
 
 static unsigned WF_NAME(load_f32)(const void *in, size_t count, wf_real *restrict to)
 {
     const u32_any *from = in;
-    unsigned bad = 0;
+    uint32_t top = 0;
     for (size_t e = 0; e < count; e++) {
         uint32_t u = from[e];
-        bad |= (u & F32_EXPONENT) == F32_EXPONENT;
+        uint32_t magnitude = u & 0x7fffffffu;
+        top = magnitude > top ? magnitude : top;
         to[e] = (wf_real)wf_f32_from_bits(u);
     }
-    return bad;
+    return top >= F32_EXPONENT;
 }
 
 static unsigned WF_NAME(load_f64)(const void *in, size_t count, wf_real *restrict to)
 {
     const u64_any *from = in;
-    unsigned bad = 0;
+    uint64_t top = 0;
     for (size_t e = 0; e < count; e++) {
         uint64_t u = from[e];
-        bad |= (u & F64_EXPONENT) == F64_EXPONENT;
-        to[e] = (wf_real)f64_from_bits(u);
+        uint64_t magnitude = u & 0x7fffffffffffffffu;
+        top = magnitude > top ? magnitude : top;
+        to[e] = (wf_real)wf_f64_from_bits(u);
     }
-    return bad;
+    return top >= F64_EXPONENT;
 }
 
 static unsigned WF_NAME(load)(enum wf_dtype d, const void *in, size_t count, wf_real *restrict to)
@@ -80,49 +85,53 @@ static unsigned WF_NAME(load)(enum wf_dtype d, const void *in, size_t count, wf_
 static unsigned WF_NAME(store_bf16)(const wf_real *restrict from, size_t count, void *out)
 {
     u16_any *to = out;
-    unsigned bad = 0;
+    uint16_t top = 0;
     for (size_t e = 0; e < count; e++) {
         uint16_t h = REAL_TO_BF16(from[e]);
-        bad |= (h & BF16_EXPONENT) == BF16_EXPONENT;
+        uint16_t magnitude = h & 0x7fffu;
+        top = magnitude > top ? magnitude : top;
         to[e] = h;
     }
-    return bad;
+    return top >= BF16_EXPONENT;
 }
 
 static unsigned WF_NAME(store_f16)(const wf_real *restrict from, size_t count, void *out)
 {
     u16_any *to = out;
-    unsigned bad = 0;
+    uint16_t top = 0;
     for (size_t e = 0; e < count; e++) {
         uint16_t h = REAL_TO_F16(from[e]);
-        bad |= (h & F16_EXPONENT) == F16_EXPONENT;
+        uint16_t magnitude = h & 0x7fffu;
+        top = magnitude > top ? magnitude : top;
         to[e] = h;
     }
-    return bad;
+    return top >= F16_EXPONENT;
 }
 
 static unsigned WF_NAME(store_f32)(const wf_real *restrict from, size_t count, void *out)
 {
     u32_any *to = out;
-    unsigned bad = 0;
+    uint32_t top = 0;
     for (size_t e = 0; e < count; e++) {
         uint32_t u = wf_f32_bits((float)from[e]);
-        bad |= (u & F32_EXPONENT) == F32_EXPONENT;
-        to[e] = (u & ~0x80000000u) > F32_EXPONENT ? 0x7fc00000u : u;
+        uint32_t magnitude = u & 0x7fffffffu;
+        top = magnitude > top ? magnitude : top;
+        to[e] = magnitude > F32_EXPONENT ? 0x7fc00000u : u;
     }
-    return bad;
+    return top >= F32_EXPONENT;
 }
 
 static unsigned WF_NAME(store_f64)(const wf_real *restrict from, size_t count, void *out)
 {
     u64_any *to = out;
-    unsigned bad = 0;
+    uint64_t top = 0;
     for (size_t e = 0; e < count; e++) {
         uint64_t u = wf_f64_bits((double)from[e]);
-        bad |= (u & F64_EXPONENT) == F64_EXPONENT;
-        to[e] = (u & ~0x8000000000000000u) > F64_EXPONENT ? 0x7ff8000000000000u : u;
+        uint64_t magnitude = u & 0x7fffffffffffffffu;
+        top = magnitude > top ? magnitude : top;
+        to[e] = magnitude > F64_EXPONENT ? 0x7ff8000000000000u : u;
     }
-    return bad;
+    return top >= F64_EXPONENT;
 }
 
 static unsigned WF_NAME(store)(enum wf_dtype d, const wf_real *restrict from, size_t count,
@@ -155,8 +164,8 @@ typedef void WF_NAME(block_fn)(const wf_real *restrict scratch, size_t stride, i
         local.m = (const wf_real(*)[WF_ARGS_MODEL])rows;                                           \
         for (size_t e = 0; e < count; e++) {                                                       \
             wf_real x[N];                                                                          \
-            for (int i = 0; i < (N); i++)                                                          \
-                x[i] = scratch[(size_t)i * stride + e];                                            \
+            WF_EACH_INPUT(i, 0, N)                                                                 \
+            x[i] = scratch[(size_t)i * stride + e];                                            \
             result[e] = WF_NAME(map)(x, N, &local, first + e);                                     \
         }                                                                                          \
     } while (0)

@@ -67,7 +67,8 @@ static int create_outputs(struct wf_err *e, struct wf_ring *r)
         int status = o->reopen
                          ? wf_outfile_reopen(e, path, shard->bytes, direct, &r->outputs[s])
                          : wf_outfile_create(e, path, shard->bytes, direct, &r->outputs[s]);
-        if (!status && !o->reopen)
+        /* On resume too: the crash may have come between a file's creation and its header. */
+        if (!status)
             status = wf_outfile_write(e, &r->outputs[s], shard->header.text, shard->header.n, 0);
         if (status)
             return status;

@@ -309,11 +309,11 @@ static void measure_disk(struct doctor *d, const char *folder, uint64_t free_byt
         fact(d, "write", e.text);
         return;
     }
-    fact(d, "O_DIRECT", probe.has_direct ? "works" : "refused: ordinary reads and writes");
     if (!probe.write.bytes) {
-        fact(d, "write", "not measured: too little free space");
+        fact(d, "write", "not measured: too little space, or a limit on file size");
         return;
     }
+    fact(d, "O_DIRECT", probe.has_direct ? "works" : "refused: ordinary reads and writes");
     const char *how = probe.has_direct ? "direct, one thread" : "page cache and sync, one thread";
     rate(d, "write", probe.write.bytes, probe.write.ns, how);
     rate(d, "read", probe.read.bytes, probe.read.ns, how);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../base/file.h"
 #include "../base/num.h"
 
 /* A reader of other block sizes than the writer's own costs nothing; the limits keep the number of
@@ -153,17 +154,30 @@ static int check_keys(const struct reading *r, const struct wf_json *root)
     return WF_OK;
 }
 
-int wf_manifest_read(struct wf_err *e, struct wf_arena *a, const char *path,
-                     struct wf_manifest *out)
+int wf_manifest_parse(struct wf_err *e, struct wf_arena *a, const char *path, const char *text,
+                      size_t n, struct wf_manifest *out)
 {
     struct reading r = {e, a, path};
     struct wf_json *root;
     memset(out, 0, sizeof *out);
-    int s = wf_json_read(e, a, path, WF_MANIFEST_BYTES_MAX, WF_JSON_STRICT, &root);
+    int s = wf_json_parse(e, a, path, text, n, WF_JSON_STRICT, &root);
     if (!s)
         s = check_keys(&r, root);
     if (s)
         return s;
     out->tensors = wf_json_get(root, "tensors");
     return read_files(&r, wf_json_get(root, "files"), out);
+}
+
+int wf_manifest_read(struct wf_err *e, struct wf_arena *a, const char *path,
+                     struct wf_manifest *out)
+{
+    char *text;
+    size_t n;
+    int s = wf_read_small(e, WF_INPUT, path, WF_MANIFEST_BYTES_MAX, &text, &n);
+    if (s)
+        return s;
+    s = wf_manifest_parse(e, a, path, text, n, out);
+    wf_free(text);
+    return s;
 }

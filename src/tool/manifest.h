@@ -25,7 +25,7 @@
 #include "../format/json.h"
 
 #define WF_MANIFEST_NAME "weft_manifest.json"
-#define WF_MANIFEST_BYTES_MAX ((size_t)64 << 20)
+#define WF_MANIFEST_BYTES_MAX ((size_t)128 << 20)
 
 struct wf_manifest_file {
     const char *name; /* relative; stays below the folder */
@@ -42,7 +42,12 @@ struct wf_manifest {
     const struct wf_json *tensors; /* the object */
 };
 
-/* Reads and checks the file at `path`. Anything wrong with it is WF_INPUT. */
+/* Parses text[0..n); `path` is for messages. Anything wrong is WF_INPUT. What it returns lives in
+ * `a`. */
+int wf_manifest_parse(struct wf_err *e, struct wf_arena *a, const char *path, const char *text,
+                      size_t n, struct wf_manifest *out);
+
+/* Reads and parses the file at `path`. */
 int wf_manifest_read(struct wf_err *e, struct wf_arena *a, const char *path,
                      struct wf_manifest *out);
 

@@ -12,7 +12,7 @@
 #include "../base/num.h"
 #include "../publish/merge.h"
 
-#define READ_RATE 2.0e9    /* bytes per second, local NVMe */
+#define READ_RATE 2.0e9 /* bytes per second, local NVMe */
 #define WRITE_RATE 1.5e9
 #define COMPUTE_RATE 4.0e9 /* input bytes per second and core */
 
@@ -44,7 +44,7 @@ static struct estimate estimate(const struct wf_setup *s)
 
 static const char *action_name(const struct wf_plan *p, const struct wf_job *job)
 {
-    return job->action == WF_ACTION_COPY             ? "copy"
+    return job->action == WF_ACTION_COPY      ? "copy"
            : job->method == p->recipe->method ? job->method->name
                                               : "convert";
 }
@@ -87,8 +87,7 @@ static void print_memory(FILE *out, const struct wf_setup *s)
             wf_format_bytes(b->slots * b->slot_bytes, text[1]), b->slots,
             wf_format_bytes(b->input_bytes, text[2]), wf_format_bytes(b->span_bytes, text[3]));
     fprintf(out, "  tables    %s\n", wf_format_bytes(b->meta_bytes, text[4]));
-    fprintf(out, "threads     %u read, %u compute, %u write\n", b->readers, b->compute,
-            b->writers);
+    fprintf(out, "threads     %u read, %u compute, %u write\n", b->readers, b->compute, b->writers);
 }
 
 static void print_summary(FILE *out, const struct wf_setup *s, bool diffable)
@@ -108,8 +107,9 @@ static void print_summary(FILE *out, const struct wf_setup *s, bool diffable)
             wf_format_bytes(p->bytes_read, text[1]), wf_format_bytes(p->bytes_written, text[2]));
     print_memory(out, s);
     struct estimate t = estimate(s);
-    fprintf(out, "time        about %.1f s on a local disk (read %.1f, compute %.1f, write %.1f); "
-                 "%s binds\n",
+    fprintf(out,
+            "time        about %.1f s on a local disk (read %.1f, compute %.1f, write %.1f); "
+            "%s binds\n",
             t.seconds, t.read_s, t.compute_s, t.write_s, t.binds);
     fprintf(out, "plan        %s\n", wf_hash128_hex(&p->hash, hex));
 }
@@ -139,12 +139,13 @@ static void json_summary(FILE *out, const struct wf_setup *s, bool diffable)
     const struct wf_budget *b = &s->budget;
     struct estimate t = estimate(s);
     char hex[33];
-    fprintf(out,
-            "{\"event\":\"plan\",\"method\":\"%s\",\"passes\":%u,\"tensors\":%zu,\"merged\":%" PRIu64
-            ",\"copied\":%" PRIu64 ",\"left_out\":%zu,\"bytes_read\":%" PRIu64
-            ",\"bytes_written\":%" PRIu64,
-            p->recipe->method->name, p->passes, p->n_jobs, p->n_merged, p->n_copied,
-            p->n_left_out, p->bytes_read, p->bytes_written);
+    fprintf(
+        out,
+        "{\"event\":\"plan\",\"method\":\"%s\",\"passes\":%u,\"tensors\":%zu,\"merged\":%" PRIu64
+        ",\"copied\":%" PRIu64 ",\"left_out\":%zu,\"bytes_read\":%" PRIu64
+        ",\"bytes_written\":%" PRIu64,
+        p->recipe->method->name, p->passes, p->n_jobs, p->n_merged, p->n_copied, p->n_left_out,
+        p->bytes_read, p->bytes_written);
     if (!diffable)
         fprintf(out,
                 ",\"plan\":\"%s\",\"shards\":%zu,\"memory\":{\"budget\":%" PRIu64

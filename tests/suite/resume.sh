@@ -31,6 +31,12 @@ resumes() {
     fi
 }
 
+# One merge that dies at the n-th call of a kind. In the background, because bash comments on other deaths.
+killed_at() { # KIND N FLAGS...
+    WEFT_FAULT=$1:$2:kill "$faulty" merge $recipe out "${flags[@]}" "${@:3}" >/dev/null 2>err </dev/null &
+    wait $! 2>/dev/null
+}
+
 reference_of() {
     rm -rf out out.partial
     "$plain" merge "$recipe" out "${flags[@]}" >/dev/null 2>err || fail "merge $recipe" "$(cat err)"
@@ -43,7 +49,7 @@ reference=$(reference_of)
 for kind in write sync rename open; do
     for ((n = 1; n < 500; n += (LONG == 1 || n < 10 ? 1 : 4))); do
         rm -rf out out.partial
-        WEFT_FAULT=$kind:$n:kill "$faulty" merge $recipe out "${flags[@]}" >/dev/null 2>err </dev/null
+        killed_at $kind $n
         code=$?
         [ $code = 0 ] && break
         if [ $code != 137 ]; then
@@ -58,7 +64,7 @@ done
 for n in 3 9 15; do
     rm -rf out out.partial
     for again in 1 2 3; do
-        WEFT_FAULT=write:$n:kill "$faulty" merge $recipe out "${flags[@]}" --resume >/dev/null 2>err </dev/null
+        killed_at write $n --resume
     done
     resumes "three crashes in a row at write $n"
 done

@@ -5,7 +5,7 @@
 
 #include "../../src/tool/diff.h"
 
-#define N 5000u           /* five chunks and a rest */
+#define N 5000u            /* five chunks and a rest */
 #define BIG (1500u * 1024) /* F32: three blocks, the last one short */
 
 /* ---- an oracle of its own ---- */
@@ -27,9 +27,9 @@ static long double decode(enum wf_dtype dtype, const void *data, size_t i)
     memcpy(&h, (const char *)data + 2 * i, 2);
     int fraction_bits = dtype == WF_F16 ? 10 : 7, bias = dtype == WF_F16 ? 15 : 127;
     int exponent = (h & 0x7fff) >> fraction_bits, fraction = h & ((1 << fraction_bits) - 1);
-    long double v = exponent ? ldexpl(fraction + (1 << fraction_bits),
-                                      exponent - bias - fraction_bits)
-                             : ldexpl(fraction, 1 - bias - fraction_bits);
+    long double v = exponent
+                        ? ldexpl(fraction + (1 << fraction_bits), exponent - bias - fraction_bits)
+                        : ldexpl(fraction, 1 - bias - fraction_bits);
     return h & 0x8000 ? -v : v;
 }
 
@@ -243,15 +243,18 @@ static void test_output_does_not_depend_on_threads_or_memory(void **state)
     test_free(a);
 }
 
-static void test_one_bit_at_the_end_of_a_large_tensor_is_found(void **state)
+static void test_one_bit_at_either_end_of_a_large_tensor_is_found(void **state)
 {
     struct fx *f = *state;
     unsigned char *a = test_calloc(2, 4 * BIG), *b = a + 4 * BIG;
     static const enum wf_dtype types[] = {WF_F32, WF_I32, WF_U8};
-    b[4 * BIG - 4] = 1;
-    for (size_t t = 0; t < 3; t++) {
-        uint64_t n = types[t] == WF_U8 ? 4 * BIG : BIG;
-        pair(f, vector("w", types[t], n, a), vector("w", types[t], n, b));
+    for (size_t t = 0; t < 6; t++) {
+        enum wf_dtype type = types[t / 2];
+        uint64_t n = type == WF_U8 ? 4 * BIG : BIG;
+        size_t at = t % 2 ? 4 * BIG - 4 : 0;
+        b[at] = 1;
+        pair(f, vector("w", type, n, a), vector("w", type, n, b));
+        b[at] = 0;
         assert_int_equal(diff(f, NULL), WF_NO);
         fx_assert_string(fx_line(f, "tensor", "name", "w"), "result", "different");
     }
@@ -305,19 +308,19 @@ static void test_integers_are_compared_as_bytes_alone(void **state)
 static void test_values_that_are_not_finite_are_counted_and_left_out(void **state)
 {
     struct fx *f = *state;
-    float a[] = {1, NAN, 3, INFINITY, 5}, b[] = {2, 1, -INFINITY, -INFINITY, 5};
+    float a[] = {1, NAN, 3, INFINITY, 5}, b[] = {2, NAN, -INFINITY, -INFINITY, 5};
     float fa[] = {1, 5}, fb[] = {2, 5};
     pair(f, vector("w", WF_F32, 5, a), vector("w", WF_F32, 5, b));
     assert_int_equal(diff(f, NULL), WF_NO);
     const struct wf_json *line = fx_line(f, "tensor", "name", "w");
     assert_int_equal((int)fx_number(line, "non_finite_a"), 2);
-    assert_int_equal((int)fx_number(line, "non_finite_b"), 2);
+    assert_int_equal((int)fx_number(line, "non_finite_b"), 3);
     assert_numbers(line, oracle(WF_F32, fa, WF_F32, fb, WF_F32, NULL, 2));
     f->options.json = false;
     assert_int_equal(FX_RUN(f, wf_diff_run(&f->e, &f->options, fx_path(f, "a.safetensors"),
                                            fx_path(f, "b.safetensors"), NULL)),
                      WF_NO);
-    fx_assert_has(f->text, "not finite: 2 / 2");
+    fx_assert_has(f->text, "not finite: 2 / 3");
 }
 
 static void test_a_base_that_is_not_finite_spoils_its_own_element_alone(void **state)
@@ -333,6 +336,22 @@ static void test_a_base_that_is_not_finite_spoils_its_own_element_alone(void **s
     assert_close(fx_number(line, "cosine"), oracle(WF_F32, ta, WF_F32, tb, WF_F32, tc, 2).cosine);
     assert_close(fx_number(line, "relative_l2"),
                  oracle(WF_F32, a, WF_F32, b, WF_F32, NULL, 3).relative);
+}
+
+static void test_a_base_of_another_shape_or_kind_takes_no_part(void **state)
+{
+    struct fx *f = *state;
+    float v[] = {1, 2, 3, 4}, w[] = {2, 2, 3, 4};
+    struct fx_tensor bases[] = {
+        vector("w", WF_F32, 2, v), vector("w", WF_I32, 4, v), {"w", WF_F32, 2, {2, 2}, v}};
+    pair(f, vector("w", WF_F32, 4, v), vector("w", WF_F32, 4, w));
+    for (size_t i = 0; i < 3; i++) {
+        fx_st(f, "base.safetensors", &bases[i], 1, NULL, 0);
+        assert_int_equal(diff(f, "base.safetensors"), WF_NO);
+        const struct wf_json *line = fx_line(f, "tensor", "name", "w");
+        assert_true(fx_is_null(line, "cosine"));
+        assert_true(fx_number(line, "max_abs") == 1);
+    }
 }
 
 static void test_zero_vectors_have_no_cosine(void **state)
@@ -407,11 +426,12 @@ int main(void)
         T(test_zero_of_another_sign_is_a_difference_of_bytes),
         T(test_equal_values_of_another_type_are_different),
         T(test_output_does_not_depend_on_threads_or_memory),
-        T(test_one_bit_at_the_end_of_a_large_tensor_is_found),
+        T(test_one_bit_at_either_end_of_a_large_tensor_is_found),
         T(test_what_is_missing_or_of_another_shape_is_named),
         T(test_integers_are_compared_as_bytes_alone),
         T(test_values_that_are_not_finite_are_counted_and_left_out),
         T(test_a_base_that_is_not_finite_spoils_its_own_element_alone),
+        T(test_a_base_of_another_shape_or_kind_takes_no_part),
         T(test_zero_vectors_have_no_cosine),
         T(test_squares_beyond_a_double_give_null_not_nonsense),
         T(test_damaged_or_absent_models_are_errors_not_answers),

@@ -151,8 +151,8 @@ static inline void fx_json(struct fx *f)
         size_t n = strcspn(at, "\n");
         assert_int_equal(at[n], '\n');
         assert_true(f->n_lines < FX_LINES_MAX);
-        int s = wf_json_parse(&e, &f->arena, "output", at, n, WF_JSON_STRICT,
-                              &f->lines[f->n_lines]);
+        int s =
+            wf_json_parse(&e, &f->arena, "output", at, n, WF_JSON_STRICT, &f->lines[f->n_lines]);
         if (s)
             fail_msg("%s: %.*s", e.text, (int)n, at);
         assert_int_equal(f->lines[f->n_lines]->kind, WF_JSON_OBJECT);
@@ -161,7 +161,8 @@ static inline void fx_json(struct fx *f)
     }
 }
 
-/* The first line whose `key` is `value` and whose kind is `kind`; fails the test if there is none. */
+/* The first line whose `key` is `value` and whose kind is `kind`; fails the test if there is none.
+ */
 static inline const struct wf_json *fx_line(struct fx *f, const char *kind, const char *key,
                                             const char *value)
 {
