@@ -22,8 +22,8 @@
  * 3. Look at checkpoints. weft_inspect(), weft_diff() and weft_verify() print tables (or JSON
  *    lines) about what is on disk.
  *
- * Rules. A session holds options and the first error of its last call; it is used by one thread at a
- * time (calls start threads of their own). Every call returns an enum weft_status, whose numbers
+ * Rules. A session holds options and the first error of its last call; it is used by one thread at
+ * a time (calls start threads of their own). Every call returns an enum weft_status, whose numbers
  * are also the program's exit codes. Nothing is written anywhere but below OUT.partial and OUT.
  * Inputs are opened for reading only. weft_stop() may be called from a signal handler.
  */
@@ -54,26 +54,31 @@ enum weft_status {
 enum weft_backend { WEFT_BACKEND_AUTO, WEFT_BACKEND_CPU, WEFT_BACKEND_CUDA };
 enum weft_manifest { WEFT_MANIFEST_XXH3, WEFT_MANIFEST_SHA256, WEFT_MANIFEST_NONE };
 enum weft_compat { WEFT_COMPAT_WEFT, WEFT_COMPAT_MERGEKIT };
-enum weft_progress { WEFT_PROGRESS_AUTO, WEFT_PROGRESS_BAR, WEFT_PROGRESS_PLAIN, WEFT_PROGRESS_NONE };
+enum weft_progress {
+    WEFT_PROGRESS_AUTO,
+    WEFT_PROGRESS_BAR,
+    WEFT_PROGRESS_PLAIN,
+    WEFT_PROGRESS_NONE
+};
 enum weft_log { WEFT_LOG_ERROR, WEFT_LOG_WARNING, WEFT_LOG_INFO, WEFT_LOG_DEBUG };
 enum weft_io { WEFT_IO_AUTO, WEFT_IO_BUFFERED, WEFT_IO_DIRECT };
 
 struct weft_options {
-    uint64_t memory_bytes;     /* host budget; 0: a quarter of RAM */
-    uint64_t shard_bytes;      /* tensor bytes per output shard; default 5,000,000,000 */
-    unsigned threads;          /* compute threads; 0: one per CPU this process may use */
+    uint64_t memory_bytes; /* host budget; 0: a quarter of RAM */
+    uint64_t shard_bytes;  /* tensor bytes per output shard; default 5,000,000,000 */
+    unsigned threads;      /* compute threads; 0: one per CPU this process may use */
     enum weft_backend backend;
     enum weft_manifest manifest;
     enum weft_compat compat;
     enum weft_progress progress;
     enum weft_log log_level;
-    enum weft_io io;           /* how files are read and written; auto suits each file */
-    bool resume;               /* go on with OUT.partial of the same plan */
-    bool overwrite;            /* replace OUT and OUT.partial */
-    bool json;                 /* results and events as one JSON object a line on `out` */
-    bool diffable;             /* weft_plan: leave out what varies by machine */
-    bool null_compute;         /* benchmark: read and write, compute nothing; output is meaningless */
-    FILE *out;                 /* results; default stdout */
+    enum weft_io io;   /* how files are read and written; auto suits each file */
+    bool resume;       /* go on with OUT.partial of the same plan */
+    bool overwrite;    /* replace OUT and OUT.partial */
+    bool json;         /* results and events as one JSON object a line on `out` */
+    bool diffable;     /* weft_plan: leave out what varies by machine */
+    bool null_compute; /* benchmark: read and write, compute nothing; output is meaningless */
+    FILE *out;         /* results; default stdout */
 };
 
 /* What a merge did. */
@@ -81,16 +86,17 @@ struct weft_merge_result {
     uint64_t bytes_read, bytes_written;
     uint64_t tensors_merged, tensors_copied;
     uint64_t wall_ns;
-    uint64_t first_read_ns;    /* from the call to the first tensor byte asked for */
+    uint64_t first_read_ns; /* from the call to the first tensor byte asked for */
     uint64_t peak_rss_bytes;
-    bool already_done;         /* resume found OUT complete */
+    bool already_done; /* resume found OUT complete */
 };
 
 struct weft;
 
 void weft_options_init(struct weft_options *options);
 
-/* Copies `options` (NULL: defaults). On failure *out may still be a session that holds the error, or NULL. */
+/* Copies `options` (NULL: defaults). On failure *out may still be a session that holds the error,
+ * or NULL. */
 int weft_create(struct weft **out, const struct weft_options *options);
 void weft_destroy(struct weft *w); /* accepts NULL */
 

@@ -1,8 +1,8 @@
 /* dialect.h - the small language that C11 and CUDA share: what an element function may use.
  *
  * An element function sees one element of one output tensor: `x[0..n)` are the values of the inputs
- * there, `v` the numbers that the method's `prepare` resolved, `index` the element's place in its tensor.
- * It uses + - * /, comparisons and the helpers below; no allocation, no libm, no loops over
+ * there, `v` the numbers that the method's `prepare` resolved, `index` the element's place in its
+ * tensor. It uses + - * /, comparisons and the helpers below; no allocation, no libm, no loops over
  * elements. A frame (src/backend/frame_cpu.c here) includes kernels/methods.h once with
  * wf_real = float and once with double.
  */
@@ -20,8 +20,8 @@
 #define WF_ELEMENT static inline __attribute__((always_inline, unused))
 #endif
 
-/* WF_NAME(wf_select)(c, a, b) is a where c holds, else b: both are values already, so no compiler makes
- * a branch of it and every loop over elements vectorises. */
+/* WF_NAME(wf_select)(c, a, b) is a where c holds, else b: both are values already, so no compiler
+ * makes a branch of it and every loop over elements vectorises. */
 #ifdef __CUDACC__
 WF_ELEMENT float wf_select_f32(int c, float a, float b)
 {
@@ -44,7 +44,8 @@ WF_ELEMENT double wf_select_f64(int c, double a, double b)
 }
 #endif
 
-/* for (int i = from; i < n; i++), unrolled where n is a constant, so that inputs stay in registers. */
+/* for (int i = from; i < n; i++), unrolled where n is a constant, so that inputs stay in registers.
+ */
 #ifdef __CUDACC__
 #define WF_EACH_INPUT(i, from, n) _Pragma("unroll") for (int i = (from); i < (n); i++)
 #else

@@ -68,7 +68,7 @@ WF_CONV float wf_f16_to_f32(uint16_t h)
 {
     uint32_t sign = (uint32_t)(h & 0x8000u) << 16, magnitude = h & 0x7fffu;
     uint32_t normal = (magnitude << 13) + (112u << 23);
-    uint32_t special = (magnitude << 13) + (224u << 23); /* infinity, NaN */
+    uint32_t special = (magnitude << 13) + (224u << 23);                /* infinity, NaN */
     uint32_t small = wf_f32_bits((float)(int32_t)magnitude * 0x1p-24f); /* subnormal: exact */
     uint32_t u = magnitude < 0x400u ? small : magnitude < 0x7c00u ? normal : special;
     return wf_f32_from_bits(sign | u);

@@ -44,17 +44,18 @@ $(TOOLS): $(B)/%: bench/%.c
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $<
 -include $(TOOLS:%=%.d)
 
+FUZZ_FLAGS := -Wno-missing-prototypes # the entry point is libFuzzer's to declare
 $(B)/replay/%: tests/fuzz/%.c tests/fuzz/replay.c $(LIB)
 	@mkdir -p $(@D)
 	@echo "  TEST  $<"
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< tests/fuzz/replay.c $(LIB) $(LDLIBS)
+	$(Q)$(CC) $(CFLAGS) $(FUZZ_FLAGS) $(LDFLAGS) -o $@ $< tests/fuzz/replay.c $(LIB) $(LDLIBS)
 
 variant-fuzz: $(FUZZ)
 	$(Q)ln -sfn $(KEY) build/$(VARIANT)
 $(B)/fuzz/%: tests/fuzz/%.c $(LIB)
 	@mkdir -p $(@D)
 	@echo "  FUZZ  $<"
-	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $< $(LIB) $(LDLIBS)
+	$(Q)$(CC) $(CFLAGS) $(FUZZ_FLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $< $(LIB) $(LDLIBS)
 
 fuzz-replay: ## every fuzz target over its kept corpus
 	@$(MAKE) --no-print-directory variant variant-replay VARIANT=asan SAN=address FAULTS=1 OPT=-O1

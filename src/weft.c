@@ -37,8 +37,9 @@ void weft_options_init(struct weft_options *options)
 static int check_options(struct wf_err *e, const struct weft_options *o)
 {
     if (o->backend == WEFT_BACKEND_CUDA)
-        return wf_fail(e, WF_MACHINE, "--backend cuda: this build of weft has no CUDA backend; "
-                                      "use --backend cpu or auto");
+        return wf_fail(e, WF_MACHINE,
+                       "--backend cuda: this build of weft has no CUDA backend; "
+                       "use --backend cpu or auto");
     if (o->shard_bytes == 0)
         return wf_fail(e, WF_USAGE, "--shard-size must be at least 1 byte");
     return WF_OK;
@@ -70,7 +71,8 @@ const char *weft_error(const struct weft *w)
     return w ? w->err.text : "out of memory";
 }
 
-/* Each call starts with a clean error slot. The stop flag stays: a signal may come before the call. */
+/* Each call starts with a clean error slot. The stop flag stays: a signal may come before the call.
+ */
 static struct wf_err *begin(struct weft *w)
 {
     wf_err_clear(&w->err);

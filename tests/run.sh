@@ -41,7 +41,7 @@ build() { # VARIANT TARGETS MAKE-VARIABLES...
     local variant=$1 targets=$2
     shift 2
     # shellcheck disable=SC2086
-    if ! make -s -j"$jobs" $targets VARIANT="$variant" "$@" >$logs/build-$variant.log 2>&1; then
+    if ! make -s -k -j"$jobs" $targets VARIANT="$variant" "$@" >$logs/build-$variant.log 2>&1; then
         echo "FAIL  build of $variant:"
         grep -m 8 -E 'error|Error' $logs/build-$variant.log
         build_failures=$((build_failures + 1))

@@ -1,7 +1,8 @@
 /* delta.h - the task-vector family: what the models changed, mixed and put on the base.
  *
  *     d_i = W_i - W0                        task vectors
- *     W   = W0 + lambda * sum_i w_i d_i     [ / sum_i w_i  if normalize; |sum| < 1e-8 divides by 1 ]
+ *     W   = W0 + lambda * sum_i w_i d_i     [ / sum_i w_i  if normalize; |sum| < 1e-8 divides by 1
+ * ]
  *
  * One row per published name over one implementation. This version has the row without pruning
  * and without sign consensus: task_arithmetic. `density`, `rescale` and `int8_mask` belong to
@@ -14,12 +15,12 @@
 enum { DELTA_SCALE, DELTA_REPLACES }; /* in g */
 enum { DELTA_WEIGHT };                /* in m[i], i = 1.. ; m[0] is the base */
 enum {                                /* rows of the options table */
-    DELTA_OPT_WEIGHT,
-    DELTA_OPT_DENSITY,
-    DELTA_OPT_NORMALIZE,
-    DELTA_OPT_RESCALE,
-    DELTA_OPT_LAMBDA,
-    DELTA_OPT_INT8_MASK
+       DELTA_OPT_WEIGHT,
+       DELTA_OPT_DENSITY,
+       DELTA_OPT_NORMALIZE,
+       DELTA_OPT_RESCALE,
+       DELTA_OPT_LAMBDA,
+       DELTA_OPT_INT8_MASK
 };
 #endif
 
@@ -52,8 +53,7 @@ static const char *delta_prepare(const struct wf_settings *s, struct wf_args *ar
         sum = 1.0;
     args->g[DELTA_SCALE] = s->global[DELTA_OPT_LAMBDA] / sum;
     /* W0 + 1 (W1 - W0) is W1, which float subtraction does not always give back. */
-    args->g[DELTA_REPLACES] =
-        s->n == 2 && args->g[DELTA_SCALE] * args->m[1][DELTA_WEIGHT] == 1.0;
+    args->g[DELTA_REPLACES] = s->n == 2 && args->g[DELTA_SCALE] * args->m[1][DELTA_WEIGHT] == 1.0;
     return NULL;
 }
 
@@ -76,13 +76,13 @@ static const struct wf_method method_task_arithmetic = {
 #endif
 
 #ifdef WF_ELEMENTS
-WF_ELEMENT wf_real WF_NAME(delta_map)(const wf_real *x, int n, const struct WF_NAME(wf_view) *v,
+WF_ELEMENT wf_real WF_NAME(delta_map)(const wf_real *x, int n, const struct WF_NAME(wf_view) * v,
                                       uint64_t index)
 {
     (void)index;
     wf_real sum = 0;
     WF_EACH_INPUT(i, 1, n)
-        sum += v->m[i][DELTA_WEIGHT] * (x[i] - x[0]);
+    sum += v->m[i][DELTA_WEIGHT] * (x[i] - x[0]);
     /* An unchanged element keeps its bits: -0 + 0 would be +0. */
     wf_real mixed = WF_NAME(wf_select)(sum == 0, x[0], x[0] + v->g[DELTA_SCALE] * sum);
     return WF_NAME(wf_select)(v->g[DELTA_REPLACES] != 0, x[n - 1], mixed); /* n is 2 then */

@@ -12,15 +12,14 @@
  */
 #ifndef LINEAR_SLOTS
 #define LINEAR_SLOTS
-enum { LINEAR_DIVISOR };                     /* in g */
-enum { LINEAR_WEIGHT };                      /* in m[i] */
+enum { LINEAR_DIVISOR };                          /* in g */
+enum { LINEAR_WEIGHT };                           /* in m[i] */
 enum { LINEAR_OPT_WEIGHT, LINEAR_OPT_NORMALIZE }; /* rows of the options table */
 #endif
 
 #ifdef WF_DESCRIBE
 static const struct wf_option linear_options[] = {
-    {"weight", WF_OPTION_NUMBER, WF_PER_MODEL, true, 0.0, -HUGE_VAL, HUGE_VAL,
-     "the model's share"},
+    {"weight", WF_OPTION_NUMBER, WF_PER_MODEL, true, 0.0, -HUGE_VAL, HUGE_VAL, "the model's share"},
     {"normalize", WF_OPTION_BOOL, WF_GLOBAL, false, 1.0, 0.0, 1.0,
      "divide by the sum of the weights"},
 };
@@ -65,13 +64,13 @@ static const struct wf_method method_linear = {
 #endif
 
 #ifdef WF_ELEMENTS
-WF_ELEMENT wf_real WF_NAME(linear_map)(const wf_real *x, int n, const struct WF_NAME(wf_view) *v,
+WF_ELEMENT wf_real WF_NAME(linear_map)(const wf_real *x, int n, const struct WF_NAME(wf_view) * v,
                                        uint64_t index)
 {
     (void)index;
     wf_real sum = v->m[0][LINEAR_WEIGHT] * x[0];
     WF_EACH_INPUT(i, 1, n)
-        sum += v->m[i][LINEAR_WEIGHT] * x[i];
+    sum += v->m[i][LINEAR_WEIGHT] * x[i];
     return sum / v->g[LINEAR_DIVISOR];
 }
 #endif

@@ -49,7 +49,7 @@ static const struct wf_method method_passthrough = {
 
 #ifdef WF_ELEMENTS
 WF_ELEMENT wf_real WF_NAME(passthrough_map)(const wf_real *x, int n,
-                                            const struct WF_NAME(wf_view) *v, uint64_t index)
+                                            const struct WF_NAME(wf_view) * v, uint64_t index)
 {
     (void)n;
     (void)index;

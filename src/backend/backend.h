@@ -1,8 +1,8 @@
 /* backend.h - who does the arithmetic: a table of functions over buffers in memory.
  *
  * A backend sees tiles: a run of elements of one output tensor, its inputs aligned element by
- * element. It never sees a recipe, a file or a thread of the stream; it is called from several compute
- * threads at once.
+ * element. It never sees a recipe, a file or a thread of the stream; it is called from several
+ * compute threads at once.
  */
 #ifndef WF_BACKEND_H
 #define WF_BACKEND_H
@@ -20,11 +20,11 @@ struct wf_tile {
     const void *const *in;      /* n pointers, any alignment */
     const uint8_t *in_dtype;    /* n of enum wf_dtype, arithmetic ones */
     uint32_t n;
-    void *out;                  /* count elements of out_dtype, any alignment */
+    void *out; /* count elements of out_dtype, any alignment */
     uint8_t out_dtype;
-    bool wide;                  /* compute in double: an input of the tensor is F64 */
-    bool check;                 /* NaN and infinity are errors */
-    uint64_t first;             /* index of the first element in its tensor */
+    bool wide;      /* compute in double: an input of the tensor is F64 */
+    bool check;     /* NaN and infinity are errors */
+    uint64_t first; /* index of the first element in its tensor */
     uint64_t count;
 };
 

@@ -5,8 +5,8 @@
  *     inputs (bf16, f16, f32, f64)  --load-->  scratch[n][block] in wf_real
  *                                              --map-->  result[block]  --store-->  out
  *
- * Loads and stores note non-finite bits as they pass; only when there are some does a second, slow look
- * find out where. The type-dependent half is in frame_cpu_real.h, included for float and for
+ * Loads and stores note non-finite bits as they pass; only when there are some does a second, slow
+ * look find out where. The type-dependent half is in frame_cpu_real.h, included for float and for
  * double. This file is compiled once per instruction set (WF_ISA); no flag here may change a
  * bit (docs/NUMERICS.md).
  */
@@ -19,9 +19,9 @@
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)
 
-#define BLOCK_MAX 1024   /* elements */
+#define BLOCK_MAX 1024          /* elements */
 #define SCRATCH (9 * BLOCK_MAX) /* values in a block's scratch, all inputs together */
-#define UNROLLED_MAX 8   /* inputs for which the element loop is specialised */
+#define UNROLLED_MAX 8          /* inputs for which the element loop is specialised */
 
 /* Unaligned views: a tensor starts at any byte of a file. */
 typedef uint16_t u16_any __attribute__((aligned(1), may_alias));

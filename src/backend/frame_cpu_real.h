@@ -151,7 +151,7 @@ static unsigned WF_NAME(store)(enum wf_dtype d, const wf_real *restrict from, si
 
 /* One block of one method: scratch holds input i at scratch[i * stride]. */
 typedef void WF_NAME(block_fn)(const wf_real *restrict scratch, size_t stride, int n,
-                               const struct WF_NAME(wf_view) *v, uint64_t first, size_t count,
+                               const struct WF_NAME(wf_view) * v, uint64_t first, size_t count,
                                wf_real *restrict result);
 
 /* The element loop with n known to the compiler, so that inputs sit in registers and the loop
@@ -165,14 +165,14 @@ typedef void WF_NAME(block_fn)(const wf_real *restrict scratch, size_t stride, i
         for (size_t e = 0; e < count; e++) {                                                       \
             wf_real x[N];                                                                          \
             WF_EACH_INPUT(i, 0, N)                                                                 \
-            x[i] = scratch[(size_t)i * stride + e];                                            \
+            x[i] = scratch[(size_t)i * stride + e];                                                \
             result[e] = WF_NAME(map)(x, N, &local, first + e);                                     \
         }                                                                                          \
     } while (0)
 
 #define BLOCK_FUNCTION(name, map)                                                                  \
     static void WF_NAME(block_##name)(const wf_real *restrict scratch, size_t stride, int n,       \
-                                      const struct WF_NAME(wf_view) *v, uint64_t first,            \
+                                      const struct WF_NAME(wf_view) * v, uint64_t first,           \
                                       size_t count, wf_real *restrict result)                      \
     {                                                                                              \
         switch (n) {                                                                               \

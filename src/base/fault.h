@@ -1,9 +1,9 @@
 /* fault.h - make the n-th allocation, read, write or sync fail, for tests.
  *
  * The environment variable WEFT_FAULT holds "KIND:N[:always]" with KIND one of alloc, open, read,
- * write, sync, rename; the N-th call of that kind (counted from 1) fails, with `always` every later one too.
- * A second form, "KIND:N:kill", raises SIGKILL there, to test resume. The variable is read only
- * in builds with WF_FAULTS defined; elsewhere wf_fault() is a constant 0.
+ * write, sync, rename; the N-th call of that kind (counted from 1) fails, with `always` every later
+ * one too. A second form, "KIND:N:kill", raises SIGKILL there, to test resume. The variable is read
+ * only in builds with WF_FAULTS defined; elsewhere wf_fault() is a constant 0.
  */
 #ifndef WF_FAULT_H
 #define WF_FAULT_H

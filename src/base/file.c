@@ -89,7 +89,8 @@ int wf_pwrite(struct wf_err *e, int fd, const char *path, const void *data, size
 int wf_fdatasync(struct wf_err *e, int fd, const char *path)
 {
     int failed = wf_fault(WF_FAULT_SYNC) ? (errno = EIO, -1) : fdatasync(fd);
-    if (failed && errno != EINVAL && errno != EROFS) /* not every file system can; then it is as safe as it gets */
+    if (failed && errno != EINVAL &&
+        errno != EROFS) /* not every file system can; then it is as safe as it gets */
         return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot sync to disk", path);
     return WF_OK;
 }
@@ -118,7 +119,7 @@ int wf_rename(struct wf_err *e, const char *from, const char *to)
 int wf_read_small(struct wf_err *e, enum wf_status status, const char *path, size_t max_bytes,
                   char **text, size_t *n)
 {
-    struct wf_file_id id;
+    struct wf_file_id id = {0};
     int fd;
     *text = NULL;
     int s = wf_open_read(e, status, path, &fd, &id);

@@ -44,8 +44,8 @@ int wf_read_small(struct wf_err *e, enum wf_status status, const char *path, siz
 int wf_write_small(struct wf_err *e, const char *path, const void *data, size_t n);
 
 bool wf_is_folder(const char *path);
-bool wf_is_file(const char *path);  /* a regular file, links followed */
-bool wf_exists(const char *path);   /* anything at all, dangling links included */
+bool wf_is_file(const char *path); /* a regular file, links followed */
+bool wf_exists(const char *path);  /* anything at all, dangling links included */
 
 /* Removes a folder and all in it; links are removed, never followed. A missing folder is fine. */
 int wf_remove_tree(struct wf_err *e, const char *path);

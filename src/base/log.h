@@ -1,7 +1,8 @@
 /* log.h - messages to people, on standard error, one line each.
  *
  * "weft: error: ...", "weft: warning: ...", "weft: info: ...". The level is process-wide and set
- * once at start. A progress bar on the terminal registers a hook so that a message never lands in the middle of it.
+ * once at start. A progress bar on the terminal registers a hook so that a message never lands in
+ * the middle of it.
  */
 #ifndef WF_LOG_H
 #define WF_LOG_H
@@ -12,7 +13,6 @@ void wf_log_set_level(enum wf_log_level level);
 /* Called (under the log's lock) before each message; NULL takes it away. */
 void wf_log_set_hook(void (*before)(void *), void *arg);
 
-void wf_log(enum wf_log_level level, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void wf_log(enum wf_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

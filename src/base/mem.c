@@ -13,7 +13,8 @@
 #include "fault.h"
 #include "num.h"
 
-/* Each block:  [ kind | bytes ][ caller's memory ... ]  ; 16 bytes keep the caller's part aligned. */
+/* Each block:  [ kind | bytes ][ caller's memory ... ]  ; 16 bytes keep the caller's part aligned.
+ */
 struct block_head {
     uint64_t kind;
     uint64_t bytes;
@@ -34,8 +35,7 @@ static void *block_new(enum wf_mem_kind kind, size_t bytes)
     return h + 1;
 }
 
-void *wf_alloc(struct wf_err *e, enum wf_mem_kind kind, size_t count, size_t size,
-               const char *what)
+void *wf_alloc(struct wf_err *e, enum wf_mem_kind kind, size_t count, size_t size, const char *what)
 {
     uint64_t bytes;
     void *block = NULL;

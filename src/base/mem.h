@@ -36,9 +36,10 @@ void wf_unmap_pages(void *block, size_t bytes);
 
 uint64_t wf_mem_now(enum wf_mem_kind kind);
 uint64_t wf_mem_peak_rss(void); /* the process's high-water mark, bytes */
-uint64_t wf_mem_total(void);    /* RAM this process may use: physical, or the cgroup's limit if less */
+uint64_t wf_mem_total(void); /* RAM this process may use: physical, or the cgroup's limit if less */
 
-/* malloc/free pair for libraries that want one (cJSON). Counted as WF_MEM_TEXT; a failure is NULL. */
+/* malloc/free pair for libraries that want one (cJSON). Counted as WF_MEM_TEXT; a failure is NULL.
+ */
 void *wf_plain_malloc(size_t bytes);
 void wf_plain_free(void *block);
 

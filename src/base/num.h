@@ -1,4 +1,5 @@
-/* num.h - strict numbers: overflow-checked arithmetic and text that is a number and nothing else. */
+/* num.h - strict numbers: overflow-checked arithmetic and text that is a number and nothing else.
+ */
 #ifndef WF_NUM_H
 #define WF_NUM_H
 

@@ -27,9 +27,9 @@ enum wf_status {
 
 /* One error slot; zero-initialise it ({0}). Safe to share among threads. */
 struct wf_err {
-    atomic_int claimed;          /* 1 once somebody writes */
-    atomic_int status;           /* set after the text is complete */
-    char text[WF_ERR_TEXT_MAX];  /* one line, control characters replaced by '?' */
+    atomic_int claimed;         /* 1 once somebody writes */
+    atomic_int status;          /* set after the text is complete */
+    char text[WF_ERR_TEXT_MAX]; /* one line, control characters replaced by '?' */
 };
 
 /* Records the failure if it is the first; returns `status`. Never returns WF_OK. */

@@ -123,8 +123,8 @@ static bool set_matches(const char **p, char c)
     s += invert;
     for (bool first = true; *s && (first || *s != ']'); first = false) {
         if (s[1] == '-' && s[2] && s[2] != ']') {
-            found |= (unsigned char)c >= (unsigned char)s[0] &&
-                     (unsigned char)c <= (unsigned char)s[2];
+            found |=
+                (unsigned char)c >= (unsigned char)s[0] && (unsigned char)c <= (unsigned char)s[2];
             s += 3;
         } else {
             found |= c == *s++;
@@ -192,7 +192,7 @@ static size_t utf8_sequence(const unsigned char *s, size_t n)
 {
     if (s[0] < 0x80)
         return 1;
-    size_t need = s[0] >= 0xc2 && s[0] <= 0xdf ? 2
+    size_t need = s[0] >= 0xc2 && s[0] <= 0xdf   ? 2
                   : s[0] >= 0xe0 && s[0] <= 0xef ? 3
                   : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4
                                                  : 0;

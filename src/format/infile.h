@@ -2,8 +2,8 @@
  *
  * Opened on first use, twice where it pays: an ordinary descriptor, and one that goes around the
  * page cache (O_DIRECT). With WF_IO_AUTO a file that mostly lies in the page cache is read from
- * there; any other is read direct, which neither copies nor evicts what others use. docs/PERFORMANCE.md has the
- * measurement.
+ * there; any other is read direct, which neither copies nor evicts what others use.
+ * docs/PERFORMANCE.md has the measurement.
  */
 #ifndef WF_INFILE_H
 #define WF_INFILE_H
@@ -17,10 +17,10 @@
 enum wf_io { WF_IO_AUTO, WF_IO_BUFFERED, WF_IO_DIRECT };
 
 struct wf_infile {
-    const char *path;      /* not owned */
-    struct wf_file_id id;  /* as the plan saw it; a change since then is an error */
-    pthread_mutex_t lock;  /* guards opening */
-    int fd, direct_fd;     /* -1 while closed or not used */
+    const char *path;     /* not owned */
+    struct wf_file_id id; /* as the plan saw it; a change since then is an error */
+    pthread_mutex_t lock; /* guards opening */
+    int fd, direct_fd;    /* -1 while closed or not used */
 };
 
 void wf_infile_init(struct wf_infile *f, const char *path, const struct wf_file_id *id);

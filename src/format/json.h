@@ -19,7 +19,14 @@
  * hostile file makes of each of its bytes. */
 #define WF_JSON_NODES_MAX (1u << 22)
 
-enum wf_json_kind { WF_JSON_NULL, WF_JSON_BOOL, WF_JSON_NUMBER, WF_JSON_STRING, WF_JSON_ARRAY, WF_JSON_OBJECT };
+enum wf_json_kind {
+    WF_JSON_NULL,
+    WF_JSON_BOOL,
+    WF_JSON_NUMBER,
+    WF_JSON_STRING,
+    WF_JSON_ARRAY,
+    WF_JSON_OBJECT
+};
 
 struct wf_json {
     enum wf_json_kind kind;
@@ -32,7 +39,8 @@ struct wf_json {
 
 enum wf_json_flags {
     WF_JSON_STRICT = 0,
-    WF_JSON_CONFIG = 1, /* accept bare NaN, Infinity, -Infinity as published configs have (number = 0) */
+    WF_JSON_CONFIG =
+        1, /* accept bare NaN, Infinity, -Infinity as published configs have (number = 0) */
 };
 
 /* Parses text[0..n). `path` is for messages, which carry line and column. */

@@ -1,13 +1,15 @@
 /* st_header.h - the safetensors header: strict reading, canonical writing.
  *
  *   offset 0      u64 little-endian N        header length
- *   offset 8      N bytes of JSON            {"__metadata__":{..}, "name":{"dtype","shape","data_offsets"}}
- *   offset 8+N    data                       to the end of the file, no holes, no overlap
+ *   offset 8      N bytes of JSON            {"__metadata__":{..},
+ * "name":{"dtype","shape","data_offsets"}} offset 8+N    data                       to the end of
+ * the file, no holes, no overlap
  *
  * Reading uses a scanner of our own for this one grammar (docs/ARCHITECTURE.md says why cJSON will
  * not do). Every rule is checked before the first data byte is touched: length and 100 MB cap,
- * nesting, duplicate keys and names, exactly three members per tensor, plain integers, shape x type =
- * bytes without overflow, order without holes, end = end of file, UTF-8, no NUL or control characters in names.
+ * nesting, duplicate keys and names, exactly three members per tensor, plain integers, shape x type
+ * = bytes without overflow, order without holes, end = end of file, UTF-8, no NUL or control
+ * characters in names.
  */
 #ifndef WF_ST_HEADER_H
 #define WF_ST_HEADER_H
@@ -60,13 +62,14 @@ int wf_st_read(struct wf_err *e, struct wf_arena *a, const char *path, int fd, u
                struct wf_st_header *out);
 
 /* Writes 8 bytes of length and the canonical JSON for `tensors` (already in file order, offsets
- * set) into *out, padded with spaces so that the data start at a multiple of `align` (8 gives the reference
- * writer's bytes). Metadata: {"format":"pt"} plus `extra`, sorted by key. */
+ * set) into *out, padded with spaces so that the data start at a multiple of `align` (8 gives the
+ * reference writer's bytes). Metadata: {"format":"pt"} plus `extra`, sorted by key. */
 int wf_st_format(struct wf_err *e, const struct wf_st_tensor *tensors, size_t n,
                  const struct wf_st_pair *extra, size_t n_extra, uint64_t align,
                  struct wf_str *out);
 
-/* Canonical file order: larger types first, then name bytewise. For qsort of struct wf_st_tensor. */
+/* Canonical file order: larger types first, then name bytewise. For qsort of struct wf_st_tensor.
+ */
 int wf_st_order(const void *a, const void *b);
 
 #endif

@@ -22,9 +22,9 @@ struct wf_option {
     const char *name;
     enum wf_option_kind kind;
     enum wf_option_where where;
-    bool required;            /* no default: every model (base excepted) must get a value */
-    double fallback;          /* the default */
-    double min, max;          /* inclusive; -HUGE_VAL and HUGE_VAL for none */
+    bool required;   /* no default: every model (base excepted) must get a value */
+    double fallback; /* the default */
+    double min, max; /* inclusive; -HUGE_VAL and HUGE_VAL for none */
     const char *help;
 };
 
@@ -46,7 +46,8 @@ struct wf_stage {
 };
 
 enum wf_base_use {
-    WF_BASE_NONE,     /* arithmetic never sees a base; one in the recipe only donates config and types */
+    WF_BASE_NONE, /* arithmetic never sees a base; one in the recipe only donates config and types
+                   */
     WF_BASE_REQUIRED, /* x[0] is the base's value */
 };
 
@@ -95,7 +96,7 @@ const struct wf_method *wf_method_at(size_t i);
 /* Index of a method in the registry: what backends index their function tables with. */
 size_t wf_method_index(const struct wf_method *m);
 const struct wf_method *wf_method_find(const char *name); /* NULL if unknown */
-const char *const *wf_method_names(void);                 /* NULL-terminated, for nearest-word hints */
+const char *const *wf_method_names(void); /* NULL-terminated, for nearest-word hints */
 /* Index of an option by name, or -1. */
 int wf_method_option(const struct wf_method *m, const char *name);
 /* How many times the method's stages read every input: 1 for MAP alone. */

@@ -84,8 +84,9 @@ int wf_budget_set(struct wf_err *e, const struct wf_plan *plan, uint64_t memory_
     }
     uint64_t needed = meta_bytes + SLOTS_MIN * (b.slot_bytes + table_bytes(&b));
     char text[2][32];
-    return wf_fail(e, WF_MACHINE, "--memory %s is too little for this merge; it needs at least "
-                                  "%" PRIu64 " bytes (%s)",
+    return wf_fail(e, WF_MACHINE,
+                   "--memory %s is too little for this merge; it needs at least "
+                   "%" PRIu64 " bytes (%s)",
                    wf_format_bytes(memory_bytes, text[0]), needed,
                    wf_format_bytes(needed, text[1]));
 }
@@ -170,8 +171,8 @@ static void add_reads(struct wf_span *span)
                     open->offset + open->bytes != offset) {
                     open = &span->reads[span->n_reads++];
                     uint64_t page = wf_round_up(top, WF_DIRECT_ALIGN);
-                    *open = (struct wf_read){ckpt, t->file, offset, 0,
-                                             page + offset % WF_DIRECT_ALIGN};
+                    *open =
+                        (struct wf_read){ckpt, t->file, offset, 0, page + offset % WF_DIRECT_ALIGN};
                 }
                 place[i] = open->at + open->bytes;
                 open->bytes += bytes;

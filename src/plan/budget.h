@@ -1,7 +1,7 @@
 /* budget.h - how a plan fits into memory: spans, slots, and where every input byte lands.
  *
- * The stream moves spans. A span is a range of one output file, small enough for a slot, never across
- * a block of 64 MiB (the unit of checksums and of the journal):
+ * The stream moves spans. A span is a range of one output file, small enough for a slot, never
+ * across a block of 64 MiB (the unit of checksums and of the journal):
  *
  *   file    | header | tensor a      | b | c | tensor d                          | ...
  *   spans            [ span 0              ][ span 1           ][ span 2         ]
@@ -25,7 +25,7 @@ struct wf_budget {
     uint64_t input_bytes;  /* capacity of a slot's input buffer */
     uint64_t slot_bytes;   /* input + output buffer */
     uint32_t slots;
-    uint32_t reads_max;    /* reads in a span */
+    uint32_t reads_max; /* reads in a span */
     uint32_t segments_max;
     unsigned readers, writers, compute; /* threads */
 };
@@ -49,7 +49,7 @@ struct wf_read {
 
 struct wf_span {
     uint32_t shard;
-    uint64_t begin, end; /* range of the shard file */
+    uint64_t begin, end;         /* range of the shard file */
     struct wf_segment *segments; /* segments_max */
     uint32_t n_segments;
     struct wf_read *reads; /* reads_max */
@@ -63,8 +63,8 @@ struct wf_span {
  * blocks. */
 struct wf_span_walk {
     uint32_t shard;
-    uint64_t at;  /* next byte of the shard; 0: at its start */
-    size_t job;   /* the job at `at` */
+    uint64_t at; /* next byte of the shard; 0: at its start */
+    size_t job;  /* the job at `at` */
 };
 
 bool wf_span_next(const struct wf_plan *plan, const struct wf_budget *budget,

@@ -101,9 +101,9 @@ int wf_lay_out(struct wf_err *e, struct wf_plan *plan, uint64_t shard_bytes)
     plan->shards = shards;
     plan->n_shards = n;
     for (size_t i = 0; i < n; i++) {
-        shards[i].name = n == 1 ? "model.safetensors"
-                                : wf_arena_printf(plan->arena, e,
-                                                  "model-%05zu-of-%05zu.safetensors", i + 1, n);
+        shards[i].name =
+            n == 1 ? "model.safetensors"
+                   : wf_arena_printf(plan->arena, e, "model-%05zu-of-%05zu.safetensors", i + 1, n);
         if (!shards[i].name)
             return WF_MACHINE;
         int status = format_header(e, plan, &shards[i]);

@@ -24,13 +24,13 @@ struct matcher {
     struct wf_err *e;
     struct wf_plan *plan;
     const struct wf_recipe *recipe;
-    uint32_t *inputs;        /* arithmetic input i -> checkpoint; base first if the method has one */
-    int *input_model;        /* arithmetic input i -> recipe model entry, -1 for the base */
+    uint32_t *inputs; /* arithmetic input i -> checkpoint; base first if the method has one */
+    int *input_model; /* arithmetic input i -> recipe model entry, -1 for the base */
     uint32_t n_inputs;
-    size_t *at;              /* per checkpoint: next tensor */
+    size_t *at;                    /* per checkpoint: next tensor */
     const struct wf_tensor **here; /* per checkpoint: the tensor of this name, or NULL */
     size_t jobs_max, left_out_max, unused_max;
-    double *global, **per_model; /* option values of the current tensor */
+    double *global, **per_model;     /* option values of the current tensor */
     const struct wf_args *last_args; /* shared by consecutive tensors with equal numbers */
 };
 
@@ -121,8 +121,7 @@ static const char *next_name(struct matcher *m)
     const char *name = NULL;
     for (size_t c = 0; c < m->plan->n_ckpts; c++) {
         const struct wf_ckpt *k = m->plan->ckpts[c].ckpt;
-        if (m->at[c] < k->n_tensors &&
-            (!name || strcmp(k->tensors[m->at[c]].name, name) < 0))
+        if (m->at[c] < k->n_tensors && (!name || strcmp(k->tensors[m->at[c]].name, name) < 0))
             name = k->tensors[m->at[c]].name;
     }
     for (size_t c = 0; name && c < m->plan->n_ckpts; c++) {
@@ -208,8 +207,8 @@ static int set_dtype(struct matcher *m, struct wf_job *job, enum wf_dtype d)
 static int add_single(struct matcher *m, uint32_t ckpt, const struct wf_tensor *t)
 {
     enum wf_dtype stored = m->recipe->dtype;
-    bool convert = wf_dtype_info(t->dtype)->arithmetic && stored != WF_DTYPE_NONE &&
-                   stored != t->dtype;
+    bool convert =
+        wf_dtype_info(t->dtype)->arithmetic && stored != WF_DTYPE_NONE && stored != t->dtype;
     struct wf_job *job = add_job(m, t, convert ? WF_ACTION_MAP : WF_ACTION_COPY, 1);
     if (!job)
         return WF_MACHINE;
@@ -277,8 +276,9 @@ static int check_alike(struct matcher *m, const char *name)
         char left[512], right[512];
         shape_text(t, left, sizeof left);
         shape_text(u, right, sizeof right);
-        return wf_fail(m->e, WF_USAGE, "%s: tensor '%s' has shape %s in %s but %s in %s; "
-                                       "exclude it to take the %s's",
+        return wf_fail(m->e, WF_USAGE,
+                       "%s: tensor '%s' has shape %s in %s but %s in %s; "
+                       "exclude it to take the %s's",
                        where(m), name, left, plan->ckpts[first].text, right, plan->ckpts[c].text,
                        m->recipe->has_base ? "base" : "first model");
     }
@@ -331,8 +331,7 @@ static int resolve_args(struct matcher *m, const char *name, const struct wf_arg
         return WF_OK;
     }
     struct wf_args *args = wf_arena_alloc(m->plan->arena, m->e, 1, sizeof *args);
-    double(*rows)[WF_ARGS_MODEL] =
-        wf_arena_alloc(m->plan->arena, m->e, m->n_inputs, sizeof *rows);
+    double(*rows)[WF_ARGS_MODEL] = wf_arena_alloc(m->plan->arena, m->e, m->n_inputs, sizeof *rows);
     if (!args || !rows)
         return WF_MACHINE;
     *args = (struct wf_args){.m = rows, .n = m->n_inputs};
@@ -354,9 +353,8 @@ static int add_merged(struct matcher *m, const char *name)
     int status = resolve_args(m, name, &args);
     if (status)
         return status;
-    enum wf_dtype stored = r->dtype != WF_DTYPE_NONE
-                               ? r->dtype
-                               : (enum wf_dtype)m->here[m->plan->donor]->dtype;
+    enum wf_dtype stored =
+        r->dtype != WF_DTYPE_NONE ? r->dtype : (enum wf_dtype)m->here[m->plan->donor]->dtype;
     if (r->method->is_copy && r->method->is_copy(args, &source) &&
         m->here[m->inputs[source]]->dtype == stored)
         return add_single(m, m->inputs[source], m->here[m->inputs[source]]);
@@ -396,8 +394,7 @@ static int list_unused(struct matcher *m, const char **patterns)
                 used = wf_glob(*patterns, plan->ckpts[c].ckpt->tensors[i].name);
         if (used)
             continue;
-        const char **list =
-            grow(m, plan->unused, plan->n_unused, &m->unused_max, sizeof *list);
+        const char **list = grow(m, plan->unused, plan->n_unused, &m->unused_max, sizeof *list);
         if (!list)
             return WF_MACHINE;
         plan->unused = list;

@@ -20,10 +20,9 @@ static int hash_inputs(struct wf_err *e, struct wf_plan *plan)
     for (size_t c = 0; c < plan->n_ckpts; c++) {
         const struct wf_ckpt *k = plan->ckpts[c].ckpt;
         for (size_t f = 0; f < k->n_files; f++)
-            wf_str_printf(&s, "%s %llu %lld %s\n", k->files[f].path,
-                          (unsigned long long)k->files[f].id.bytes,
-                          (long long)k->files[f].id.mtime_ns,
-                          wf_hash128_hex(&k->files[f].header_hash, hex));
+            wf_str_printf(
+                &s, "%s %llu %lld %s\n", k->files[f].path, (unsigned long long)k->files[f].id.bytes,
+                (long long)k->files[f].id.mtime_ns, wf_hash128_hex(&k->files[f].header_hash, hex));
     }
     int status = wf_str_finish(&s, e);
     if (!status)
@@ -76,10 +75,10 @@ static void count_bytes(struct wf_plan *plan)
 static int check_stages(struct wf_err *e, const struct wf_recipe *r)
 {
     for (size_t i = 0; i < r->method->n_stages; i++)
-        if (r->method->stages[i].kind != WF_STAGE_MAP &&
-            r->method->stages[i].kind != WF_STAGE_COPY)
-            return wf_fail(e, WF_USAGE, "%s:%d: method '%s' needs a stage that this version of "
-                                        "weft does not run",
+        if (r->method->stages[i].kind != WF_STAGE_MAP && r->method->stages[i].kind != WF_STAGE_COPY)
+            return wf_fail(e, WF_USAGE,
+                           "%s:%d: method '%s' needs a stage that this version of "
+                           "weft does not run",
                            r->path, r->method_line, r->method->name);
     return WF_OK;
 }

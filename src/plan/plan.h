@@ -36,19 +36,20 @@ struct wf_job {
     uint64_t count; /* elements */
     uint64_t bytes; /* in the output */
     uint32_t shard;
-    uint64_t offset;             /* of the first byte, from the start of the shard file */
-    const struct wf_method *method; /* MAP: who computes (may be a plain conversion by passthrough) */
-    const struct wf_args *args;  /* MAP */
-    bool wide;                   /* MAP: computes in double */
+    uint64_t offset; /* of the first byte, from the start of the shard file */
+    const struct wf_method
+        *method;                /* MAP: who computes (may be a plain conversion by passthrough) */
+    const struct wf_args *args; /* MAP */
+    bool wide;                  /* MAP: computes in double */
     uint32_t n_inputs;
     const uint32_t *input_ckpt;  /* index into wf_plan.ckpts */
     const struct wf_tensor **in; /* n_inputs tensors */
 };
 
 struct wf_shard {
-    const char *name; /* file name in OUT */
+    const char *name;     /* file name in OUT */
     struct wf_str header; /* the first bytes of the file: length and JSON, padded */
-    uint64_t bytes;   /* of the whole file */
+    uint64_t bytes;       /* of the whole file */
     size_t first_job, n_jobs;
 };
 
@@ -80,8 +81,8 @@ struct wf_plan {
     const struct wf_recipe *recipe;
     struct wf_plan_ckpt *ckpts;
     size_t n_ckpts;
-    size_t donor;           /* index of the checkpoint that gives config and side files */
-    struct wf_job *jobs;    /* in file order: shard, then offset */
+    size_t donor;        /* index of the checkpoint that gives config and side files */
+    struct wf_job *jobs; /* in file order: shard, then offset */
     size_t n_jobs;
     struct wf_shard *shards;
     size_t n_shards;
@@ -104,7 +105,8 @@ struct wf_plan_options {
 };
 
 /* `base` may be NULL; models has recipe->n_models entries in recipe order. The checkpoints and the
- * recipe must outlive the plan. Everything in the plan lives in `a`, except the shards' header texts: wf_plan_destroy. */
+ * recipe must outlive the plan. Everything in the plan lives in `a`, except the shards' header
+ * texts: wf_plan_destroy. */
 int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *recipe,
                   const struct wf_ckpt *base, const struct wf_ckpt *const *models,
                   const struct wf_plan_options *options, struct wf_plan *out);

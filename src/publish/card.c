@@ -73,8 +73,9 @@ int wf_card_format(struct wf_err *e, const char *title, const struct wf_plan *pl
     add_models(out, plan);
     wf_str_printf(out, "\n## Method\n\n`%s`: %s.\n\n%s.\n\n", r->method->name, r->method->title,
                   r->method->citation);
-    wf_str_printf(out, "%s tensors (%s): %" PRIu64 " merged, %" PRIu64 " copied. Checksums and "
-                       "sources are in `weft_manifest.json`.\n\n## Recipe\n\n",
+    wf_str_printf(out,
+                  "%s tensors (%s): %" PRIu64 " merged, %" PRIu64 " copied. Checksums and "
+                  "sources are in `weft_manifest.json`.\n\n## Recipe\n\n",
                   wf_format_count(plan->n_jobs, count), wf_format_bytes(plan->bytes_written, bytes),
                   plan->n_merged, plan->n_copied);
     add_fenced(out, r->is_json ? "json" : "yaml", r->text, r->text_n);

@@ -187,8 +187,7 @@ static void fill_result(const struct job *j, uint64_t start_ns, struct weft_merg
     r->tensors_merged = j->setup.plan.n_merged;
     r->tensors_copied = j->setup.plan.n_copied;
     r->wall_ns = wf_now_ns() - start_ns;
-    r->first_read_ns =
-        j->stats.first_read_at_ns ? j->stats.first_read_at_ns - start_ns : 0;
+    r->first_read_ns = j->stats.first_read_at_ns ? j->stats.first_read_at_ns - start_ns : 0;
     r->peak_rss_bytes = wf_mem_peak_rss();
 }
 
@@ -203,8 +202,7 @@ int wf_merge_run(struct wf_err *e, const struct weft_options *options, const cha
     int status = run(&j, recipe, out, &result->already_done);
     bool kept = j.keep && j.output.journal.fd >= 0;
     if (status && status != WF_STOPPED && kept)
-        wf_log(WF_LOG_INFO, "the work so far is in %s; --resume goes on with it",
-               j.output.partial);
+        wf_log(WF_LOG_INFO, "the work so far is in %s; --resume goes on with it", j.output.partial);
     wf_output_close(&j.output, j.keep);
     fill_result(&j, start_ns, result);
     if (!status)

@@ -21,7 +21,8 @@ static int split_path(struct wf_err *e, struct wf_arena *a, const char *out, str
 {
     size_t n;
     const char *last = wf_path_last(out, &n);
-    if (n == 0 || !strcmp(out, "/") || (n == 1 && *last == '.') || (n == 2 && !memcmp(last, "..", 2)))
+    if (n == 0 || !strcmp(out, "/") || (n == 1 && *last == '.') ||
+        (n == 2 && !memcmp(last, "..", 2)))
         return wf_fail(e, WF_USAGE, "OUT is '%s'; give the name of a folder to make", out);
     size_t before = (size_t)(last - out);
     o->out = wf_arena_strndup(a, e, out, before + n);
@@ -46,8 +47,9 @@ static int check_partial(struct wf_err *e, struct wf_output *o, bool resume)
         return status;
     wf_journal_close(&j);
     if (!resume && !o->overwrite)
-        return wf_fail(e, WF_USAGE, "%s is there from an earlier run; --resume goes on with it, "
-                                    "--overwrite starts anew",
+        return wf_fail(e, WF_USAGE,
+                       "%s is there from an earlier run; --resume goes on with it, "
+                       "--overwrite starts anew",
                        o->partial);
     return WF_OK;
 }
@@ -103,8 +105,9 @@ int wf_output_check_inputs(struct wf_err *e, struct wf_output *o, const struct w
         if (!realpath(k->place.path, input))
             continue;
         if (within(out, input) || within(input, out) || within(input, partial))
-            return wf_fail(e, WF_USAGE, "OUT '%s' is, holds, or lies in the input '%s'; choose "
-                                        "another OUT",
+            return wf_fail(e, WF_USAGE,
+                           "OUT '%s' is, holds, or lies in the input '%s'; choose "
+                           "another OUT",
                            o->out, plan->ckpts[c].text);
     }
     if (o->overwrite && wf_exists(o->out) && realpath(".", here) && within(here, out))
@@ -147,8 +150,9 @@ static int start_anew(struct wf_err *e, struct wf_output *o, const struct wf_pla
 
 static int refuse_other(struct wf_err *e, const char *what, enum wf_plan_part differs)
 {
-    return wf_fail(e, WF_USAGE, "--resume: %s is of another plan: %s differs; --overwrite starts "
-                                "anew",
+    return wf_fail(e, WF_USAGE,
+                   "--resume: %s is of another plan: %s differs; --overwrite starts "
+                   "anew",
                    what, wf_plan_part_name(differs));
 }
 
@@ -158,8 +162,9 @@ static int resume_published(struct wf_err *e, struct wf_output *o, const struct 
     bool same = false;
     enum wf_plan_part differs = WF_PART_RECIPE;
     if (!wf_manifest_matches(o->out, plan, &same, &differs))
-        return wf_fail(e, WF_USAGE, "--resume: %s exists and is not a finished merge of weft's; "
-                                    "--overwrite replaces it",
+        return wf_fail(e, WF_USAGE,
+                       "--resume: %s exists and is not a finished merge of weft's; "
+                       "--overwrite replaces it",
                        o->out);
     if (!same)
         return refuse_other(e, o->out, differs);
@@ -236,8 +241,9 @@ int wf_output_publish(struct wf_err *e, struct wf_output *o)
     int status = wf_sync_folder(e, o->partial);
     if (!status && wf_exists(o->out))
         status = o->overwrite ? replace(e, o)
-                              : wf_fail(e, WF_USAGE, "%s appeared while weft was at work; the "
-                                                     "result is in %s",
+                              : wf_fail(e, WF_USAGE,
+                                        "%s appeared while weft was at work; the "
+                                        "result is in %s",
                                         o->out, o->partial);
     else if (!status)
         status = wf_rename(e, o->partial, o->out);

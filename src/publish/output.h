@@ -1,4 +1,5 @@
-/* output.h - the life of an output folder: OUT.partial, its journal and lock, and the rename to OUT.
+/* output.h - the life of an output folder: OUT.partial, its journal and lock, and the rename to
+ * OUT.
  *
  *   mkdir OUT.partial -> weft.journal (locked) -> shards ... -> side files -> weft_manifest.json
  *     -> remove the journal -> rename OUT.partial OUT
@@ -30,8 +31,8 @@ struct wf_output {
     const char *journal_path;
 };
 
-/* Before any model is opened: OUT must be a sensible path, its parent must exist and be writable, and
- * OUT and OUT.partial must not stand in the way without the flags. Writes nothing. */
+/* Before any model is opened: OUT must be a sensible path, its parent must exist and be writable,
+ * and OUT and OUT.partial must not stand in the way without the flags. Writes nothing. */
 int wf_output_check(struct wf_err *e, struct wf_arena *a, const char *out, bool resume,
                     bool overwrite, struct wf_output *o);
 
@@ -45,7 +46,8 @@ int wf_output_open(struct wf_err *e, struct wf_output *o, const struct wf_plan *
 /* Everything is in OUT.partial, manifest included: make it OUT. */
 int wf_output_publish(struct wf_err *e, struct wf_output *o);
 
-/* After a failure: removes OUT.partial unless `keep` (there is work to resume). Releases the lock. */
+/* After a failure: removes OUT.partial unless `keep` (there is work to resume). Releases the lock.
+ */
 void wf_output_close(struct wf_output *o, bool keep);
 
 #endif

@@ -18,7 +18,6 @@
 #include "../base/num.h"
 #include "../format/json.h"
 
-#define MANIFEST_BYTES_MAX ((size_t)1 << 30)
 #define READ_BYTES (1u << 20)
 
 const char *wf_manifest_kind_name(enum wf_manifest_kind kind)
@@ -96,9 +95,9 @@ static void add_tensors(struct wf_str *s, const struct wf_plan *plan)
             wf_str_printf(s, "%s%" PRIu64, d ? ", " : "", job->shape[d]);
         wf_str_puts(s, "], ");
         add_text(s, "action",
-                 job->action == WF_ACTION_COPY             ? "copy"
+                 job->action == WF_ACTION_COPY         ? "copy"
                  : job->method == plan->recipe->method ? job->method->name
-                                                           : "convert");
+                                                       : "convert");
         wf_str_puts(s, "}");
     }
     wf_str_puts(s, "}");
@@ -144,7 +143,8 @@ static int xxh3_small(struct wf_err *e, struct wf_str *s, const char *path)
     char *text;
     size_t n;
     uint64_t blocks = 0;
-    int status = wf_read_small(e, WF_MACHINE, path, sizeof hashes / sizeof *hashes * (size_t)WF_BLOCK_BYTES, &text, &n);
+    int status = wf_read_small(e, WF_MACHINE, path,
+                               sizeof hashes / sizeof *hashes * (size_t)WF_BLOCK_BYTES, &text, &n);
     if (status)
         return status;
     for (size_t at = 0; at < n; at += WF_BLOCK_BYTES)
@@ -234,7 +234,7 @@ bool wf_manifest_matches(const char *folder, const struct wf_plan *plan, bool *s
     char *path = wf_path_join(&a, &ignored, folder, WF_MANIFEST_NAME);
     *same = false;
     bool found = path && wf_is_file(path) &&
-                 !wf_json_read(&ignored, &a, path, MANIFEST_BYTES_MAX, WF_JSON_STRICT, &doc);
+                 !wf_json_read(&ignored, &a, path, WF_MANIFEST_BYTES_MAX, WF_JSON_STRICT, &doc);
     const struct wf_json *options = found ? wf_json_get(doc, "options") : NULL;
     const struct wf_json *parts = wf_json_get(options, "plan_parts");
     const char *hash = wf_json_string(options, "plan");
@@ -243,8 +243,7 @@ bool wf_manifest_matches(const char *folder, const struct wf_plan *plan, bool *s
         *same = wf_hash128_parse(hash, &h) && wf_hash128_equal(&h, &plan->hash);
     for (size_t p = WF_PARTS; found && p-- > 0;)
         if (parts->children[p].kind == WF_JSON_STRING &&
-            wf_hash128_parse(parts->children[p].text, &h) &&
-            !wf_hash128_equal(&h, &plan->parts[p]))
+            wf_hash128_parse(parts->children[p].text, &h) && !wf_hash128_equal(&h, &plan->parts[p]))
             *differs = (enum wf_plan_part)p;
     wf_arena_destroy(&a);
     return found;

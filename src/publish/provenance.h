@@ -4,10 +4,9 @@
 
 #include <stdbool.h>
 
+#include "../format/manifest.h"
 #include "../plan/plan.h"
 #include "../stream/blocks.h"
-
-#define WF_MANIFEST_NAME "weft_manifest.json"
 
 enum wf_manifest_kind { WF_MANIFEST_XXH3, WF_MANIFEST_SHA256, WF_MANIFEST_NONE };
 

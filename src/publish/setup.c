@@ -29,12 +29,14 @@ static int open_reference(struct wf_err *e, struct wf_setup *s, const struct wf_
     if (status)
         return status;
     if (c->is_adapter)
-        return wf_fail(e, WF_USAGE, "%s: %s is an adapter, not a model; this version of weft "
-                                    "merges whole models",
+        return wf_fail(e, WF_USAGE,
+                       "%s: %s is an adapter, not a model; this version of weft "
+                       "merges whole models",
                        where, place.path);
     if (c->n_ignored)
-        wf_log(WF_LOG_WARNING, "%s: %zu tensors are in the shards but not in the index and are "
-                               "ignored (first: %s)",
+        wf_log(WF_LOG_WARNING,
+               "%s: %zu tensors are in the shards but not in the index and are "
+               "ignored (first: %s)",
                place.path, c->n_ignored, c->first_ignored);
     s->n_ckpts++;
     *out = c;
@@ -71,10 +73,10 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o, const char *
                     struct wf_setup *s)
 {
     bool compat = o->compat == WEFT_COMPAT_MERGEKIT;
-    struct wf_plan_options options = {
-        .shard_bytes = o->shard_bytes,
-        .manifest = wf_manifest_kind_name((enum wf_manifest_kind)o->manifest),
-        .compat = compat ? "mergekit" : "weft"};
+    struct wf_plan_options options = {.shard_bytes = o->shard_bytes,
+                                      .manifest =
+                                          wf_manifest_kind_name((enum wf_manifest_kind)o->manifest),
+                                      .compat = compat ? "mergekit" : "weft"};
     *s = (struct wf_setup){0};
     int status = wf_recipe_read(e, &s->arena, recipe, compat, &s->recipe);
     if (!status)

@@ -71,8 +71,9 @@ static int put_index(struct writer *w)
     for (size_t i = 0; i < plan->n_jobs; i++)
         sorted[i] = &plan->jobs[i];
     qsort(sorted, plan->n_jobs, sizeof *sorted, by_name);
-    wf_str_printf(&s, "{\n  \"metadata\": {\n    \"total_size\": %" PRIu64 "\n  },\n"
-                      "  \"weight_map\": {",
+    wf_str_printf(&s,
+                  "{\n  \"metadata\": {\n    \"total_size\": %" PRIu64 "\n  },\n"
+                  "  \"weight_map\": {",
                   plan->bytes_written);
     for (size_t i = 0; i < plan->n_jobs; i++) {
         wf_str_puts(&s, i ? ",\n    " : "\n    ");
@@ -130,13 +131,12 @@ int wf_sidefiles_write(struct wf_err *e, const char *folder, const char *title,
                        const struct wf_plan *plan, struct wf_side_names *out)
 {
     struct wf_sidecars cars = {0};
-    int status =
-        wf_sidecar_list(e, plan->arena, &plan->ckpts[plan->donor].ckpt->place, &cars);
+    int status = wf_sidecar_list(e, plan->arena, &plan->ckpts[plan->donor].ckpt->place, &cars);
     if (status)
         return status;
     struct writer w = {e, folder, plan, out, cars.n + 8};
-    *out = (struct wf_side_names){
-        .names = wf_arena_alloc(plan->arena, e, w.max, sizeof *out->names)};
+    *out =
+        (struct wf_side_names){.names = wf_arena_alloc(plan->arena, e, w.max, sizeof *out->names)};
     if (!out->names)
         return WF_MACHINE;
     status = put_config(&w);

@@ -1,5 +1,5 @@
-/* sidefiles.h - everything in OUT that is not weights: config, index, recipe, model card, and the small
- * files that travel from the donor.
+/* sidefiles.h - everything in OUT that is not weights: config, index, recipe, model card, and the
+ * small files that travel from the donor.
  */
 #ifndef WF_SIDEFILES_H
 #define WF_SIDEFILES_H

@@ -30,9 +30,9 @@ struct wf_recipe_model {
 };
 
 struct wf_recipe {
-    const char *path; /* as the user typed it */
+    const char *path;   /* as the user typed it */
     const char *folder; /* of the recipe file, "." if none */
-    const char *text; /* the file, byte for byte */
+    const char *text;   /* the file, byte for byte */
     size_t text_n;
     bool is_json; /* by its name */
 
@@ -44,11 +44,11 @@ struct wf_recipe {
     struct wf_reference base;
     struct wf_value *values; /* top-level `parameters` */
     size_t n_values;
-    enum wf_dtype dtype;     /* stored type: out_dtype, else dtype, else WF_DTYPE_NONE */
-    uint64_t seed;           /* default 0 */
-    const char **include;    /* glob patterns, NULL-terminated; NULL when absent */
+    enum wf_dtype dtype;  /* stored type: out_dtype, else dtype, else WF_DTYPE_NONE */
+    uint64_t seed;        /* default 0 */
+    const char **include; /* glob patterns, NULL-terminated; NULL when absent */
     const char **exclude;
-    const char *name;        /* top-level name, NULL if absent */
+    const char *name; /* top-level name, NULL if absent */
     bool allow_non_finite;
     bool allow_mixed;
 };

@@ -130,8 +130,7 @@ void wf_blocks_written(struct wf_blocks *b, uint32_t shard, uint64_t begin, uint
     struct wf_block *k = wf_blocks_at(b, shard, block);
     k->written += end - begin;
     if (k->written == block_end(b, shard, block) - block * WF_BLOCK_BYTES)
-        b->finished[b->n_finished++] =
-            (struct wf_journal_block){shard, block, b->hashing, k->hash};
+        b->finished[b->n_finished++] = (struct wf_journal_block){shard, block, b->hashing, k->hash};
 }
 
 void wf_blocks_finish_empty(struct wf_blocks *b)

@@ -22,8 +22,8 @@
 #include "journal.h"
 
 struct wf_block {
-    uint64_t next;    /* hashed up to here (file offset) */
-    uint64_t written; /* bytes on their way to disk, header included */
+    uint64_t next;      /* hashed up to here (file offset) */
+    uint64_t written;   /* bytes on their way to disk, header included */
     struct wf_xxh *xxh; /* while some of the block is hashed */
     struct wf_hash128 hash;
     bool claimed; /* a thread is hashing its next piece */
@@ -34,7 +34,7 @@ struct wf_blocks {
     const struct wf_plan *plan;
     bool hashing; /* --manifest xxh3 */
     struct wf_block *blocks;
-    uint64_t *first;             /* per shard: index of its block 0; n_shards + 1 entries */
+    uint64_t *first;                   /* per shard: index of its block 0; n_shards + 1 entries */
     struct wf_journal_block *finished; /* not yet durable; room for every block */
     size_t n_finished;
     struct wf_xxh **pool; /* free checksum states */

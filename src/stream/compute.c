@@ -1,5 +1,5 @@
-/* compute.c - compute threads: COPY and MAP over the segments of a span, then the checksum while the
- * result is still in the cache.
+/* compute.c - compute threads: COPY and MAP over the segments of a span, then the checksum while
+ * the result is still in the cache.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -100,8 +100,8 @@ static int compute_span(struct wf_ring *r, struct wf_slot *slot)
             return WF_MACHINE;
         for (uint32_t i = 0; i < n; i++)
             in[i] = slot->in + place[i];
-        status = g->job->action == WF_ACTION_COPY ? run_copy(r, g, in, out)
-                                                  : run_map(r, g, in, out);
+        status =
+            g->job->action == WF_ACTION_COPY ? run_copy(r, g, in, out) : run_map(r, g, in, out);
         if (in != few)
             wf_free(in);
         place += n;

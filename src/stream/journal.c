@@ -28,8 +28,9 @@ int wf_journal_open(struct wf_err *e, const char *path, bool create, struct wf_j
         return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot open", path);
     if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {
         close(fd);
-        return wf_fail(e, WF_MACHINE, "%s: another weft is at work on this output; wait for it "
-                                      "or choose another OUT",
+        return wf_fail(e, WF_MACHINE,
+                       "%s: another weft is at work on this output; wait for it "
+                       "or choose another OUT",
                        path);
     }
     /* Other failures of flock: a file system without locks. Work goes on, as with any tool. */

@@ -7,8 +7,8 @@
  *   plan HASH                                    CHECK
  *   block SHARD INDEX HASH                       CHECK     64 MiB of a shard, synced; HASH or '-'
  *
- * A line is appended only after the data it speaks of were synced. A torn or damaged tail is ignored. The open
- * journal holds a lock: a second weft on the same OUT.partial is refused.
+ * A line is appended only after the data it speaks of were synced. A torn or damaged tail is
+ * ignored. The open journal holds a lock: a second weft on the same OUT.partial is refused.
  */
 #ifndef WF_JOURNAL_H
 #define WF_JOURNAL_H

@@ -18,7 +18,7 @@ struct wf_progress {
     uint64_t written_total;  /* output bytes of the whole merge */
     uint64_t written_before; /* done by an earlier run */
     uint64_t start_ns, last_ns;
-    bool drawn;              /* a bar stands on the terminal */
+    bool drawn; /* a bar stands on the terminal */
 };
 
 /* `before`: output bytes that a resumed run need not write again. */

@@ -21,8 +21,8 @@ static int create_slots(struct wf_err *e, struct wf_ring *r)
         struct wf_slot *s = &r->slots[i];
         s->in = (char *)r->pages + i * b->slot_bytes;
         s->out = s->in + b->input_bytes;
-        s->span.segments = wf_alloc(e, WF_MEM_RING, b->segments_max, sizeof *s->span.segments,
-                                    "the ring");
+        s->span.segments =
+            wf_alloc(e, WF_MEM_RING, b->segments_max, sizeof *s->span.segments, "the ring");
         s->span.reads = wf_alloc(e, WF_MEM_RING, b->reads_max, sizeof *s->span.reads, "the ring");
         s->span.input_at =
             wf_alloc(e, WF_MEM_RING, b->reads_max, sizeof *s->span.input_at, "the ring");
@@ -64,9 +64,8 @@ static int create_outputs(struct wf_err *e, struct wf_ring *r)
         char *path = wf_path_join(plan->arena, e, o->folder, shard->name);
         if (!path)
             return WF_MACHINE;
-        int status = o->reopen
-                         ? wf_outfile_reopen(e, path, shard->bytes, direct, &r->outputs[s])
-                         : wf_outfile_create(e, path, shard->bytes, direct, &r->outputs[s]);
+        int status = o->reopen ? wf_outfile_reopen(e, path, shard->bytes, direct, &r->outputs[s])
+                               : wf_outfile_create(e, path, shard->bytes, direct, &r->outputs[s]);
         /* On resume too: the crash may have come between a file's creation and its header. */
         if (!status)
             status = wf_outfile_write(e, &r->outputs[s], shard->header.text, shard->header.n, 0);

@@ -9,10 +9,10 @@
 
 enum wf_slot_state {
     WF_SLOT_FREE,
-    WF_SLOT_READING,   /* readers fetch its inputs, one read each */
-    WF_SLOT_READY,     /* all inputs are there */
+    WF_SLOT_READING, /* readers fetch its inputs, one read each */
+    WF_SLOT_READY,   /* all inputs are there */
     WF_SLOT_COMPUTING,
-    WF_SLOT_DONE,      /* computed, waits for its turn in the block's checksum */
+    WF_SLOT_DONE, /* computed, waits for its turn in the block's checksum */
     WF_SLOT_HASHING,
     WF_SLOT_WRITABLE,
     WF_SLOT_WRITING,
@@ -31,12 +31,12 @@ struct wf_slot {
 struct wf_ring {
     const struct wf_stream_options *options;
     struct wf_err *e;
-    pthread_mutex_t lock;       /* slots, blocks, counters */
+    pthread_mutex_t lock;                   /* slots, blocks, counters */
     pthread_cond_t changed[WF_SLOT_STATES]; /* a slot may have entered this state */
-    pthread_cond_t commit;      /* a block is finished, or it is time to close */
+    pthread_cond_t commit;                  /* a block is finished, or it is time to close */
     struct wf_slot *slots;
     uint32_t n_slots;
-    void *pages;                /* all buffers */
+    void *pages; /* all buffers */
     size_t pages_bytes;
     struct wf_infile **inputs;  /* [checkpoint][file] */
     struct wf_outfile *outputs; /* one per shard */

@@ -35,8 +35,8 @@ static int start_crew(struct wf_err *e, struct wf_ring *r, struct crew *crew)
     crew->has_committer = !status;
     for (int role = 0; role < 3; role++)
         for (unsigned i = 0; !status && i < roles[role].n; i++) {
-            status = wf_thread_start(e, &crew->threads[crew->n], roles[role].name,
-                                     roles[role].run, r);
+            status =
+                wf_thread_start(e, &crew->threads[crew->n], roles[role].name, roles[role].run, r);
             crew->n += !status;
         }
     return status;
@@ -60,8 +60,8 @@ static void stop_crew(struct wf_ring *r, struct crew *crew)
     wf_free(crew->threads);
 }
 
-/* Under the lock: waits until a slot is freed or a tick has passed; shows progress; notices errors and
- * signals. */
+/* Under the lock: waits until a slot is freed or a tick has passed; shows progress; notices errors
+ * and signals. */
 static void wait_a_little(struct wf_ring *r)
 {
     uint64_t until = wf_now_ns() + TICK_NS;
@@ -151,8 +151,9 @@ int wf_stream_run(struct wf_err *e, const struct wf_stream_options *options,
         status = wf_err_status(e);
     }
     if (!status && *options->stop && ring.abandon)
-        status = wf_fail(e, WF_STOPPED, "stopped by a signal; the work so far is in %s: run the "
-                                        "same command with --resume to go on",
+        status = wf_fail(e, WF_STOPPED,
+                         "stopped by a signal; the work so far is in %s: run the "
+                         "same command with --resume to go on",
                          options->folder);
     if (!status)
         status = check_inputs(e, &ring);

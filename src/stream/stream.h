@@ -2,9 +2,9 @@
  *
  *   feeder --> [slot] --> readers --> [slot] --> compute --> [slot] --> writers --> free
  *
- * A fixed ring of slots, all memory claimed at start. States of a slot, each reached only from the one
- * before it (ring.h): free, reading, ready, computing, done, hashing, writable, writing, free. The
- * first error stops intake; what is under way drains; finished blocks are kept for a resume.
+ * A fixed ring of slots, all memory claimed at start. States of a slot, each reached only from the
+ * one before it (ring.h): free, reading, ready, computing, done, hashing, writable, writing, free.
+ * The first error stops intake; what is under way drains; finished blocks are kept for a resume.
  */
 #ifndef WF_STREAM_H
 #define WF_STREAM_H
@@ -25,14 +25,14 @@ struct wf_stream_options {
     const struct wf_plan *plan;
     const struct wf_budget *budget;
     const struct wf_backend *backend;
-    const char *folder;          /* the output files are created, or reopened, here */
+    const char *folder; /* the output files are created, or reopened, here */
     enum wf_io io;
-    bool null_compute;           /* benchmark: skip the arithmetic */
-    bool reopen;                 /* output files exist already */
+    bool null_compute; /* benchmark: skip the arithmetic */
+    bool reopen;       /* output files exist already */
     struct wf_blocks *blocks;
     struct wf_journal *journal;
     struct wf_progress *progress;
-    const volatile int *stop;    /* set from a signal handler */
+    const volatile int *stop; /* set from a signal handler */
 };
 
 struct wf_stream_stats {

@@ -41,8 +41,8 @@ void *wf_writer_run(void *ring)
 #define COMMIT_NS 1000000000u
 #define COMMIT_MAX 256u
 
-/* Syncs the shards that `list` names, then journals it. The list is short; a shard that stands in it
- * several times in a row is synced once. */
+/* Syncs the shards that `list` names, then journals it. The list is short; a shard that stands in
+ * it several times in a row is synced once. */
 static int commit(struct wf_ring *r, const struct wf_journal_block *list, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

@@ -22,7 +22,7 @@
 #include "../base/num.h"
 #include "../format/ckpt.h"
 #include "../format/folder.h"
-#include "manifest.h"
+#include "../format/manifest.h"
 #include "ordered.h"
 #include "report.h"
 

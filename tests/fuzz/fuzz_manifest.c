@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/tool/manifest.h"
+#include "../../src/format/manifest.h"
 
 static void require(int condition)
 {

@@ -5,6 +5,7 @@
 # inputs as they were and no OUT, and what remains can be resumed, or overwritten, to the bytes of a
 # merge without faults. `make test` takes larger steps as n grows; `make test-long` takes every n.
 source tests/suite/suite.sh
+requires build/asan/weft build/plain/mkckpt
 weft=$PWD/build/asan/weft
 export ASAN_OPTIONS=exitcode=99:detect_leaks=1:allocator_may_return_null=1
 

@@ -5,6 +5,7 @@
 #   tests/golden/reject-3/      inspect: 3, verify: 1 or 3
 #   tests/golden/recipes/reject-2/   plan: 2, merge: 2 and nothing written
 source tests/suite/suite.sh
+requires build/plain/weft
 weft=build/plain/weft
 
 for file in tests/golden/accept/*; do

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # races.sh - merges, resumes and signals under the thread sanitizer.
 source tests/suite/suite.sh
+requires build/tsan/weft build/plain/mkckpt
 weft=build/tsan/weft
 export TSAN_OPTIONS=exitcode=66:halt_on_error=0
 

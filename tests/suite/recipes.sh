@@ -2,6 +2,7 @@
 # recipes.sh - every recipe of configs/ runs, verifies, and gives the same bytes again; and a merge of language
 # models is a good one, in bits per byte of text.
 source tests/suite/suite.sh
+requires build/plain/weft
 weft=build/plain/weft
 
 for config in configs/*.yaml; do

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # resume.sh - stopped by a signal or killed at any point, a merge goes on to the bytes of an uninterrupted one.
 source tests/suite/suite.sh
+requires build/plain/weft build/asan/weft build/plain/mkckpt
 plain=$PWD/build/plain/weft
 faulty=$PWD/build/asan/weft
 mkckpt=$PWD/build/plain/mkckpt

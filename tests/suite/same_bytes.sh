@@ -2,6 +2,7 @@
 # same_bytes.sh - the same bytes from any number of threads, memory, way of I/O, compiler, level of optimisation
 # and sanitizer. docs/NUMERICS.md makes the promise.
 source tests/suite/suite.sh
+requires build/plain/weft build/plain/mkckpt
 
 # All types at once, odd sizes, and one tensor of several tiles at the smallest budget.
 shape=(--layers 2 --hidden 200 --vocab 33333 --dtype bf16,f16,f32,f64)

@@ -20,6 +20,14 @@ finish() {
     exit $((failed > 0))
 }
 
+# Without these programs there is nothing to test: one failure, and the end.
+requires() { # PROGRAM...
+    local program
+    for program in "$@"; do
+        [ -x "$program" ] || { fail "$program" "was not built"; finish; }
+    done
+}
+
 # check NAME COMMAND...: passes when the command exits 0; else shows the end of its output.
 check() {
     local name=$1 output

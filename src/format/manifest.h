@@ -22,7 +22,7 @@
 
 #include "../base/hash.h"
 #include "../base/mem.h"
-#include "../format/json.h"
+#include "json.h"
 
 #define WF_MANIFEST_NAME "weft_manifest.json"
 #define WF_MANIFEST_BYTES_MAX ((size_t)128 << 20)
