@@ -155,17 +155,19 @@ typedef void WF_NAME(block_fn)(const wf_real *restrict scratch, size_t stride, i
                                wf_real *restrict result);
 
 /* The element loop with n known to the compiler, so that inputs sit in registers and the loop
- * vectorises over elements. Args are copied to locals: stores cannot alias them. */
+ * vectorises over elements. x and rows have room for more than N, since a method that always has a
+ * base and a model reads x[1] in code that is compiled for N = 1 as well and never runs. Args are
+ * copied to locals: stores cannot alias them. */
 #define ELEMENT_LOOP(map, N)                                                                       \
     do {                                                                                           \
-        wf_real rows[N][WF_ARGS_MODEL];                                                            \
-        memcpy(rows, v->m, sizeof rows);                                                           \
+        wf_real rows[UNROLLED_MAX][WF_ARGS_MODEL] = {{0}};                                         \
+        memcpy(rows, v->m, (N) * sizeof *rows);                                                    \
         struct WF_NAME(wf_view) local = *v;                                                        \
         local.m = (const wf_real(*)[WF_ARGS_MODEL])rows;                                           \
         for (size_t e = 0; e < count; e++) {                                                       \
-            wf_real x[N];                                                                          \
-            WF_EACH_INPUT(i, 0, N)                                                                 \
-            x[i] = scratch[(size_t)i * stride + e];                                                \
+            wf_real x[UNROLLED_MAX] = {0};                                                         \
+            WF_EACH_INPUT (i, 0, N)                                                                \
+                x[i] = scratch[(size_t)i * stride + e];                                            \
             result[e] = WF_NAME(map)(x, N, &local, first + e);                                     \
         }                                                                                          \
     } while (0)

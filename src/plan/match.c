@@ -11,6 +11,7 @@
  *   anything else                 error
  */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -309,6 +310,17 @@ static int add_equal(struct matcher *m, const char *name)
     return WF_OK;
 }
 
+static bool args_finite(const struct wf_args *args)
+{
+    bool finite = true;
+    for (int k = 0; k < WF_ARGS_GLOBAL; k++)
+        finite &= isfinite(args->g[k]) != 0;
+    for (uint32_t i = 0; i < args->n; i++)
+        for (int k = 0; k < WF_ARGS_MODEL; k++)
+            finite &= isfinite(args->m[i][k]) != 0;
+    return finite;
+}
+
 /* Settings for one tensor -> args; the last tensor's are reused when the numbers are the same. */
 static int resolve_args(struct matcher *m, const char *name, const struct wf_args **out)
 {
@@ -340,6 +352,11 @@ static int resolve_args(struct matcher *m, const char *name, const struct wf_arg
     if (why)
         return wf_fail(m->e, WF_USAGE, "%s:%d: tensor '%s': %s", where(m), m->recipe->method_line,
                        name, why);
+    if (!args_finite(args))
+        return wf_fail(m->e, WF_USAGE,
+                       "%s:%d: tensor '%s': the weights are too large: their sum or quotient "
+                       "overflows",
+                       where(m), m->recipe->method_line, name);
     *out = m->last_args = args;
     return WF_OK;
 }

@@ -31,5 +31,5 @@ done
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/weft-interop.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
-export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZERS_PARALLELISM=false PYTHONWARNINGS=ignore
+export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZERS_PARALLELISM=false PYTHONWARNINGS=ignore TQDM_DISABLE=1
 $venv/bin/python tests/interop/interop.py --weft build/plain/weft --mkckpt build/plain/mkckpt --scratch "$scratch" </dev/null
