@@ -22,9 +22,9 @@ numpy=''
 for python in python3 /usr/bin/python3; do
     [ -n "$numpy" ] || ! $python -c 'import numpy' 2>/dev/null || numpy=$python
 done
-score() { # MODEL: bits per byte of C, English, Python and their mean
-    [ -n "$numpy" ] && $numpy $data/eval.py "$1" --json |
-        tr -dc '0-9. ' | awk '{ printf "%7.3f %7.3f %7.3f %7.3f", $1, $2, $3, $4 }'
+score() { # MODEL: a row of bits per byte of C, English, Python and their mean
+    $numpy $data/eval.py "$1" --windows 24 --json | tr -dc '0-9. ' |
+        awk -v name="$(basename "$1")" '{ printf "%-20s %7.3f %7.3f %7.3f %7.3f\n", name, $1, $2, $3, $4 }'
 }
 
 echo "merging ..."
@@ -52,8 +52,10 @@ if [ -n "$numpy" ]; then
     printf '\nBits per byte of text that no model has seen (lower is better):\n'
     printf '%-20s %7s %7s %7s %7s\n' "" C English Python mean
     for model in $data/{base,python,english,c} $out/{linear,task-arithmetic}; do
-        printf '%-20s %s\n' "$(basename $model)" "$(score $model)"
+        score $model >$out/score-"$(basename $model)" & # side by side: numpy takes seconds
     done
+    wait
+    cat $out/score-{base,python,english,c,linear,task-arithmetic}
 else
     printf '\n(With python3-numpy installed, this also measures how well each model predicts text.)\n'
 fi

@@ -50,7 +50,7 @@ build() { # VARIANT TARGETS MAKE-VARIABLES...
 
 began=$SECONDS build_failures=0
 echo "building: plain, asan, tsan, clang, O0"
-build plain "variant variant-unit variant-tools"
+build plain "build variant variant-unit variant-tools"
 build asan "variant variant-unit variant-replay" SAN=address FAULTS=1 OPT=-O1
 build tsan "variant" SAN=thread OPT=-O1
 build O0 "variant" OPT=-O0

@@ -5,14 +5,14 @@
  * Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves accuracy
  * without increasing inference time", ICML 2022.
  *
- * The models are summed in recipe order. With `normalize` the weights are first divided by the
- * largest of them, which changes nothing in the formula and makes two cases exact that people
- * check: one model alone gives back its bytes whatever its weight, and so do equal models
- * under equal weights.
+ * The models are summed in recipe order. An average of equal numbers is that number, to the bit:
+ * the sum on the way there may round, or not fit (masks hold the largest number of their type), so
+ * it is not taken from the sum. With `normalize` the weights are first divided by the largest of
+ * them, which changes nothing in the formula and keeps any weight in the range of wf_real.
  */
 #ifndef LINEAR_SLOTS
 #define LINEAR_SLOTS
-enum { LINEAR_DIVISOR };                          /* in g */
+enum { LINEAR_DIVISOR, LINEAR_AVERAGES };         /* in g */
 enum { LINEAR_WEIGHT };                           /* in m[i] */
 enum { LINEAR_OPT_WEIGHT, LINEAR_OPT_NORMALIZE }; /* rows of the options table */
 #endif
@@ -43,6 +43,7 @@ static const char *linear_prepare(const struct wf_settings *s, struct wf_args *a
     for (uint32_t i = 0; i < s->n; i++)
         args->m[i][LINEAR_WEIGHT] = s->model[i][LINEAR_OPT_WEIGHT] / unit;
     args->g[LINEAR_DIVISOR] = normalize ? sum / unit : 1.0;
+    args->g[LINEAR_AVERAGES] = normalize || sum == 1.0;
     return NULL;
 }
 
@@ -69,8 +70,11 @@ WF_ELEMENT wf_real WF_NAME(linear_map)(const wf_real *x, int n, const struct WF_
 {
     (void)index;
     wf_real sum = v->m[0][LINEAR_WEIGHT] * x[0];
-    WF_EACH_INPUT(i, 1, n)
-    sum += v->m[i][LINEAR_WEIGHT] * x[i];
-    return sum / v->g[LINEAR_DIVISOR];
+    int equal = v->g[LINEAR_AVERAGES] != 0;
+    WF_EACH_INPUT (i, 1, n) {
+        sum += v->m[i][LINEAR_WEIGHT] * x[i];
+        equal &= x[i] == x[0];
+    }
+    return WF_NAME(wf_select)(equal, x[0], sum / v->g[LINEAR_DIVISOR]);
 }
 #endif

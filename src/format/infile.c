@@ -15,6 +15,8 @@
 #include "outfile.h"
 
 #define DIRECT_BYTES_MIN (64u << 10)
+#define DIRECT_SHARE_MAX 0.5  /* cached less than this: go around the cache */
+#define CACHED_SHARE_MIN 0.98 /* cached at least this: reading is copying */
 #define PROBES 16
 
 void wf_infile_init(struct wf_infile *f, const char *path, const struct wf_file_id *id)
@@ -40,13 +42,13 @@ static int64_t cached_pages(int fd, uint64_t bytes)
     return (int64_t)stat.cached;
 }
 
-/* True if most of the file is in the page cache. Without cachestat: probes at places that
+/* The share of the file that is in the page cache, 0 to 1. Without cachestat: probes at places that
  * differ from run to run, so that a probe's own read-ahead is not found again. */
-static bool mostly_cached(int fd, uint64_t bytes)
+static double cached_share(int fd, uint64_t bytes)
 {
     int64_t pages = cached_pages(fd, bytes);
     if (pages >= 0)
-        return (uint64_t)pages * 4096 >= bytes / 2;
+        return (double)pages * 4096 / (double)bytes;
     uint64_t at = wf_now_ns();
     int hits = 0;
     for (int i = 0; i < PROBES; i++) {
@@ -55,7 +57,7 @@ static bool mostly_cached(int fd, uint64_t bytes)
         at = at * 6364136223846793005u + 1442695040888963407u;
         hits += preadv2(fd, &v, 1, (off_t)((at >> 16) % bytes), RWF_NOWAIT) == 1;
     }
-    return 2 * hits >= PROBES;
+    return (double)hits / PROBES;
 }
 
 static int open_locked(struct wf_err *e, struct wf_infile *f, enum wf_io mode)
@@ -69,15 +71,17 @@ static int open_locked(struct wf_err *e, struct wf_infile *f, enum wf_io mode)
         close(fd);
         return wf_fail(e, WF_INPUT, "%s: the file changed while weft was at work", f->path);
     }
-    bool direct = mode == WF_IO_DIRECT || (mode == WF_IO_AUTO && f->id.bytes >= DIRECT_BYTES_MIN &&
-                                           !mostly_cached(fd, f->id.bytes));
+    double share = mode == WF_IO_DIRECT || !f->id.bytes ? 0.0 : cached_share(fd, f->id.bytes);
+    bool direct = mode == WF_IO_DIRECT || (mode == WF_IO_AUTO && share < DIRECT_SHARE_MAX &&
+                                           f->id.bytes >= DIRECT_BYTES_MIN);
+    f->cached = share >= CACHED_SHARE_MIN;
     int direct_fd = direct ? open(f->path, O_RDONLY | O_CLOEXEC | O_DIRECT) : -1;
     __atomic_store_n(&f->direct_fd, direct_fd, __ATOMIC_RELEASE);
     __atomic_store_n(&f->fd, fd, __ATOMIC_RELEASE);
     return WF_OK;
 }
 
-static int ensure_open(struct wf_err *e, struct wf_infile *f, enum wf_io mode)
+int wf_infile_open(struct wf_err *e, struct wf_infile *f, enum wf_io mode)
 {
     if (__atomic_load_n(&f->fd, __ATOMIC_ACQUIRE) >= 0)
         return WF_OK;
@@ -109,7 +113,7 @@ static bool read_direct(const struct wf_infile *f, char *to, uint64_t offset, ui
 int wf_infile_read(struct wf_err *e, struct wf_infile *f, enum wf_io mode, void *to,
                    uint64_t offset, uint64_t bytes)
 {
-    int status = ensure_open(e, f, mode);
+    int status = wf_infile_open(e, f, mode);
     if (status)
         return status;
     if (wf_fault(WF_FAULT_READ))

@@ -21,9 +21,13 @@ struct wf_infile {
     struct wf_file_id id; /* as the plan saw it; a change since then is an error */
     pthread_mutex_t lock; /* guards opening */
     int fd, direct_fd;    /* -1 while closed or not used */
+    bool cached;          /* nearly all of it was in the page cache when it was opened */
 };
 
 void wf_infile_init(struct wf_infile *f, const char *path, const struct wf_file_id *id);
+
+/* Opens the file if it is not open yet; `cached` is known afterwards. */
+int wf_infile_open(struct wf_err *e, struct wf_infile *f, enum wf_io mode);
 
 /* Reads [offset, offset + bytes) so that it lands at `to`. `to` must be congruent to offset modulo
  * WF_DIRECT_ALIGN, and the rest of the pages at both ends is scratch space of the caller's. Ranges

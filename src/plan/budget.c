@@ -20,7 +20,7 @@
  * multiples of WF_DIRECT_ALIGN. */
 #define READ_SLACK (2u * WF_DIRECT_ALIGN)
 
-static uint64_t input_bytes(const struct wf_job *job, uint32_t i, uint64_t out_bytes)
+uint64_t wf_job_input_bytes(const struct wf_job *job, uint32_t i, uint64_t out_bytes)
 {
     if (job->action == WF_ACTION_COPY)
         return out_bytes;
@@ -38,7 +38,7 @@ static void worst_job(const struct wf_plan *plan, uint64_t span_bytes, uint64_t 
         const struct wf_job *job = &plan->jobs[j];
         uint64_t sum = 0;
         for (uint32_t i = 0; i < job->n_inputs; i++)
-            sum += input_bytes(job, i, span_bytes) + READ_SLACK;
+            sum += wf_job_input_bytes(job, i, span_bytes) + READ_SLACK;
         *bytes = wf_max_u64(*bytes, sum);
         if (job->n_inputs > *n_inputs)
             *n_inputs = job->n_inputs;
@@ -118,7 +118,7 @@ static uint64_t segment_cost(const struct wf_job *job, uint64_t bytes)
 {
     uint64_t cost = 0;
     for (uint32_t i = 0; i < job->n_inputs; i++)
-        cost += input_bytes(job, i, bytes) + READ_SLACK;
+        cost += wf_job_input_bytes(job, i, bytes) + READ_SLACK;
     return cost;
 }
 
@@ -165,8 +165,8 @@ static void add_reads(struct wf_span *span)
             if (i < n) {
                 const struct wf_tensor *t = g->job->in[i];
                 uint32_t ckpt = g->job->input_ckpt[i];
-                uint64_t offset = t->offset + input_bytes(g->job, i, g->skip);
-                uint64_t bytes = input_bytes(g->job, i, g->bytes);
+                uint64_t offset = t->offset + wf_job_input_bytes(g->job, i, g->skip);
+                uint64_t bytes = wf_job_input_bytes(g->job, i, g->bytes);
                 if (!open || open->ckpt != ckpt || open->file != t->file ||
                     open->offset + open->bytes != offset) {
                     open = &span->reads[span->n_reads++];

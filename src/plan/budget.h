@@ -35,6 +35,9 @@ struct wf_budget {
 int wf_budget_set(struct wf_err *e, const struct wf_plan *plan, uint64_t memory_bytes,
                   uint64_t meta_bytes, unsigned threads, struct wf_budget *out);
 
+/* Bytes of input `i` that `out_bytes` of the job's output are made from. */
+uint64_t wf_job_input_bytes(const struct wf_job *job, uint32_t i, uint64_t out_bytes);
+
 struct wf_segment {
     const struct wf_job *job;
     uint64_t skip;  /* bytes of the job's output before this segment */

@@ -84,6 +84,7 @@ int wf_ring_create(struct wf_err *e, const struct wf_stream_options *options, st
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     for (int i = 0; i < WF_SLOT_STATES; i++)
         pthread_cond_init(&r->changed[i], &monotonic);
+    pthread_cond_init(&r->feed, &monotonic);
     pthread_cond_init(&r->commit, &monotonic);
     pthread_condattr_destroy(&monotonic);
     int status = create_outputs(e, r); /* first: a full disk shows before memory is touched */
@@ -115,6 +116,7 @@ void wf_ring_destroy(struct wf_ring *r)
     wf_free(r->outputs);
     for (int i = 0; i < WF_SLOT_STATES; i++)
         pthread_cond_destroy(&r->changed[i]);
+    pthread_cond_destroy(&r->feed);
     pthread_cond_destroy(&r->commit);
     pthread_mutex_destroy(&r->lock);
 }
@@ -142,6 +144,8 @@ void wf_ring_move(struct wf_ring *r, struct wf_slot *slot, enum wf_slot_state fr
     }
     slot->state = to;
     pthread_cond_broadcast(&r->changed[to]);
+    if (to == WF_SLOT_FREE || to == WF_SLOT_READY)
+        pthread_cond_signal(&r->feed);
 }
 
 void wf_ring_drop_idle(struct wf_ring *r)

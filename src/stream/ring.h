@@ -24,6 +24,7 @@ struct wf_slot {
     uint64_t sequence; /* order of the spans: who is served first */
     struct wf_span span;
     uint32_t next_read, reads_active, reads_done;
+    bool late; /* inputs are in the page cache: compute threads fetch them (segment.c) */
     char *in, *out;
 };
 
@@ -33,7 +34,8 @@ struct wf_ring {
     struct wf_err *e;
     pthread_mutex_t lock;                   /* slots, blocks, counters */
     pthread_cond_t changed[WF_SLOT_STATES]; /* a slot may have entered this state */
-    pthread_cond_t commit;                  /* a block is finished, or it is time to close */
+    pthread_cond_t feed;   /* a slot is free, or the readers have caught up: the feeder may go on */
+    pthread_cond_t commit; /* a block is finished, or it is time to close */
     struct wf_slot *slots;
     uint32_t n_slots;
     void *pages; /* all buffers */
@@ -60,6 +62,10 @@ void wf_ring_move(struct wf_ring *r, struct wf_slot *slot, enum wf_slot_state fr
 void wf_ring_drop_idle(struct wf_ring *r);
 /* Takes the lock and starts abandoning. */
 void wf_ring_abandon(struct wf_ring *r);
+
+/* segment.c: computes one segment of a slot to `out`; place[i] is where input i lies. */
+int wf_segment_run(struct wf_ring *r, const struct wf_slot *slot, const struct wf_segment *g,
+                   const uint64_t *place, char *out);
 
 /* Thread bodies; arg is the ring. */
 void *wf_reader_run(void *ring);

@@ -9,6 +9,8 @@
 #include "ring.h"
 
 #define TICK_NS 50000000u
+#define LATE_READ_MIN (64u << 10)
+#define READS_AHEAD 2u /* reads queued per reader */
 
 struct crew {
     pthread_t *threads;
@@ -66,7 +68,7 @@ static void wait_a_little(struct wf_ring *r)
 {
     uint64_t until = wf_now_ns() + TICK_NS;
     struct timespec t = {(time_t)(until / 1000000000u), (long)(until % 1000000000u)};
-    pthread_cond_timedwait(&r->changed[WF_SLOT_FREE], &r->lock, &t);
+    pthread_cond_timedwait(&r->feed, &r->lock, &t);
     struct wf_stream_stats now = r->stats;
     pthread_mutex_unlock(&r->lock);
     wf_progress_tick(r->options->progress, now.bytes_read, now.bytes_written);
@@ -85,6 +87,28 @@ static bool all_free(const struct wf_ring *r)
     return true;
 }
 
+/* True if every input of the span is a file in the page cache, in pieces worth a call each. */
+static bool is_late(struct wf_ring *r, const struct wf_span *span)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < span->n_reads; i++) {
+        const struct wf_read *read = &span->reads[i];
+        struct wf_infile *f = &r->inputs[read->ckpt][read->file];
+        if (wf_infile_open(r->e, f, r->options->io) || !f->cached)
+            return false;
+        bytes += read->bytes;
+    }
+    return bytes >= LATE_READ_MIN * span->n_reads;
+}
+
+static uint64_t read_bytes(const struct wf_span *span)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < span->n_reads; i++)
+        bytes += span->reads[i].bytes;
+    return bytes;
+}
+
 /* Under the lock: gives the slot the next span. False when there is none. */
 static bool feed(struct wf_ring *r, struct wf_slot *slot, struct wf_span_walk *walk, uint64_t n)
 {
@@ -93,8 +117,32 @@ static bool feed(struct wf_ring *r, struct wf_slot *slot, struct wf_span_walk *w
         return false;
     slot->sequence = n;
     slot->next_read = slot->reads_active = slot->reads_done = 0;
+    slot->late = is_late(r, &slot->span);
     wf_ring_move(r, slot, WF_SLOT_FREE, WF_SLOT_READING);
+    if (slot->late) {
+        if (!r->stats.first_read_at_ns)
+            r->stats.first_read_at_ns = wf_now_ns();
+        r->stats.bytes_read += read_bytes(&slot->span);
+        slot->next_read = slot->reads_done = slot->span.n_reads;
+        wf_ring_move(r, slot, WF_SLOT_READING, WF_SLOT_READY);
+    }
     return true;
+}
+
+/* Under the lock: the free slot used last, whose memory is the warmest; a run that needs few slots
+ * touches few. NULL when there is none, or when the readers have enough before them. */
+static struct wf_slot *next_free(struct wf_ring *r)
+{
+    struct wf_slot *last = NULL;
+    uint32_t waiting = 0;
+    for (uint32_t i = 0; i < r->n_slots; i++) {
+        struct wf_slot *s = &r->slots[i];
+        if (s->state == WF_SLOT_FREE && (!last || s->sequence > last->sequence))
+            last = s;
+        if (s->state == WF_SLOT_READING)
+            waiting += s->span.n_reads - s->reads_done;
+    }
+    return waiting < READS_AHEAD * r->options->budget->readers ? last : NULL;
 }
 
 static void feed_all(struct wf_ring *r)
@@ -102,7 +150,7 @@ static void feed_all(struct wf_ring *r)
     struct wf_span_walk walk = {0};
     pthread_mutex_lock(&r->lock);
     for (uint64_t n = 0; !r->abandon;) {
-        struct wf_slot *slot = wf_ring_first(r, WF_SLOT_FREE);
+        struct wf_slot *slot = next_free(r);
         if (*r->options->stop || !slot)
             wait_a_little(r);
         else if (!feed(r, slot, &walk, n++))

@@ -49,7 +49,7 @@ recovers() { # NAME FLAG
 }
 
 step() { # the next n
-    if [ "$LONG" = 1 ] || [ "$1" -lt 12 ]; then echo $(($1 + 1)); else echo $(($1 + $1 / 6)); fi
+    if [ "$LONG" = 1 ] || [ "$1" -lt 40 ]; then echo $(($1 + 1)); else echo $(($1 + $1 / 20)); fi
 }
 
 # sweep KIND MODE NAME COMMAND...: until five runs in a row succeed.

@@ -2,7 +2,7 @@
 # recipes.sh - every recipe of configs/ runs, verifies, and gives the same bytes again; and a merge of language
 # models is a good one, in bits per byte of text.
 source tests/suite/suite.sh
-requires build/plain/weft
+requires build/plain/weft build/weft
 weft=build/plain/weft
 
 for config in configs/*.yaml; do
@@ -18,6 +18,8 @@ for config in configs/*.yaml; do
         if [ -s "$SCRATCH/$name/$file" ]; then pass; else fail "$config" "no $file"; fi
     done
 done
+
+check "mk/demo.sh" mk/demo.sh
 
 python=$(python_with numpy)
 if [ -z "$python" ]; then

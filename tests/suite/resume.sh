@@ -76,7 +76,7 @@ begin=$(date +%s%N)
 reference=$(reference_of)
 whole=$(($(date +%s%N) - begin))
 RANDOM=20240607
-rounds=$([ "$LONG" = 1 ] && echo 40 || echo 10)
+rounds=$([ "$LONG" = 1 ] && echo 60 || echo 20)
 stopped=0
 for ((i = 0; i < rounds; i++)); do
     signal=$(cut -d' ' -f$((i % 5 + 1)) <<<"KILL TERM KILL INT USR1")
