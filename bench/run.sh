@@ -160,11 +160,11 @@ check_speed() {
     for cache in cold warm; do
         target=$([ $cache = cold ] && echo 1.1 || echo 1.3)
         for name in linear task; do
-            row "$name / null, $cache" "$(number "$(ratio $name-$cache null-$cache)" 3)" "" "<= $target"
+            row "$name / null, $cache" "$(number "$(ratio $name-$cache null-$cache)" 3)" x "<= $target"
         done
     done
     if [ -e $dir/fio.log ]; then
-        row "null / fio, cold" "$(number "$(ratio null-cold fio)" 3)" "" "<= 1.2"
+        row "null / fio, cold" "$(number "$(ratio null-cold fio)" 3)" x "<= 1.2"
     else
         say "fio is not installed: no comparison with it"
     fi
@@ -173,7 +173,9 @@ speed_row() { # LOG
     local wall
     wall=$(column "$1" 2)
     awk -v n="$1" -v w="$wall" -v r="$input" -v o="$output" -v cpu="$(column "$1" 3)" -v m="$(column "$1" 4)" 'BEGIN {
-        printf "%-14s %8.2f %8.2f %8.2f %8.2f %9.0f\n", n, w, r / w / 1e9, o / w / 1e9, cpu, m
+        printf "%-14s %8.2f %8.2f %8.2f", n, w, r / w / 1e9, o / w / 1e9
+        if (m > 0) printf " %8.2f %9.0f", cpu, m
+        print ""
     }' >>$dir/speed
 }
 

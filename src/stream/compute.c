@@ -60,10 +60,9 @@ void *wf_compute_run(void *ring)
             wf_ring_abandon(r);
         pthread_mutex_lock(&r->lock);
         wf_ring_move(r, slot, WF_SLOT_COMPUTING, WF_SLOT_DONE);
+        hash_ready(r);
         if (r->abandon)
             wf_ring_drop_idle(r);
-        else
-            hash_ready(r);
     }
     pthread_mutex_unlock(&r->lock);
     return NULL;

@@ -85,13 +85,12 @@ static void load_block(struct loader *l, const char *rest)
 {
     struct wf_hash128 h;
     char hex[33];
-    uint32_t shard;
-    uint64_t block;
-    if (!l->same || sscanf(rest, "%" SCNu32 " %" SCNu64 " %32s", &shard, &block, hex) != 3)
+    uint64_t shard, block;
+    if (!l->same || sscanf(rest, "%" SCNu64 " %" SCNu64 " %32s", &shard, &block, hex) != 3)
         return;
     bool hashed = wf_hash128_parse(hex, &h);
     if (shard < l->plan->n_shards && (hashed || !strcmp(hex, "-")))
-        l->on_block(l->arg, shard, block, hashed ? &h : NULL);
+        l->on_block(l->arg, (uint32_t)shard, block, hashed ? &h : NULL);
 }
 
 static void load_line(struct loader *l, const char *line)

@@ -73,10 +73,10 @@ static void wait_a_little(struct wf_ring *r)
     pthread_mutex_unlock(&r->lock);
     wf_progress_tick(r->options->progress, now.bytes_read, now.bytes_written);
     pthread_mutex_lock(&r->lock);
-    if (*r->options->stop && !r->abandon) {
+    if (*r->options->stop)
         r->abandon = true;
+    if (r->abandon) /* at every tick: work that was under way ends in a state nobody waits for */
         wf_ring_drop_idle(r);
-    }
 }
 
 static bool all_free(const struct wf_ring *r)

@@ -151,10 +151,10 @@ static void include_and_exclude_choose_and_convert(void **state)
     struct tree *t = *state;
     struct setup s = usual_models(t);
     struct wf_plan p;
-    struct wf_recipe *r = ef_simple_recipe(t, "linear", false, 2,
+    struct wf_recipe *r = ef_simple_recipe(t, "linear", true, 2,
                                            "include: ['*.weight', 'x.*']\nexclude: ['b.*', 'y']\n"
                                            "dtype: float32\n");
-    assert_worked(t, ef_plan(t, r, NULL, s.models, 0, &p));
+    assert_worked(t, ef_plan(t, r, s.base, s.models, 0, &p));
     assert_ptr_equal(ef_job(&p, "a.weight")->method, r->method);
     assert_int_equal(ef_job(&p, "b.weight")->action, WF_ACTION_COPY); /* F32 already */
     assert_int_equal(ef_job(&p, "c.position_ids")->n_inputs, 1);
@@ -200,10 +200,10 @@ static void the_base_among_the_models_is_no_input_of_its_own(void **state)
     assert_int_equal(ef_job(&p, "a.weight")->n_inputs, 2);
     assert_int_equal(ef_job(&p, "a.weight")->input_ckpt[1], 1);
     wf_plan_destroy(&p);
-    struct wf_recipe *alone = ef_recipe(t, "merge_method: task_arithmetic\nbase_model: base\n"
-                                           "models:\n  - model: base\n  - model: base\n");
-    const struct wf_ckpt *twice[] = {s.base, s.base};
-    assert_failed(t, ef_plan(t, alone, s.base, twice, 0, &p), WF_USAGE, "at least 1 model");
+    /* The recipe cannot know that another name is the base; the plan does. */
+    struct wf_recipe *alone = ef_simple_recipe(t, "task_arithmetic", true, 1, NULL);
+    const struct wf_ckpt *itself[] = {s.base};
+    assert_failed(t, ef_plan(t, alone, s.base, itself, 0, &p), WF_USAGE, "at least 1 model");
 }
 
 /* Two names for one file, a hard link among them, are one checkpoint with two inputs. */

@@ -1,0 +1,427 @@
+/* test_stream.c - a plan carried through the ring gives the bytes of a naive computation, whatever
+ * memory, threads and kind of I/O; and what a stop or an error leaves behind can be resumed.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+
+#include "engine_fixture.h"
+
+#include "../../src/base/num.h"
+#include "../../src/base/thread.h"
+#include "../../src/stream/stream.h"
+
+#define MEMORY_MIN 0 /* the least that the budget accepts */
+
+struct work {
+    struct tree *t;
+    struct wf_recipe *recipe;
+    const struct wf_ckpt *ckpts[4]; /* models; the last is the base where there is one */
+    struct wf_plan plan;
+    char *wanted[8]; /* per shard: what the file must hold */
+    int run;         /* numbers the output folders */
+};
+
+/* ---- the naive computation ---- */
+
+static char *read_tensor(struct work *w, const struct wf_job *job, uint32_t i)
+{
+    const struct wf_tensor *in = job->in[i];
+    const char *path = w->plan.ckpts[job->input_ckpt[i]].ckpt->files[in->file].path;
+    char *data = test_malloc(in->bytes + 1);
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, (long)in->offset, SEEK_SET), 0);
+    assert_int_equal(fread(data, 1, in->bytes, f), in->bytes);
+    fclose(f);
+    return data;
+}
+
+/* The whole tensor as one tile: methods have tests of their own. */
+static void compute_tensor(struct work *w, const struct wf_job *job, char *out)
+{
+    const void *in[16];
+    uint8_t types[16];
+    struct wf_tile_result r;
+    assert_true(job->n_inputs <= 16);
+    for (uint32_t i = 0; i < job->n_inputs; i++) {
+        in[i] = read_tensor(w, job, i);
+        types[i] = job->in[i]->dtype;
+    }
+    if (job->action == WF_ACTION_COPY) {
+        memcpy(out, in[0], job->bytes);
+    } else {
+        struct wf_tile tile = {.method = wf_method_index(job->method), .args = job->args,
+                               .in = in, .in_dtype = types, .n = job->n_inputs, .out = out,
+                               .out_dtype = job->dtype, .wide = job->wide, .count = job->count};
+        wf_backend_cpu()->map(&tile, &r);
+    }
+    for (uint32_t i = 0; i < job->n_inputs; i++)
+        test_free((void *)(uintptr_t)in[i]);
+}
+
+static void compute_wanted(struct work *w)
+{
+    const struct wf_plan *p = &w->plan;
+    assert_true(p->n_shards <= 8);
+    for (size_t s = 0; s < p->n_shards; s++) {
+        w->wanted[s] = test_malloc(p->shards[s].bytes);
+        memcpy(w->wanted[s], p->shards[s].header.text, p->shards[s].header.n);
+    }
+    for (size_t j = 0; j < p->n_jobs; j++)
+        compute_tensor(w, &p->jobs[j], w->wanted[p->jobs[j].shard] + p->jobs[j].offset);
+}
+
+static void begin(struct work *w, struct tree *t, const char *method,
+                  const struct ef_tensor *tensors, size_t n, const char *extra, uint64_t shard_bytes)
+{
+    bool base = !strcmp(method, "task_arithmetic");
+    *w = (struct work){.t = t, .recipe = ef_simple_recipe(t, method, base, 3, extra)};
+    for (uint64_t i = 0; i < 4; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "m%llu.safetensors", (unsigned long long)i);
+        w->ckpts[i] = ef_open(t, ef_model(t, name, tensors, n, i + 1));
+    }
+    assert_worked(t, ef_plan(t, w->recipe, base ? w->ckpts[3] : NULL, w->ckpts, shard_bytes,
+                             &w->plan));
+    compute_wanted(w);
+}
+
+static void finish(struct work *w)
+{
+    for (size_t s = 0; s < w->plan.n_shards; s++)
+        test_free(w->wanted[s]);
+    wf_plan_destroy(&w->plan);
+}
+
+/* ---- one run ---- */
+
+struct run {
+    uint64_t memory;
+    unsigned threads;
+    enum wf_io io;
+    bool hashing;
+    const char *folder; /* NULL: a new one; else what an earlier run left */
+    const volatile int *stop;
+    struct wf_blocks blocks;
+    struct wf_stream_stats stats;
+    struct wf_budget budget;
+};
+
+static void set_budget(struct work *w, struct run *r)
+{
+    struct wf_err e = {0};
+    unsigned long long needed;
+    if (wf_budget_set(&e, &w->plan, r->memory, 0, r->threads, &r->budget) == WF_OK)
+        return;
+    assert_int_equal(sscanf(strstr(e.text, "at least "), "at least %llu", &needed), 1);
+    assert_worked(w->t, wf_budget_set(&w->t->err, &w->plan, needed, 0, r->threads, &r->budget));
+}
+
+/* Runs the stream; r->blocks stays alive for the caller. */
+static int run_stream(struct work *w, struct run *r)
+{
+    static const volatile int no_stop;
+    struct tree *t = w->t;
+    struct wf_journal journal;
+    struct wf_progress progress;
+    enum wf_journal_state state = WF_JOURNAL_NONE;
+    enum wf_plan_part differs;
+    char name[32];
+    bool resume = r->folder != NULL;
+    snprintf(name, sizeof name, "out%d", w->run++);
+    if (!resume)
+        r->folder = tree_folder(t, name);
+    char *path = wf_path_join(&t->arena, &t->err, r->folder, WF_JOURNAL_NAME);
+    set_budget(w, r);
+    assert_worked(t, wf_blocks_create(&t->err, &w->plan, r->hashing, r->budget.slots + 1u,
+                                      &r->blocks));
+    assert_worked(t, wf_journal_open(&t->err, path, true, &journal));
+    assert_worked(t, wf_journal_load(&t->err, &journal, &w->plan, &state, &differs, wf_blocks_mark,
+                                     &r->blocks));
+    assert_int_equal(state, resume ? WF_JOURNAL_SAME : WF_JOURNAL_NONE);
+    if (!resume)
+        assert_worked(t, wf_journal_begin(&t->err, &journal, &w->plan));
+    wf_progress_start(&progress, WF_PROGRESS_NONE, NULL, w->plan.bytes_written, 0);
+    struct wf_stream_options o = {.plan = &w->plan, .budget = &r->budget,
+                                  .backend = wf_backend_cpu(), .folder = r->folder, .io = r->io,
+                                  .reopen = resume, .blocks = &r->blocks, .journal = &journal,
+                                  .progress = &progress, .stop = r->stop ? r->stop : &no_stop};
+    int status = wf_stream_run(&t->err, &o, &r->stats);
+    wf_progress_stop(&progress);
+    wf_journal_close(&journal);
+    return status;
+}
+
+static char *read_shard(struct work *w, const struct run *r, size_t s)
+{
+    char *text, *path = wf_path_join(&w->t->arena, &w->t->err, r->folder, w->plan.shards[s].name);
+    size_t n;
+    assert_worked(w->t, wf_read_small(&w->t->err, WF_INPUT, path, (size_t)1 << 30, &text, &n));
+    assert_int_equal(n, w->plan.shards[s].bytes);
+    return text;
+}
+
+/* Files, checksums and marks are those of a whole merge. */
+static void check_whole(struct work *w, const struct run *r)
+{
+    for (uint32_t s = 0; s < w->plan.n_shards; s++) {
+        char *got = read_shard(w, r, s);
+        if (memcmp(got, w->wanted[s], w->plan.shards[s].bytes))
+            fail_msg("shard %u differs (memory %llu, %u threads, io %d)", s,
+                     (unsigned long long)r->memory, r->threads, (int)r->io);
+        for (uint64_t k = 0; k < wf_blocks_count(&w->plan, s); k++) {
+            uint64_t at = k * WF_BLOCK_BYTES;
+            uint64_t n = wf_min_u64(WF_BLOCK_BYTES, w->plan.shards[s].bytes - at);
+            const struct wf_block *b = wf_blocks_at(&r->blocks, s, k);
+            struct wf_hash128 h = wf_xxh128(got + at, n);
+            assert_true(b->done);
+            if (r->hashing)
+                assert_true(wf_hash128_equal(&b->hash, &h));
+        }
+        wf_free(got);
+    }
+}
+
+static void expect_whole(struct work *w, struct run r)
+{
+    struct wf_err ignored = {0};
+    assert_worked(w->t, run_stream(w, &r));
+    check_whole(w, &r);
+    assert_int_equal(r.stats.bytes_read, w->plan.bytes_read);
+    assert_int_equal(r.stats.bytes_written, w->plan.bytes_written);
+    assert_true((r.stats.first_read_at_ns != 0) == (w->plan.bytes_read != 0));
+    wf_blocks_destroy(&r.blocks);
+    wf_remove_tree(&ignored, r.folder);
+}
+
+/* ---- the tests ---- */
+
+static const struct ef_tensor various[] = {
+    {"big", WF_BF16, 2, {700, 501}}, {"long", WF_F32, 1, {100001}}, {"double", WF_F64, 1, {333}},
+    {"half", WF_F16, 2, {77, 91}},   {"ids", WF_I64, 1, {1234}},    {"mask", WF_BOOL, 1, {999}},
+    {"none", WF_BF16, 1, {0}},       {"one", WF_F32, 0, {0}},       {"tiny", WF_BF16, 1, {3}},
+    {"bytes", WF_U8, 1, {5000}},     {"norm", WF_BF16, 1, {64}},    {"last", WF_F8_E4M3, 1, {17}},
+};
+#define VARIOUS (sizeof various / sizeof *various)
+
+static void every_budget_and_thread_count_gives_the_same_bytes(void **state)
+{
+    static const uint64_t memories[] = {MEMORY_MIN, 200000, 1 << 20, 3 << 20, 64 << 20};
+    struct work w;
+    begin(&w, *state, "task_arithmetic", various, VARIOUS, NULL, 500000);
+    assert_true(w.plan.n_shards > 2);
+    for (size_t m = 0; m < sizeof memories / sizeof *memories; m++)
+        for (unsigned threads = 1; threads <= 7; threads += m == 0 ? 1 : 3)
+            expect_whole(&w, (struct run){.memory = memories[m], .threads = threads,
+                                          .io = (enum wf_io)((threads + m) % 3),
+                                          .hashing = (threads + m) % 2});
+    finish(&w);
+}
+
+static void conversion_and_other_methods_give_the_same_bytes(void **state)
+{
+    struct work w;
+    begin(&w, *state, "linear", various, VARIOUS, "dtype: float32\nexclude: ['half', 'mask']\n", 0);
+    for (unsigned threads = 1; threads <= 4; threads++)
+        expect_whole(&w, (struct run){.memory = 500000 * threads, .threads = threads,
+                                      .hashing = true});
+    finish(&w);
+}
+
+static void a_plan_without_a_byte_of_data_is_written(void **state)
+{
+    static const struct ef_tensor none[] = {{"none", WF_BF16, 2, {0, 4}}};
+    struct work w;
+    begin(&w, *state, "linear", none, 1, NULL, 0);
+    expect_whole(&w, (struct run){.memory = 1 << 20, .threads = 2, .hashing = true});
+    finish(&w);
+}
+
+static size_t count_done(struct work *w, const struct run *r)
+{
+    size_t n = 0;
+    for (uint32_t s = 0; s < w->plan.n_shards; s++)
+        for (uint64_t k = 0; k < wf_blocks_count(&w->plan, s); k++)
+            n += wf_blocks_at(&r->blocks, s, k)->done;
+    return n;
+}
+
+/* Resumes what a run left, until it is whole; done blocks are not read again. */
+static void resume(struct work *w, struct run *r, size_t done)
+{
+    struct run next = {.memory = 5 << 20, .threads = 3, .hashing = r->hashing, .folder = r->folder};
+    wf_blocks_destroy(&r->blocks);
+    assert_worked(w->t, run_stream(w, &next));
+    check_whole(w, &next);
+    assert_true(done == 0 ? next.stats.bytes_written == w->plan.bytes_written
+                          : next.stats.bytes_written < w->plan.bytes_written);
+    wf_blocks_destroy(&next.blocks);
+}
+
+/* A little over two blocks in one shard, and a small second shard. */
+static const struct ef_tensor large[] = {
+    {"a", WF_BF16, 1, {60 << 19}}, {"b", WF_BF16, 1, {40 << 19}}, {"c", WF_BF16, 1, {45 << 19}},
+    {"d", WF_BF16, 1, {1000}},
+};
+
+struct stopper {
+    volatile int stop;
+    unsigned after_us;
+};
+
+static void *stop_later(void *arg)
+{
+    struct stopper *s = arg;
+    usleep(s->after_us);
+    s->stop = 1;
+    return NULL;
+}
+
+static void a_stopped_run_resumes_to_the_same_bytes(void **state)
+{
+    struct work w;
+    size_t stopped = 0;
+    begin(&w, *state, "linear", large, 4, NULL, 145 << 20);
+    assert_int_equal(w.plan.n_shards, 2);
+    expect_whole(&w, (struct run){.memory = 16 << 20, .threads = 2, .hashing = true});
+    for (unsigned k = 0; k < 5; k++) {
+        struct stopper s = {0, 4000 + 60000 * k};
+        struct run r = {.memory = 4 << 20, .threads = 2, .hashing = k % 2, .stop = &s.stop};
+        pthread_t thread;
+        assert_worked(w.t, wf_thread_start(&w.t->err, &thread, "stop", stop_later, &s));
+        int status = run_stream(&w, &r);
+        pthread_join(thread, NULL);
+        if (status == WF_STOPPED) {
+            assert_non_null(strstr(w.t->err.text, "--resume"));
+            wf_err_clear(&w.t->err);
+            stopped++;
+            resume(&w, &r, count_done(&w, &r));
+        } else {
+            assert_worked(w.t, status);
+            wf_blocks_destroy(&r.blocks);
+        }
+        struct wf_err ignored = {0};
+        wf_remove_tree(&ignored, r.folder);
+    }
+    assert_true(stopped > 0);
+    finish(&w);
+}
+
+static void poke(const char *path, uint64_t offset, const void *data, size_t n)
+{
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, (long)offset, SEEK_SET), 0);
+    assert_int_equal(fwrite(data, 1, n, f), n);
+    fclose(f);
+}
+
+/* A NaN in the last tensor: the error names it, and the blocks before it are kept. */
+static void an_error_leaves_finished_blocks_to_resume(void **state)
+{
+    static const uint16_t nan = 0x7fc0;
+    struct work w;
+    begin(&w, *state, "linear", large, 4, NULL, 145 << 20);
+    const struct wf_job *c = ef_job(&w.plan, "c");
+    struct wf_file_id *id = (struct wf_file_id *)&w.ckpts[1]->files[0].id;
+    const char *path = w.ckpts[1]->files[0].path;
+    uint64_t element = c->count - 5, at = c->in[1]->offset + 2 * element, good = 0;
+    char *data = read_tensor(&w, c, 1);
+    memcpy(&good, data + 2 * element, 2);
+    test_free(data);
+    struct timespec then[2] = {{id->mtime_ns / 1000000000, id->mtime_ns % 1000000000},
+                               {id->mtime_ns / 1000000000, id->mtime_ns % 1000000000}};
+    poke(path, at, &nan, 2);
+    utimensat(AT_FDCWD, path, then, 0); /* as if it had always been so */
+    for (unsigned threads = 1; threads <= 4; threads += 3) {
+        struct run r = {.memory = 3 << 20, .threads = threads, .hashing = true};
+        char words[160];
+        int status = run_stream(&w, &r);
+        snprintf(words, sizeof words, "tensor 'c' holds NaN or infinity at element %llu (byte %llu ",
+                 (unsigned long long)element, (unsigned long long)at);
+        assert_failed(w.t, status, WF_INPUT, words);
+        assert_int_equal(count_done(&w, &r), 2); /* both blocks before the one with the NaN */
+        poke(path, at, &good, 2);
+        utimensat(AT_FDCWD, path, then, 0);
+        resume(&w, &r, 2);
+        poke(path, at, &nan, 2);
+        utimensat(AT_FDCWD, path, then, 0);
+    }
+    finish(&w);
+}
+
+static void copied_tensors_that_differ_are_named(void **state)
+{
+    struct work w;
+    begin(&w, *state, "linear", various, VARIOUS, NULL, 0);
+    const struct wf_job *ids = ef_job(&w.plan, "ids");
+    poke(w.ckpts[2]->files[0].path, ids->in[2]->offset + 4321, "\x55\xaa", 2);
+    w.ckpts[2] = ef_open(w.t, w.ckpts[2]->files[0].path);
+    wf_plan_destroy(&w.plan);
+    assert_worked(w.t, ef_plan(w.t, w.recipe, NULL, w.ckpts, 0, &w.plan));
+    struct run r = {.memory = 1 << 20, .threads = 2};
+    assert_failed(w.t, run_stream(&w, &r), WF_INPUT, "tensor 'ids' (I64) differs");
+    wf_blocks_destroy(&r.blocks);
+    finish(&w);
+}
+
+static void an_input_that_changed_since_the_plan_is_refused(void **state)
+{
+    struct work w;
+    begin(&w, *state, "linear", various, VARIOUS, NULL, 0);
+    struct timespec then[2] = {{1000000000, 5}, {1000000000, 5}};
+    assert_int_equal(utimensat(AT_FDCWD, w.ckpts[1]->files[0].path, then, 0), 0);
+    struct run r = {.memory = 1 << 20, .threads = 2};
+    assert_failed(w.t, run_stream(&w, &r), WF_INPUT, "changed while weft was at work");
+    wf_blocks_destroy(&r.blocks);
+    assert_int_equal(truncate(w.ckpts[1]->files[0].path, 5000), 0);
+    r = (struct run){.memory = 1 << 20, .threads = 2};
+    assert_failed(w.t, run_stream(&w, &r), WF_INPUT, "m1.safetensors");
+    wf_blocks_destroy(&r.blocks);
+    finish(&w);
+}
+
+/* A stop can come while any thread holds any slot; whatever it finds, the run ends. A run that
+ * hangs is killed by the alarm. */
+static void a_stop_at_any_moment_ends_the_run(void **state)
+{
+    struct work w;
+    struct wf_err ignored = {0};
+    size_t stopped = 0;
+    begin(&w, *state, "task_arithmetic", various, VARIOUS, NULL, 500000);
+    alarm(120);
+    for (unsigned k = 0; k < 150; k++) {
+        struct stopper s = {0, 37 * k};
+        struct run r = {.memory = MEMORY_MIN, .threads = 1 + k % 5, .hashing = true,
+                        .stop = &s.stop};
+        pthread_t thread;
+        assert_worked(w.t, wf_thread_start(&w.t->err, &thread, "stop", stop_later, &s));
+        int status = run_stream(&w, &r);
+        pthread_join(thread, NULL);
+        assert_true(status == WF_OK || status == WF_STOPPED);
+        stopped += status == WF_STOPPED;
+        wf_err_clear(&w.t->err);
+        wf_blocks_destroy(&r.blocks);
+        wf_remove_tree(&ignored, r.folder);
+    }
+    alarm(0);
+    assert_true(stopped > 0);
+    finish(&w);
+}
+
+#define STREAM_TEST(f) cmocka_unit_test_setup_teardown(f, tree_setup, tree_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STREAM_TEST(every_budget_and_thread_count_gives_the_same_bytes),
+        STREAM_TEST(conversion_and_other_methods_give_the_same_bytes),
+        STREAM_TEST(a_plan_without_a_byte_of_data_is_written),
+        STREAM_TEST(copied_tensors_that_differ_are_named),
+        STREAM_TEST(an_input_that_changed_since_the_plan_is_refused),
+        STREAM_TEST(a_stop_at_any_moment_ends_the_run),
+        STREAM_TEST(a_stopped_run_resumes_to_the_same_bytes),
+        STREAM_TEST(an_error_leaves_finished_blocks_to_resume),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
