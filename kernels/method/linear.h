@@ -5,14 +5,13 @@
  * Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves accuracy
  * without increasing inference time", ICML 2022.
  *
- * The models are summed in recipe order. An average of equal numbers is that number, to the bit:
- * the sum on the way there may round, or not fit (masks hold the largest number of their type), so
- * it is not taken from the sum. With `normalize` the weights are first divided by the largest of
- * them, which changes nothing in the formula and keeps any weight in the range of wf_real.
+ * The models are summed in recipe order, with weights that are divided by their sum beforehand, in
+ * double. An average of equal numbers is that number, to the bit: the sum on the way there may
+ * round, or not fit (masks hold the largest number of their type), so it is not taken from the sum.
  */
 #ifndef LINEAR_SLOTS
 #define LINEAR_SLOTS
-enum { LINEAR_DIVISOR, LINEAR_AVERAGES };         /* in g */
+enum { LINEAR_AVERAGES };                         /* in g */
 enum { LINEAR_WEIGHT };                           /* in m[i] */
 enum { LINEAR_OPT_WEIGHT, LINEAR_OPT_NORMALIZE }; /* rows of the options table */
 #endif
@@ -31,18 +30,14 @@ static const char *linear_prepare(const struct wf_settings *s, struct wf_args *a
     double sum = 0.0, largest = 0.0;
     bool normalize = s->global[LINEAR_OPT_NORMALIZE] != 0.0;
     for (uint32_t i = 0; i < s->n; i++) {
-        double w = s->model[i][LINEAR_OPT_WEIGHT];
-        sum += w;
-        if (fabs(w) > fabs(largest))
-            largest = w;
+        sum += s->model[i][LINEAR_OPT_WEIGHT];
+        largest = fmax(largest, fabs(s->model[i][LINEAR_OPT_WEIGHT]));
     }
-    if (normalize && fabs(sum) <= 1e-12 * fabs(largest))
+    if (normalize && fabs(sum) <= 1e-12 * largest)
         return "the weights add up to zero and 'normalize' divides by their sum; change a "
                "weight or set normalize: false";
-    double unit = normalize ? largest : 1.0;
     for (uint32_t i = 0; i < s->n; i++)
-        args->m[i][LINEAR_WEIGHT] = s->model[i][LINEAR_OPT_WEIGHT] / unit;
-    args->g[LINEAR_DIVISOR] = normalize ? sum / unit : 1.0;
+        args->m[i][LINEAR_WEIGHT] = s->model[i][LINEAR_OPT_WEIGHT] / (normalize ? sum : 1.0);
     args->g[LINEAR_AVERAGES] = normalize || sum == 1.0;
     return NULL;
 }
@@ -75,6 +70,6 @@ WF_ELEMENT wf_real WF_NAME(linear_map)(const wf_real *x, int n, const struct WF_
         sum += v->m[i][LINEAR_WEIGHT] * x[i];
         equal &= x[i] == x[0];
     }
-    return WF_NAME(wf_select)(equal, x[0], sum / v->g[LINEAR_DIVISOR]);
+    return WF_NAME(wf_select)(equal, x[0], sum);
 }
 #endif

@@ -90,7 +90,8 @@ static int format_header(struct wf_err *e, struct wf_plan *plan, struct wf_shard
 
 int wf_lay_out(struct wf_err *e, struct wf_plan *plan, uint64_t shard_bytes)
 {
-    qsort(plan->jobs, plan->n_jobs, sizeof *plan->jobs, job_order);
+    if (plan->n_jobs)
+        qsort(plan->jobs, plan->n_jobs, sizeof *plan->jobs, job_order);
     size_t n = split(plan, shard_bytes, NULL);
     bool empty = n == 0; /* no tensors at all: still one valid file */
     n += empty;

@@ -56,7 +56,7 @@ static int commit(struct wf_ring *r, const struct wf_journal_block *list, size_t
 }
 
 /* Under the lock: takes up to COMMIT_MAX finished blocks and commits them. */
-static void commit_some(struct wf_ring *r)
+static int commit_some(struct wf_ring *r)
 {
     struct wf_blocks *b = r->options->blocks;
     struct wf_journal_block list[COMMIT_MAX];
@@ -70,25 +70,28 @@ static void commit_some(struct wf_ring *r)
     pthread_mutex_lock(&r->lock);
     for (size_t i = 0; !status && i < n; i++)
         wf_blocks_at(b, list[i].shard, list[i].block)->done = true;
+    return status;
 }
 
 void *wf_committer_run(void *ring)
 {
     struct wf_ring *r = ring;
     uint64_t due = wf_now_ns() + COMMIT_NS;
+    int status = WF_OK;
     pthread_mutex_lock(&r->lock);
     while (!r->committed) {
         struct timespec until = {(time_t)(due / 1000000000u), (long)(due % 1000000000u)};
         pthread_cond_timedwait(&r->commit, &r->lock, &until);
         if (wf_now_ns() < due)
             continue;
-        if (r->options->blocks->n_finished)
-            commit_some(r);
+        if (!status && r->options->blocks->n_finished)
+            status = commit_some(r);
         due = wf_now_ns() + COMMIT_NS;
     }
-    /* Also after an error or a stop: what is finished is worth keeping. */
-    while (r->options->blocks->n_finished)
-        commit_some(r);
+    /* Also after an error or a stop: what is finished is worth keeping. Not after a commit that
+     * failed: the kernel reports a lost write once, and the next sync would succeed without it. */
+    while (!status && r->options->blocks->n_finished)
+        status = commit_some(r);
     pthread_mutex_unlock(&r->lock);
     return NULL;
 }

@@ -122,6 +122,12 @@ static int check_format(struct verification *v)
 {
     char what[96], size[32];
     int s = wf_ckpt_open(v->e, &v->arena, &v->place, &v->ckpt);
+    if (s == WF_USAGE && wf_is_file(folder_path(v, WF_MANIFEST_NAME))) {
+        /* Not "no model here": the manifest says that there was one. */
+        check(v, FAILED, "format", "weights", 0, v->e->text);
+        wf_err_clear(v->e);
+        return WF_OK;
+    }
     if (s)
         return absorb(v, "format", "weights");
     v->opened = true;

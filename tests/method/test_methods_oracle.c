@@ -66,8 +66,8 @@ static long double bound(const struct tf_case *c, const struct expected *x)
 {
     long double unit = c->wide ? 0x1p-53L : 0x1p-24L;
     long double k = x->roundings;
-    long double error = k * unit / (1 - k * unit) * x->magnitude +
-                        k * (c->wide ? 0x1p-1074L : 0x1p-149L);
+    long double error =
+        k * unit / (1 - k * unit) * x->magnitude + k * (c->wide ? 0x1p-1074L : 0x1p-149L);
     bool stored_as_is = c->wide ? c->out_dtype == WF_F64 : tf_width(c->out_dtype) >= 4;
     return stored_as_is ? error : error + half_ulp(c->out_dtype, fabsl(x->value) + error);
 }
@@ -95,8 +95,8 @@ static void check_frames(const struct tf_case *c, const char *out)
         char *other = tf_whole(c, frames[f].run, &r);
         assert_int_equal(r.verdict, WF_TILE_OK);
         if (memcmp(out, other, c->count * width))
-            fail_msg("%s of %u inputs, %zu elements: frame %s writes other bytes",
-                     c->method->name, c->n, c->count, frames[f].name);
+            fail_msg("%s of %u inputs, %zu elements: frame %s writes other bytes", c->method->name,
+                     c->n, c->count, frames[f].name);
         size_t cut = cuts[(c->count + f) % 4];
         if (cut < c->count) {
             memset(other, 0, c->count * width);

@@ -108,8 +108,8 @@ static inline struct wf_recipe *ef_recipe(struct tree *t, const char *text)
 {
     struct wf_recipe *r = wf_arena_alloc(&t->arena, &t->err, 1, sizeof *r);
     assert_non_null(r);
-    assert_worked(t, wf_recipe_parse(&t->err, &t->arena, "recipe.yaml", text, strlen(text), false,
-                                     r));
+    assert_worked(t,
+                  wf_recipe_parse(&t->err, &t->arena, "recipe.yaml", text, strlen(text), false, r));
     return r;
 }
 

@@ -81,8 +81,8 @@ static void make_job(struct made *m, size_t j, enum wf_dtype d, bool huge)
 
 static struct made *make_plan(uint64_t seed)
 {
-    static const enum wf_dtype order[] = {WF_U64, WF_F64, WF_F32, WF_I32, WF_BF16, WF_F16, WF_U8,
-                                          WF_BOOL};
+    static const enum wf_dtype order[] = {WF_U64,  WF_F64, WF_F32, WF_I32,
+                                          WF_BF16, WF_F16, WF_U8,  WF_BOOL};
     struct made *m = test_calloc(1, sizeof *m);
     m->seed = seed << 32;
     for (int c = 0; c < CKPTS; c++)
@@ -107,8 +107,8 @@ static struct made *make_plan(uint64_t seed)
         shard->n_jobs = n - shard->first_job;
         shard->bytes = at;
     }
-    m->plan = (struct wf_plan){.jobs = m->jobs, .n_jobs = n, .shards = m->shards,
-                               .n_shards = n_shards, .n_ckpts = CKPTS};
+    m->plan = (struct wf_plan){
+        .jobs = m->jobs, .n_jobs = n, .shards = m->shards, .n_shards = n_shards, .n_ckpts = CKPTS};
     return m;
 }
 
@@ -291,15 +291,20 @@ static void a_thousand_models_fit_into_a_span(void **state)
     struct wf_budget b;
     (void)state;
     for (uint32_t i = 0; i < N; i++) {
-        tensors[i] = (struct wf_tensor){.dtype = WF_BF16, .count = 50000, .bytes = 100000,
-                                        .offset = 1000 + 2 * i};
+        tensors[i] = (struct wf_tensor){
+            .dtype = WF_BF16, .count = 50000, .bytes = 100000, .offset = 1000 + 2 * i};
         in[i] = &tensors[i];
         ckpt[i] = i;
     }
     uint64_t at = 4096;
     for (size_t j = 0; j < 5; j++) {
-        m->jobs[j] = (struct wf_job){.dtype = WF_F32, .count = 50000, .bytes = 200000,
-                                     .offset = at, .n_inputs = N, .in = in, .input_ckpt = ckpt,
+        m->jobs[j] = (struct wf_job){.dtype = WF_F32,
+                                     .count = 50000,
+                                     .bytes = 200000,
+                                     .offset = at,
+                                     .n_inputs = N,
+                                     .in = in,
+                                     .input_ckpt = ckpt,
                                      .action = WF_ACTION_MAP};
         at += 200000;
     }

@@ -91,7 +91,8 @@ static void every_16_bit_pattern_widens_to_its_value(void **state)
     for (unsigned h = 0; h < 0x10000; h++) {
         float from_bf16 = wf_bf16_to_f32((uint16_t)h), from_f16 = wf_f16_to_f32((uint16_t)h);
         double b = decode(&bf16, h), f = decode(&f16, h);
-        bool same_b = isnan(b) ? isnan(from_bf16) : wf_f64_bits((double)from_bf16) == wf_f64_bits(b);
+        bool same_b =
+            isnan(b) ? isnan(from_bf16) : wf_f64_bits((double)from_bf16) == wf_f64_bits(b);
         bool same_f = isnan(f) ? isnan(from_f16) : wf_f64_bits((double)from_f16) == wf_f64_bits(f);
         if (!same_b || !same_f)
             fail_msg("%04x: bf16 %a for %a, f16 %a for %a", h, (double)from_bf16, b,

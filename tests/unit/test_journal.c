@@ -195,8 +195,9 @@ static void what_is_no_journal_is_none(void **state)
 /* Lines with a right checksum and wrong content, as a bug or a person would write them. */
 static void records_out_of_range_are_left_out(void **state)
 {
-    static const char *const lines[] = {"block 3 0 -", "block 4294967296 0 -", "block 0 0 xyz",
-                                        "block 0", "part 9 00", "nonsense", "block -1 0 -"};
+    static const char *const lines[] = {
+        "block 3 0 -", "block 4294967296 0 -", "block 0 0 xyz", "block 0", "part 9 00",
+        "nonsense",    "block -1 0 -"};
     struct tree *t = *state;
     struct wf_plan p = make_plan();
     struct seen seen;

@@ -9,10 +9,8 @@
 #include "../../src/format/weight_files.h"
 
 static const struct ef_tensor usual[] = {
-    {"a.weight", WF_BF16, 2, {8, 4}},
-    {"b.weight", WF_F32, 1, {10}},
-    {"c.position_ids", WF_I64, 2, {1, 6}},
-    {"d.scalar", WF_F32, 0, {0}},
+    {"a.weight", WF_BF16, 2, {8, 4}},      {"b.weight", WF_F32, 1, {10}},
+    {"c.position_ids", WF_I64, 2, {1, 6}}, {"d.scalar", WF_F32, 0, {0}},
     {"e.empty", WF_BF16, 2, {0, 7}},
 };
 #define USUAL (sizeof usual / sizeof *usual)
@@ -72,7 +70,8 @@ static void missing_tensors_and_other_shapes_are_refused(void **state)
     struct setup s = usual_models(t);
 
     s.models[1] = ef_open(t, ef_model(t, "less.safetensors", usual, USUAL - 1, 3));
-    assert_failed(t, ef_plan(t, r, NULL, s.models, 0, &p), WF_USAGE, "'e.empty' is in m0 but not in m1");
+    assert_failed(t, ef_plan(t, r, NULL, s.models, 0, &p), WF_USAGE,
+                  "'e.empty' is in m0 but not in m1");
     const struct wf_ckpt *swapped[] = {s.models[1], s.models[0]};
     assert_failed(t, ef_plan(t, r, NULL, swapped, 0, &p), WF_USAGE,
                   "'e.empty' is in m1 but not in m0");
@@ -105,9 +104,9 @@ static void missing_tensors_and_other_shapes_are_refused(void **state)
 
 static void types_decide_width_and_storage(void **state)
 {
-    static const struct ef_tensor bf16[] = {{"w", WF_BF16, 1, {6}}}, f32[] = {{"w", WF_F32, 1, {6}}},
-                                  f64[] = {{"w", WF_F64, 1, {6}}}, i64[] = {{"w", WF_I64, 1, {6}}},
-                                  i32[] = {{"w", WF_I32, 1, {6}}};
+    static const struct ef_tensor bf16[] = {{"w", WF_BF16, 1, {6}}},
+                                  f32[] = {{"w", WF_F32, 1, {6}}}, f64[] = {{"w", WF_F64, 1, {6}}},
+                                  i64[] = {{"w", WF_I64, 1, {6}}}, i32[] = {{"w", WF_I32, 1, {6}}};
     struct tree *t = *state;
     struct wf_plan p;
     const struct wf_ckpt *b = ef_open(t, ef_model(t, "bf16.safetensors", bf16, 1, 1));
@@ -124,8 +123,8 @@ static void types_decide_width_and_storage(void **state)
         enum wf_dtype stored;
         bool wide;
     } cases[] = {
-        {r, NULL, {b, f}, WF_BF16, false}, {r, NULL, {f, b}, WF_F32, false},
-        {r, NULL, {b, d}, WF_BF16, true},  {based, f, {b, b}, WF_F32, false},
+        {r, NULL, {b, f}, WF_BF16, false},   {r, NULL, {f, b}, WF_F32, false},
+        {r, NULL, {b, d}, WF_BF16, true},    {based, f, {b, b}, WF_F32, false},
         {half, NULL, {b, f}, WF_F16, false}, {half, NULL, {d, f}, WF_F16, true},
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
@@ -179,7 +178,8 @@ static void passthrough_moves_bytes_unless_it_must_compute(void **state)
     for (size_t i = 0; i < p.n_jobs; i++)
         assert_int_equal(p.jobs[i].action, WF_ACTION_COPY);
     wf_plan_destroy(&p);
-    r = ef_recipe(t, "merge_method: passthrough\nmodels:\n  - model: m0\n    parameters: {scale: 2}\n");
+    r = ef_recipe(
+        t, "merge_method: passthrough\nmodels:\n  - model: m0\n    parameters: {scale: 2}\n");
     assert_worked(t, ef_plan(t, r, NULL, s.models, 0, &p));
     assert_int_equal(ef_job(&p, "a.weight")->action, WF_ACTION_MAP);
     assert_true(ef_job(&p, "a.weight")->args->m[0][0] == 2.0);
@@ -215,7 +215,8 @@ static void a_model_named_twice_is_read_as_two_inputs_of_one_checkpoint(void **s
     assert_int_equal(link(tree_path(t, "m0.safetensors"), tree_path(t, "hard.safetensors")), 0);
     const struct wf_ckpt *models[] = {s.models[0], s.models[1],
                                       ef_open(t, tree_path(t, "hard.safetensors"))};
-    assert_worked(t, ef_plan(t, ef_simple_recipe(t, "linear", false, 3, NULL), NULL, models, 0, &p));
+    assert_worked(t,
+                  ef_plan(t, ef_simple_recipe(t, "linear", false, 3, NULL), NULL, models, 0, &p));
     assert_int_equal(p.n_ckpts, 2);
     const struct wf_job *a = ef_job(&p, "a.weight");
     assert_int_equal(a->n_inputs, 3);
@@ -263,7 +264,8 @@ static void weights_of_sum_zero_are_refused_with_the_tensor(void **state)
     struct wf_recipe *r = ef_recipe(t, "merge_method: linear\nmodels:\n"
                                        "  - model: m0\n    parameters: {weight: 1}\n"
                                        "  - model: m1\n    parameters: {weight: -1}\n");
-    assert_failed(t, ef_plan(t, r, NULL, s.models, 0, &p), WF_USAGE, "tensor 'a.weight': the weights");
+    assert_failed(t, ef_plan(t, r, NULL, s.models, 0, &p), WF_USAGE,
+                  "tensor 'a.weight': the weights");
 }
 
 /* Whatever the split: canonical order, headers that end at a page, data without holes. */
@@ -295,7 +297,8 @@ static void check_layout(struct tree *t, const struct wf_plan *p, uint64_t shard
         assert_true(data <= shard_bytes || shard->n_jobs == 1 || p->n_shards == 1);
         if (s) /* greedy: the first tensor did not fit into the shard before */
             assert_true(p->shards[s - 1].bytes - p->shards[s - 1].header.n +
-                            p->jobs[shard->first_job].bytes > shard_bytes);
+                            p->jobs[shard->first_job].bytes >
+                        shard_bytes);
         char name[64];
         snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", s + 1, p->n_shards);
         assert_string_equal(shard->name, p->n_shards == 1 ? WF_SINGLE_NAME : name);
@@ -328,9 +331,11 @@ static void no_tensors_at_all_make_one_valid_file(void **state)
 {
     struct tree *t = *state;
     struct wf_plan p;
-    const struct wf_ckpt *models[] = {ef_open(t, ef_model(t, "none.safetensors", NULL, 0, 1)), NULL};
+    const struct wf_ckpt *models[] = {ef_open(t, ef_model(t, "none.safetensors", NULL, 0, 1)),
+                                      NULL};
     models[1] = models[0];
-    assert_worked(t, ef_plan(t, ef_simple_recipe(t, "linear", false, 2, NULL), NULL, models, 0, &p));
+    assert_worked(t,
+                  ef_plan(t, ef_simple_recipe(t, "linear", false, 2, NULL), NULL, models, 0, &p));
     assert_int_equal(p.n_jobs, 0);
     assert_int_equal(p.n_shards, 1);
     check_layout(t, &p, 1);
