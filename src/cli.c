@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
@@ -289,11 +290,28 @@ static void scan_words(struct scan *s)
 
 /* What the scan found, judged. */
 
-/* " (did you mean 'x'?)", or `otherwise`. */
+/* The only candidate that begins with `word`, or NULL. */
+static const char *only_completion(const char *word, const char *const *candidates)
+{
+    const char *found = NULL;
+    size_t n = strlen(word);
+    for (; n && *candidates; candidates++) {
+        if (strncmp(*candidates, word, n))
+            continue;
+        if (found)
+            return NULL;
+        found = *candidates;
+    }
+    return found;
+}
+
+/* " (did you mean 'x'?)" of an abbreviation or a typo, or `otherwise`. */
 static const char *suggestion(char *buf, size_t size, const char *word,
                               const char *const *candidates, const char *otherwise)
 {
-    const char *near = weft_nearest_word(word, candidates);
+    const char *near = only_completion(word, candidates);
+    if (!near)
+        near = weft_nearest_word(word, candidates);
     if (near)
         snprintf(buf, size, " (did you mean '%s'?)", near);
     else
@@ -322,6 +340,9 @@ static int find_command(struct cli_args *a, const char *word)
                             "weft " WEFT_VERSION " does not have the command '%s' yet; 'weft "
                             "--help' lists what it has",
                             word);
+    if (!strcmp(word, "help") || !strcmp(word, "version"))
+        return cli_fail(a, WEFT_USAGE, "unknown command '%s' (did you mean 'weft --%s'?)", word,
+                        word);
     return cli_fail(a, WEFT_USAGE, "unknown command '%s'%s", word,
                     suggestion(hint, sizeof hint, word, names, "; 'weft --help' lists them"));
 }
@@ -376,10 +397,25 @@ static bool gpu_list_ok(const char *text)
     }
 }
 
+/* A size by its form, whose number alone is more than weft can count. */
+static bool is_vast_size(const char *text)
+{
+    char small[8];
+    uint64_t bytes;
+    size_t digits = strspn(text, "0123456789");
+    int n = snprintf(small, sizeof small, "1%s", text + digits);
+    return digits && n > 0 && (size_t)n < sizeof small && weft_parse_size(small, &bytes) == WEFT_OK;
+}
+
 static int set_size(struct cli_args *a, const struct cli_option *o, const char *text, void *place)
 {
     uint64_t bytes;
-    if (weft_parse_size(text, &bytes) != WEFT_OK)
+    bool good = weft_parse_size(text, &bytes) == WEFT_OK;
+    if (!good && is_vast_size(text))
+        return cli_fail(a, WEFT_USAGE,
+                        "%s: the size '%s' is too large; the most is %" PRIu64 " bytes", o->name,
+                        text, UINT64_MAX);
+    if (!good)
         return cli_fail(a, WEFT_USAGE,
                         "%s: '%s' is not a size; write a whole number of bytes, with K M G T Ki Mi "
                         "Gi Ti if you like: 8G, 512Mi",

@@ -51,6 +51,10 @@ build() { # VARIANT TARGETS MAKE-VARIABLES...
 began=$SECONDS build_failures=0
 echo "building: plain, asan, tsan, clang, O0"
 build plain "build variant variant-unit variant-tools"
+if [ $build_failures != 0 ]; then # nothing could be told from the rest
+    echo "0 passed, $build_failures failed, 0 skipped"
+    exit 1
+fi
 build asan "variant variant-unit variant-replay" SAN=address FAULTS=1 OPT=-O1
 build tsan "variant" SAN=thread OPT=-O1
 build O0 "variant" OPT=-O0

@@ -49,6 +49,8 @@ static const char *delta_prepare(const struct wf_settings *s, struct wf_args *ar
         args->m[i][DELTA_WEIGHT] = s->model[i][DELTA_OPT_WEIGHT];
         sum += s->model[i][DELTA_OPT_WEIGHT];
     }
+    if (s->global[DELTA_OPT_NORMALIZE] != 0.0 && !isfinite(sum))
+        return "the weights are too large to be added up; use smaller ones";
     if (s->global[DELTA_OPT_NORMALIZE] == 0.0 || fabs(sum) < 1e-8)
         sum = 1.0;
     args->g[DELTA_SCALE] = s->global[DELTA_OPT_LAMBDA] / sum;

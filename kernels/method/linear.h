@@ -30,9 +30,12 @@ static const char *linear_prepare(const struct wf_settings *s, struct wf_args *a
     double sum = 0.0, largest = 0.0;
     bool normalize = s->global[LINEAR_OPT_NORMALIZE] != 0.0;
     for (uint32_t i = 0; i < s->n; i++) {
-        sum += s->model[i][LINEAR_OPT_WEIGHT];
-        largest = fmax(largest, fabs(s->model[i][LINEAR_OPT_WEIGHT]));
+        double weight = s->model[i][LINEAR_OPT_WEIGHT];
+        sum += weight;
+        largest = fabs(weight) > largest ? fabs(weight) : largest;
     }
+    if (normalize && !isfinite(sum))
+        return "the weights are too large to be added up; use smaller ones";
     if (normalize && fabs(sum) <= 1e-12 * largest)
         return "the weights add up to zero and 'normalize' divides by their sum; change a "
                "weight or set normalize: false";

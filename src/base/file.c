@@ -26,8 +26,10 @@ int wf_open_read(struct wf_err *e, enum wf_status status, const char *path, int 
                                     : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (f < 0 || fstat(f, &s)) {
         int number = errno;
+        bool ours = number == EMFILE || number == ENFILE || number == ENOMEM;
         wf_close(f);
-        return wf_fail_errno(e, status, number, "%s: cannot open", path);
+        return wf_fail_errno(e, ours ? WF_MACHINE : status, number, "%s: cannot open%s", path,
+                             number == EMFILE ? " (raise the limit with ulimit -n)" : "");
     }
     if (!S_ISREG(s.st_mode)) {
         close(f);
@@ -216,16 +218,30 @@ static int remove_below(struct wf_err *e, int folder_fd, const char *path, int d
     return s;
 }
 
-int wf_remove_tree(struct wf_err *e, const char *path)
+int wf_empty_folder(struct wf_err *e, const char *path)
 {
-    if (!wf_exists(path))
-        return WF_OK;
-    if (!unlink(path))
-        return WF_OK;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
-        return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot remove", path);
-    int s = remove_below(e, fd, path, 0);
+        return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot empty", path);
+    return remove_below(e, fd, path, 0);
+}
+
+bool wf_folder_is_empty(const char *path)
+{
+    DIR *d = opendir(path);
+    bool empty = true;
+    for (struct dirent *entry; d && empty && (entry = readdir(d));)
+        empty = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..");
+    if (d)
+        closedir(d);
+    return empty;
+}
+
+int wf_remove_tree(struct wf_err *e, const char *path)
+{
+    if (!wf_exists(path) || !unlink(path))
+        return WF_OK;
+    int s = wf_empty_folder(e, path);
     if (!s && rmdir(path))
         s = wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot remove", path);
     return s;

@@ -50,6 +50,11 @@ bool wf_exists(const char *path);  /* anything at all, dangling links included *
 /* Removes a folder and all in it; links are removed, never followed. A missing folder is fine. */
 int wf_remove_tree(struct wf_err *e, const char *path);
 
+/* Removes what is in a folder and keeps the folder. */
+int wf_empty_folder(struct wf_err *e, const char *path);
+/* True if the folder holds nothing (or cannot be read). */
+bool wf_folder_is_empty(const char *path);
+
 /* dir + "/" + name in the arena. */
 char *wf_path_join(struct wf_arena *a, struct wf_err *e, const char *dir, const char *name);
 

@@ -110,9 +110,20 @@ uint64_t wf_mem_now(enum wf_mem_kind kind)
     return atomic_load(&now[kind]);
 }
 
+/* VmHWM of /proc: getrusage's figure survives exec, so it would be that of a larger parent. */
 uint64_t wf_mem_peak_rss(void)
 {
+    char line[128];
+    unsigned long long kib = 0;
     struct rusage u;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "VmHWM: %llu", &kib) == 1)
+            break;
+    if (f)
+        fclose(f);
+    if (kib)
+        return kib * 1024;
     return getrusage(RUSAGE_SELF, &u) ? 0 : (uint64_t)u.ru_maxrss * 1024;
 }
 

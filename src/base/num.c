@@ -122,10 +122,11 @@ char *wf_format_count(uint64_t n, char buf[32])
 
 char *wf_format_f64(double x, char buf[32])
 {
+    char text[32] = "";
     for (int precision = 1; precision <= 17; precision++) {
-        snprintf(buf, 32, "%.*g", precision, x);
-        if (strtod(buf, NULL) == x)
+        snprintf(text, sizeof text, "%.*g", precision, x);
+        if (strtod(text, NULL) == x)
             break;
     }
-    return buf;
+    return memcpy(buf, text, sizeof text);
 }

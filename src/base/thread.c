@@ -5,13 +5,17 @@
 #include <signal.h>
 #include <stdio.h>
 
+/* A tile of doubles has 131 KB of scratch; sanitizers want several times that. Untouched pages
+ * cost nothing. */
+#define STACK_BYTES ((size_t)2 << 20)
+
 int wf_thread_start(struct wf_err *e, pthread_t *out, const char *name, void *(*run)(void *),
                     void *arg)
 {
     pthread_attr_t attr;
     sigset_t all, old;
     pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, 512 * 1024);
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old); /* the new thread inherits a full mask */
     int failed = pthread_create(out, &attr, run, arg);

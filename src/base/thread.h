@@ -6,7 +6,7 @@
 
 #include "status.h"
 
-/* Starts a named thread with a small stack (512 KiB); signals stay with the main thread. */
+/* Starts a named thread with a stack of 2 MiB; signals stay with the main thread. */
 int wf_thread_start(struct wf_err *e, pthread_t *out, const char *name, void *(*run)(void *),
                     void *arg);
 

@@ -37,6 +37,7 @@ struct rule {
 static const struct rule file_rules[] = {
     {".*", REPLACED, NULL},
     {"weft_manifest.json", REPLACED, NULL},
+    {"weft_recipe.*", REPLACED, NULL},
     {"*.index.json", REPLACED, NULL},
     {"*.index.*.json", REPLACED, NULL},
     {"adapter_config.json", LEFT_OUT, "an adapter's"},
@@ -156,20 +157,44 @@ static int leave_out(struct listing *l, const char *name, const char *reason)
     return out->left_out[out->n_left_out++] ? WF_OK : wf_err_status(l->e);
 }
 
-static int take(struct listing *l, const char *name, const char *path, uint64_t bytes)
+/* A file that travels by its name, but cannot: the user is told. */
+static int miss(struct listing *l, const struct rule *rule, const char *name, const char *reason)
+{
+    int s = leave_out(l, name, reason);
+    if (!s && rule->verdict == TRAVELS && l->out->n_missed++ == 0)
+        l->out->missed = l->out->left_out[l->out->n_left_out - 1];
+    return s;
+}
+
+static void add_to_hash(struct wf_sidecars *out, const char *name, const struct wf_file_id *id)
+{
+    struct {
+        struct wf_hash128 before, name;
+        uint64_t bytes;
+        int64_t mtime_ns;
+    } link = {out->hash, wf_xxh128(name, strlen(name)), id->bytes, id->mtime_ns};
+    out->hash = wf_xxh128(&link, sizeof link);
+}
+
+static int take(struct listing *l, const char *name, const char *path)
 {
     struct wf_sidecars *out = l->out;
-    if (bytes > FILE_BYTES_MAX)
-        return leave_out(l, name, "over 64 MiB");
+    struct wf_file_id id;
+    int fd, s = wf_open_read(l->e, WF_INPUT, path, &fd, &id); /* now, not after hours of merging */
+    if (s)
+        return s;
+    wf_close(fd);
+    uint64_t bytes = id.bytes;
     if (bytes > TOTAL_BYTES_MAX - l->total_bytes)
         return leave_out(l, name, "over 1 GiB in all");
     if (out->n == FILES_MAX)
         return leave_out(l, name, "over 10000 files in all");
     void *items = out->files;
-    int s = reserve(l, &items, out->n, &l->files_capacity, sizeof *out->files);
+    s = reserve(l, &items, out->n, &l->files_capacity, sizeof *out->files);
     if (s)
         return s;
     out->files = items;
+    add_to_hash(out, name, &id);
     out->files[out->n++] = (struct wf_sidecar){name, path, bytes};
     l->total_bytes += bytes;
     return WF_OK;
@@ -192,17 +217,19 @@ static int add_entry(struct listing *l, const char *name, bool nested)
     if (!path)
         return wf_err_status(l->e);
     if (stat(path, &st))
-        return leave_out(l, name, strerror(errno));
+        return miss(l, rule, name, strerror(errno));
     if (S_ISDIR(st.st_mode))
         return nested ? leave_out(l, name, "a folder in a sub-folder") : add_folder(l, name, path);
     if (!S_ISREG(st.st_mode))
-        return leave_out(l, name, "not a regular file");
+        return miss(l, rule, name, "not a regular file");
     if (rule->verdict == LEFT_OUT)
         return leave_out(l, name, rule->reason);
     char real[PATH_MAX];
     if (!realpath(path, real) || !wf_path_below(l->inside, real))
-        return leave_out(l, name, "a link out of the model's folder");
-    return take(l, name, path, (uint64_t)st.st_size);
+        return miss(l, rule, name, "a link out of the model's folder");
+    if ((uint64_t)st.st_size > FILE_BYTES_MAX)
+        return miss(l, rule, name, "over 64 MiB");
+    return take(l, name, path);
 }
 
 static int add_folder(struct listing *l, const char *name, const char *path)

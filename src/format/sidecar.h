@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../base/hash.h"
 #include "../base/mem.h"
 #include "../base/status.h"
 #include "hub.h"
@@ -23,13 +24,16 @@ struct wf_sidecar {
 struct wf_sidecars {
     struct wf_sidecar *files; /* sorted by name */
     size_t n;
-    const char **left_out; /* names not taken that a person may miss, with the reason: "x.bin
-                              (training state)" */
+    const char **left_out; /* names not taken, with the reason: "x.bin (training state)" */
     size_t n_left_out;
+    size_t n_missed;    /* of these: files that a loader may want, and that could not be taken */
+    const char *missed; /* the first of them, with the reason */
+    struct wf_hash128 hash; /* of names, sizes and times: tells one set of files from another */
 };
 
-/* Lists what travels from the model folder at `place`; nothing for a single file. config.json,
- * README.md, indexes and weights are never in the list: weft writes those itself. */
+/* Lists what travels from the model folder at `place`; nothing for a single file. A file that
+ * cannot be read is WF_INPUT. config.json, README.md, indexes and weights are never in the list:
+ * weft writes those itself. */
 int wf_sidecar_list(struct wf_err *e, struct wf_arena *a, const struct wf_place *place,
                     struct wf_sidecars *out);
 

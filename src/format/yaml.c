@@ -13,6 +13,7 @@
 
 #include "../base/num.h"
 #include "../base/str.h"
+#include "yaml_text.h"
 
 #define TEXT_MAX ((size_t)16 << 20)
 #define DEPTH_MAX 32
@@ -503,12 +504,11 @@ static int build_documents(struct reader *r, struct list *docs)
 static int read_documents(struct reader *r, struct wf_yaml ***docs, size_t *n_docs)
 {
     struct list l = {0};
-    size_t bom = r->n >= 3 && !memcmp(r->text, "\xef\xbb\xbf", 3) ? 3 : 0;
     if (!yaml_parser_initialize(&r->parser))
         return wf_fail(r->e, WF_MACHINE, "out of memory for %s", r->path);
     int s = limit_tag_directives(r);
     yaml_parser_set_encoding(&r->parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&r->parser, (const unsigned char *)r->text + bom, r->n - bom);
+    yaml_parser_set_input_string(&r->parser, (const unsigned char *)r->text, r->n);
     if (!s)
         s = build_documents(r, &l);
     if (!s && l.n == 0)
@@ -520,6 +520,22 @@ static int read_documents(struct reader *r, struct wf_yaml ***docs, size_t *n_do
     wf_free(l.items);
     yaml_event_delete(&r->event);
     yaml_parser_delete(&r->parser);
+    return s;
+}
+
+/* The text as libyaml shall see it: a copy, without a byte order mark. */
+static int adapt_and_read(struct reader *r, const char *text, size_t n, struct wf_yaml ***docs,
+                          size_t *n_docs)
+{
+    size_t mark = n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? 3 : 0;
+    char *copy = wf_alloc(r->e, WF_MEM_TEXT, n + 1, 1, r->path);
+    if (!copy)
+        return WF_MACHINE;
+    memcpy(copy, text + mark, n - mark);
+    r->text = copy;
+    r->n = wf_yaml_text_adapt(copy, n - mark);
+    int s = read_documents(r, docs, n_docs);
+    wf_free(copy);
     return s;
 }
 
@@ -536,7 +552,7 @@ int wf_yaml_parse(struct wf_err *e, struct wf_arena *a, const char *path, const 
         return WF_MACHINE;
     *r = (struct reader){.e = e, .arena = a, .path = path, .text = text, .n = n};
     int s = wf_utf8_valid(text, n, &wrong)
-                ? read_documents(r, docs, n_docs)
+                ? adapt_and_read(r, text, n, docs, n_docs)
                 : wf_fail(e, WF_USAGE, "%s:%d: not UTF-8 (byte %zu of the file)", path,
                           line_at(r, wrong), wrong);
     wf_free(r);

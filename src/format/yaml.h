@@ -1,9 +1,10 @@
 /* yaml.h - recipes as a tree with line numbers, by way of libyaml (the only module that includes
  * it).
  *
- * JSON is read by the same parser, so every message has a line. Limits: 16 MiB of text, depth 32,
- * 1,000,000 nodes after aliases are expanded (each use of an alias counts its whole subtree).
- * Duplicate keys in one map are errors; merge keys (<<) are applied; keys are plain scalars.
+ * JSON is read by the same parser, so every message has a line; what libyaml does not know of it is
+ * put into libyaml's words first (yaml_text.h). Limits: 16 MiB of text, depth 32, 1,000,000 nodes
+ * after aliases are expanded (each use of an alias counts its whole subtree). Duplicate keys in one
+ * map are errors; merge keys (<<) are applied; keys are plain scalars.
  */
 #ifndef WF_YAML_H
 #define WF_YAML_H

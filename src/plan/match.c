@@ -55,12 +55,12 @@ static bool same_checkpoint(const struct wf_ckpt *a, const struct wf_ckpt *b)
 
 /* Index of a checkpoint in the plan, added if it is new. The same model twice is opened once. */
 static uint32_t add_ckpt(struct wf_plan *plan, const struct wf_ckpt *c, const char *text,
-                         const char *task, bool is_base)
+                         const char *task, int line, bool is_base)
 {
     for (size_t i = 0; i < plan->n_ckpts; i++)
         if (same_checkpoint(plan->ckpts[i].ckpt, c))
             return (uint32_t)i;
-    plan->ckpts[plan->n_ckpts] = (struct wf_plan_ckpt){c, text, task, is_base};
+    plan->ckpts[plan->n_ckpts] = (struct wf_plan_ckpt){c, text, task, line, is_base};
     return (uint32_t)plan->n_ckpts++;
 }
 
@@ -77,20 +77,22 @@ static int collect_inputs(struct matcher *m, const struct wf_ckpt *base,
     if (!plan->ckpts || !m->inputs || !m->input_model)
         return WF_MACHINE;
     if (base)
-        add_ckpt(plan, base, r->base.text, "base", true);
+        add_ckpt(plan, base, r->base.text, "base", r->base.line, true);
     if (base && with_base) {
         m->inputs[0] = 0;
         m->input_model[0] = -1;
         m->n_inputs = 1;
     }
     for (size_t i = 0; i < r->n_models; i++) {
-        uint32_t c = add_ckpt(plan, models[i], r->models[i].ref.text, r->models[i].task, false);
+        uint32_t c = add_ckpt(plan, models[i], r->models[i].ref.text, r->models[i].task,
+                              r->models[i].line, false);
         if (base && with_base && c == 0)
             continue; /* the base listed among the models has no task vector */
         m->inputs[m->n_inputs] = c;
         m->input_model[m->n_inputs++] = (int)i;
     }
     plan->donor = 0; /* the base if there is one, else the first model */
+    plan->config_donor = wf_plan_config_donor(base, models, r->n_models);
     if (m->n_inputs - (with_base ? 1u : 0u) < r->method->min_models)
         return wf_fail(m->e, WF_USAGE,
                        "%s:%d: method '%s' needs at least %" PRIu32 " model%s besides the base",
@@ -267,10 +269,10 @@ static int check_alike(struct matcher *m, const char *name)
         const struct wf_tensor *u = m->here[c];
         if (!u)
             return wf_fail(m->e, WF_USAGE,
-                           "%s: tensor '%s' is in %s but not in %s; exclude it to take the "
+                           "%s:%d: tensor '%s' is in %s but not in %s; exclude it to take the "
                            "%s's, or use models with the same tensors",
-                           where(m), name, plan->ckpts[first].text, plan->ckpts[c].text,
-                           m->recipe->has_base ? "base" : "first model");
+                           where(m), plan->ckpts[c].line, name, plan->ckpts[first].text,
+                           plan->ckpts[c].text, m->recipe->has_base ? "base" : "first model");
         if (u->n_dims == t->n_dims &&
             (t->n_dims == 0 || !memcmp(u->shape, t->shape, t->n_dims * sizeof *t->shape)))
             continue;
@@ -278,35 +280,11 @@ static int check_alike(struct matcher *m, const char *name)
         shape_text(t, left, sizeof left);
         shape_text(u, right, sizeof right);
         return wf_fail(m->e, WF_USAGE,
-                       "%s: tensor '%s' has shape %s in %s but %s in %s; "
+                       "%s:%d: tensor '%s' has shape %s in %s but %s in %s; "
                        "exclude it to take the %s's",
-                       where(m), name, left, plan->ckpts[first].text, right, plan->ckpts[c].text,
-                       m->recipe->has_base ? "base" : "first model");
+                       where(m), plan->ckpts[c].line, name, left, plan->ckpts[first].text, right,
+                       plan->ckpts[c].text, m->recipe->has_base ? "base" : "first model");
     }
-    return WF_OK;
-}
-
-/* Non-arithmetic types: copied from the donor, every other checkpoint is compared with it. */
-static int add_equal(struct matcher *m, const char *name)
-{
-    struct wf_plan *plan = m->plan;
-    const struct wf_tensor *t = m->here[plan->donor];
-    for (size_t c = 0; c < plan->n_ckpts; c++)
-        if (m->here[c]->dtype != t->dtype)
-            return wf_fail(m->e, WF_USAGE,
-                           "%s: tensor '%s' is %s in %s but %s in %s, and types other than F64, "
-                           "F32, F16, BF16 cannot be mixed; exclude it to take the %s's",
-                           where(m), name, wf_dtype_info(t->dtype)->name,
-                           plan->ckpts[plan->donor].text, wf_dtype_info(m->here[c]->dtype)->name,
-                           plan->ckpts[c].text, m->recipe->has_base ? "base" : "first model");
-    struct wf_job *job = add_job(m, t, WF_ACTION_COPY, (uint32_t)plan->n_ckpts);
-    if (!job)
-        return WF_MACHINE;
-    uint32_t k = 0;
-    set_input(job, k++, (uint32_t)plan->donor, t);
-    for (uint32_t c = 0; c < plan->n_ckpts; c++)
-        if (c != plan->donor)
-            set_input(job, k++, c, m->here[c]);
     return WF_OK;
 }
 
@@ -358,6 +336,51 @@ static int resolve_args(struct matcher *m, const char *name, const struct wf_arg
                        "overflows",
                        where(m), m->recipe->method_line, name);
     *out = m->last_args = args;
+    return WF_OK;
+}
+
+static bool is_float(enum wf_dtype d)
+{
+    return wf_dtype_info(d)->name[0] == 'F' || d == WF_BF16 || d == WF_C64;
+}
+
+/* A scaled model in which the FP8 tensors are not scaled is a trap: the caller warns. */
+static int note_uncomputed(struct matcher *m, const struct wf_tensor *t)
+{
+    const struct wf_args *args = NULL;
+    uint32_t source;
+    if (!is_float(t->dtype) || !m->recipe->method->is_copy)
+        return WF_OK;
+    int status = resolve_args(m, t->name, &args);
+    if (status || m->recipe->method->is_copy(args, &source))
+        return status;
+    if (m->plan->n_uncomputed++ == 0)
+        m->plan->uncomputed = t->name;
+    return WF_OK;
+}
+
+/* Non-arithmetic types: copied from the donor, every other checkpoint is compared with it. */
+static int add_equal(struct matcher *m, const char *name)
+{
+    struct wf_plan *plan = m->plan;
+    const struct wf_tensor *t = m->here[plan->donor];
+    for (size_t c = 0; c < plan->n_ckpts; c++)
+        if (m->here[c]->dtype != t->dtype)
+            return wf_fail(m->e, WF_USAGE,
+                           "%s:%d: tensor '%s' is %s in %s but %s in %s, and types other than F64, "
+                           "F32, F16, BF16 cannot be mixed; exclude it to take the %s's",
+                           where(m), plan->ckpts[c].line, name, wf_dtype_info(t->dtype)->name,
+                           plan->ckpts[plan->donor].text, wf_dtype_info(m->here[c]->dtype)->name,
+                           plan->ckpts[c].text, m->recipe->has_base ? "base" : "first model");
+    int status = note_uncomputed(m, t);
+    struct wf_job *job = status ? NULL : add_job(m, t, WF_ACTION_COPY, (uint32_t)plan->n_ckpts);
+    if (!job)
+        return WF_MACHINE;
+    uint32_t k = 0;
+    set_input(job, k++, (uint32_t)plan->donor, t);
+    for (uint32_t c = 0; c < plan->n_ckpts; c++)
+        if (c != plan->donor)
+            set_input(job, k++, c, m->here[c]);
     return WF_OK;
 }
 
@@ -438,10 +461,10 @@ static int check_architectures(struct matcher *m)
                 owner[k] = c;
             } else if (strcmp(first[k], v->text)) {
                 return wf_fail(m->e, WF_USAGE,
-                               "%s: %s is '%s' in %s but '%s' in %s; say allow_mixed: true to "
+                               "%s:%d: %s is '%s' in %s but '%s' in %s; say allow_mixed: true to "
                                "merge them all the same",
-                               where(m), keys[k], first[k], m->plan->ckpts[owner[k]].text, v->text,
-                               m->plan->ckpts[c].text);
+                               where(m), m->plan->ckpts[c].line, keys[k], first[k],
+                               m->plan->ckpts[owner[k]].text, v->text, m->plan->ckpts[c].text);
             }
         }
     }

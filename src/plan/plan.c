@@ -8,7 +8,8 @@
 const char *wf_plan_part_name(enum wf_plan_part part)
 {
     static const char *const names[WF_PARTS] = {
-        "the version of weft", "the recipe", "an input checkpoint (path, size, time or header)",
+        "the version of weft", "the recipe",
+        "an input checkpoint (path, size, time, header, config or side files)",
         "the output layout (--shard-size, types)", "--manifest or --compat"};
     return names[part];
 }
@@ -24,11 +25,27 @@ static int hash_inputs(struct wf_err *e, struct wf_plan *plan)
                 &s, "%s %llu %lld %s\n", k->files[f].path, (unsigned long long)k->files[f].id.bytes,
                 (long long)k->files[f].id.mtime_ns, wf_hash128_hex(&k->files[f].header_hash, hex));
     }
+    const struct wf_ckpt *donor = plan->config_donor;
+    struct wf_hash128 config = wf_xxh128(donor->config_text, donor->config_n);
+    wf_str_printf(&s, "config %s\n", wf_hash128_hex(&config, hex));
+    if (plan->sidecars)
+        wf_str_printf(&s, "side files %s\n", wf_hash128_hex(&plan->sidecars->hash, hex));
     int status = wf_str_finish(&s, e);
     if (!status)
         plan->parts[WF_PART_INPUTS] = wf_xxh128(s.text, s.n);
     wf_str_free(&s);
     return status;
+}
+
+const struct wf_ckpt *wf_plan_config_donor(const struct wf_ckpt *base,
+                                           const struct wf_ckpt *const *models, size_t n_models)
+{
+    if (base && base->config)
+        return base;
+    for (size_t i = 0; i < n_models; i++)
+        if (models[i]->config)
+            return models[i];
+    return base ? base : models[0];
 }
 
 static int hash_layout(struct wf_err *e, struct wf_plan *plan)
@@ -87,7 +104,7 @@ int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *
                   const struct wf_ckpt *base, const struct wf_ckpt *const *models,
                   const struct wf_plan_options *options, struct wf_plan *out)
 {
-    *out = (struct wf_plan){.arena = a, .recipe = recipe};
+    *out = (struct wf_plan){.arena = a, .recipe = recipe, .sidecars = options->sidecars};
     int status = check_stages(e, recipe);
     if (!status)
         status = wf_match(e, out, base, models);

@@ -19,6 +19,7 @@
 #include "../base/status.h"
 #include "../base/str.h"
 #include "../format/ckpt.h"
+#include "../format/sidecar.h"
 #include "../method/method.h"
 #include "../recipe/recipe.h"
 
@@ -58,6 +59,7 @@ struct wf_plan_ckpt {
     const struct wf_ckpt *ckpt;
     const char *text; /* as the recipe names it */
     const char *task;
+    int line; /* of the recipe */
     bool is_base;
 };
 
@@ -81,8 +83,11 @@ struct wf_plan {
     const struct wf_recipe *recipe;
     struct wf_plan_ckpt *ckpts;
     size_t n_ckpts;
-    size_t donor;        /* index of the checkpoint that gives config and side files */
-    struct wf_job *jobs; /* in file order: shard, then offset */
+    size_t donor; /* index of the checkpoint that gives types and copies: the base, or the first
+                     model */
+    const struct wf_ckpt *config_donor; /* gives config.json and the side files */
+    const struct wf_sidecars *sidecars; /* of the config donor; may be NULL */
+    struct wf_job *jobs;                /* in file order: shard, then offset */
     size_t n_jobs;
     struct wf_shard *shards;
     size_t n_shards;
@@ -90,6 +95,9 @@ struct wf_plan {
     size_t n_left_out;
     const char **unused; /* include and exclude patterns that match no tensor */
     size_t n_unused;
+    const char *uncomputed; /* first tensor of a float type that weft only copies, though the method
+                               would change it; NULL if none */
+    size_t n_uncomputed;
     uint64_t bytes_read, bytes_written; /* tensor bytes of one whole run */
     uint64_t n_merged, n_copied;
     unsigned passes;
@@ -102,7 +110,12 @@ struct wf_plan_options {
     uint64_t shard_bytes;
     const char *manifest; /* "xxh3", "sha256", "none": part of the hash */
     const char *compat;
+    const struct wf_sidecars *sidecars; /* what travels from wf_plan_config_donor; may be NULL */
 };
+
+/* The first of base and models, in that order, that has a config.json; the first of all if none. */
+const struct wf_ckpt *wf_plan_config_donor(const struct wf_ckpt *base,
+                                           const struct wf_ckpt *const *models, size_t n_models);
 
 /* `base` may be NULL; models has recipe->n_models entries in recipe order. The checkpoints and the
  * recipe must outlive the plan. Everything in the plan lives in `a`, except the shards' header

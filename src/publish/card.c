@@ -4,6 +4,7 @@
 
 #include "../../include/weft.h"
 #include "../base/num.h"
+#include "licence.h"
 #include "sidefiles.h"
 
 /* A checkpoint's public name: its hub id, or the task's name; never a local path. */
@@ -12,10 +13,39 @@ static const char *public_name(const struct wf_plan_ckpt *c)
     return c->ckpt->place.repository ? c->ckpt->place.repository : c->task;
 }
 
-static void add_front_matter(struct wf_str *s, const struct wf_plan *plan)
+/* A front matter line; a JSON string is a quoted YAML scalar. */
+static void add_key(struct wf_str *s, const char *key, const char *text)
+{
+    if (!text)
+        return;
+    wf_str_printf(s, "%s: ", key);
+    wf_str_json(s, text, strlen(text));
+    wf_str_puts(s, "\n");
+}
+
+/* What all inputs state alike; a part that is not stated by all of them, or not alike, is NULL. */
+static struct wf_licence shared_licence(const struct wf_licence *of, size_t n)
+{
+    struct wf_licence shared = of[0];
+    for (size_t c = 1; c < n; c++) {
+        if (!wf_licence_equal(shared.id, of[c].id))
+            return (struct wf_licence){0};
+        if (!wf_licence_equal(shared.name, of[c].name))
+            shared.name = NULL;
+        if (!wf_licence_equal(shared.link, of[c].link))
+            shared.link = NULL;
+    }
+    return shared;
+}
+
+static void add_front_matter(struct wf_str *s, const struct wf_plan *plan,
+                             const struct wf_licence *licence)
 {
     bool any = false;
     wf_str_puts(s, "---\n");
+    add_key(s, "license", licence->id);
+    add_key(s, "license_name", licence->name);
+    add_key(s, "license_link", licence->link);
     for (size_t c = 0; c < plan->n_ckpts; c++) {
         const char *id = plan->ckpts[c].ckpt->place.repository;
         if (!id)
@@ -41,36 +71,94 @@ static void add_models(struct wf_str *s, const struct wf_plan *plan)
     }
 }
 
-/* A fence longer than any run of backquotes in the text. */
-static void add_fenced(struct wf_str *s, const char *kind, const char *text, size_t n)
+/* The longest run of backquotes in a text. A fence around it must be longer. */
+static size_t longest_fence(const char *text, size_t n)
 {
-    size_t longest = 2, run = 0;
+    size_t longest = 0, run = 0;
     for (size_t i = 0; i < n; i++) {
         run = text[i] == '`' ? run + 1 : 0;
         if (run > longest)
             longest = run;
     }
-    for (size_t i = 0; i <= longest; i++)
+    return longest;
+}
+
+static void add_backquotes(struct wf_str *s, size_t n)
+{
+    while (n--)
         wf_str_puts(s, "`");
+}
+
+static void add_fenced(struct wf_str *s, const char *kind, const char *text, size_t n)
+{
+    size_t longest = longest_fence(text, n), fence = longest < 3 ? 3 : longest + 1;
+    add_backquotes(s, fence);
     wf_str_printf(s, "%s\n", kind);
     wf_str_add(s, text, n);
     wf_str_puts(s, n && text[n - 1] == '\n' ? "" : "\n");
-    for (size_t i = 0; i <= longest; i++)
-        wf_str_puts(s, "`");
+    add_backquotes(s, fence);
     wf_str_puts(s, "\n");
+}
+
+/* Somebody else's words, shown letter by letter. */
+static void add_code(struct wf_str *s, const char *text)
+{
+    size_t longest = longest_fence(text, strlen(text));
+    add_backquotes(s, longest + 1);
+    wf_str_printf(s, longest ? " %s " : "%s", text);
+    add_backquotes(s, longest + 1);
+}
+
+static bool licences_differ(const struct wf_licence *of, size_t n)
+{
+    for (size_t c = 1; c < n; c++)
+        if (!wf_licence_equal(of[0].id, of[c].id) || !wf_licence_equal(of[0].name, of[c].name) ||
+            !wf_licence_equal(of[0].link, of[c].link))
+            return true;
+    return false;
+}
+
+/* Where the inputs' cards do not agree, whoever publishes the result has to decide. */
+static void add_licences(struct wf_str *s, const struct wf_plan *plan, const struct wf_licence *of)
+{
+    if (!licences_differ(of, plan->n_ckpts))
+        return;
+    wf_str_puts(s, "\n## Licences\n\nThe models' cards do not state the same licence:\n\n");
+    for (size_t c = 0; c < plan->n_ckpts; c++) {
+        wf_str_printf(s, "- %s: ", public_name(&plan->ckpts[c]));
+        if (of[c].id)
+            add_code(s, of[c].id);
+        else
+            wf_str_puts(s, "none stated");
+        if (of[c].name) {
+            wf_str_puts(s, ", ");
+            add_code(s, of[c].name);
+        }
+        if (of[c].link) {
+            wf_str_puts(s, ", ");
+            add_code(s, of[c].link);
+        }
+        wf_str_puts(s, "\n");
+    }
 }
 
 int wf_card_format(struct wf_err *e, const char *title, const struct wf_plan *plan,
                    struct wf_str *out)
 {
     const struct wf_recipe *r = plan->recipe;
+    struct wf_licence *licences;
     char count[32], bytes[32];
-    add_front_matter(out, plan);
+    int s = wf_licences_read(e, plan, &licences);
+    if (s)
+        return s;
+    struct wf_licence shared = shared_licence(licences, plan->n_ckpts);
+    add_front_matter(out, plan, &shared);
     wf_str_printf(out, "# %s\n\n", r->name ? r->name : title);
     wf_str_printf(out, "A merge of pre-trained language models, made with weft %s.\n\n",
                   WEFT_VERSION);
     wf_str_puts(out, "## Models\n\n");
     add_models(out, plan);
+    add_licences(out, plan, licences);
     wf_str_printf(out, "\n## Method\n\n`%s`: %s.\n\n%s.\n\n", r->method->name, r->method->title,
                   r->method->citation);
     wf_str_printf(out,

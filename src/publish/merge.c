@@ -134,6 +134,7 @@ static int write_side_files(struct job *j)
                        : WF_MACHINE;
     struct wf_manifest_options mo = {.kind = (enum wf_manifest_kind)o->manifest,
                                      .shard_bytes = o->shard_bytes,
+                                     .stop = j->stop,
                                      .compat =
                                          o->compat == WEFT_COMPAT_MERGEKIT ? "mergekit" : "weft"};
     if (status)
@@ -146,13 +147,9 @@ static int write_side_files(struct job *j)
 /* The output folder is open: stream what is missing, add the small files, publish. */
 static int fill_and_publish(struct job *j)
 {
-    int status = WF_OK;
-    if (j->output.state == WF_OUTPUT_NEW || j->output.state == WF_OUTPUT_RESUMED) {
-        status = stream(j);
-        if (!status)
-            status = write_side_files(j);
-    }
-    j->keep |= j->output.state != WF_OUTPUT_NEW;
+    int status = stream(j);
+    if (!status)
+        status = write_side_files(j);
     return status ? status : wf_output_publish(j->e, &j->output);
 }
 
@@ -194,7 +191,8 @@ static void fill_result(const struct job *j, uint64_t start_ns, struct weft_merg
 int wf_merge_run(struct wf_err *e, const struct weft_options *options, const char *recipe,
                  const char *out, const volatile int *stop, struct weft_merge_result *result)
 {
-    struct job j = {.e = e, .options = options, .stop = stop, .output.journal.fd = -1};
+    struct job j = {
+        .e = e, .options = options, .stop = stop, .output.journal.fd = -1, .output.lock_fd = -1};
     uint64_t start_ns = wf_now_ns();
     *result = (struct weft_merge_result){0};
     if (options->null_compute)

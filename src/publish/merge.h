@@ -15,6 +15,7 @@ struct wf_setup {
     size_t n_ckpts;
     const struct wf_ckpt *base;
     const struct wf_ckpt **models; /* recipe order */
+    struct wf_sidecars sidecars;
     struct wf_plan plan;
     struct wf_budget budget;
 };

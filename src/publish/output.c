@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -34,30 +35,46 @@ static int split_path(struct wf_err *e, struct wf_arena *a, const char *out, str
     return o->journal_path ? WF_OK : WF_MACHINE;
 }
 
+/* WF_MACHINE while another weft holds the folder; *fd is locked otherwise. Failures other than
+ * "held": a file system without locks. Work goes on there, as with any tool. */
+static int lock_fd(struct wf_err *e, const char *path, int fd)
+{
+    if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
+        return wf_fail(e, WF_MACHINE,
+                       "%s: another weft is at work there; wait for it or choose "
+                       "another OUT",
+                       path);
+    return WF_OK;
+}
+
+static int refuse_leftover(struct wf_err *e, const struct wf_output *o)
+{
+    return wf_fail(e, WF_USAGE,
+                   "%s is there from an earlier run; --resume goes on with it, --overwrite starts "
+                   "anew",
+                   o->partial);
+}
+
+/* A first look, before models are opened; wf_output_open looks again with the lock held. */
 static int check_partial(struct wf_err *e, struct wf_output *o, bool resume)
 {
     if (!wf_exists(o->partial))
         return WF_OK;
-    if (!wf_is_folder(o->partial))
+    int fd = open(o->partial, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
         return wf_fail(e, WF_USAGE, "%s exists and is not a folder; weft works there: move it",
                        o->partial);
-    struct wf_journal j;
-    int status = wf_journal_open(e, o->journal_path, false, &j); /* 4 while another weft holds it */
-    if (status)
-        return status;
-    wf_journal_close(&j);
-    if (!resume && !o->overwrite)
-        return wf_fail(e, WF_USAGE,
-                       "%s is there from an earlier run; --resume goes on with it, "
-                       "--overwrite starts anew",
-                       o->partial);
-    return WF_OK;
+    int status = lock_fd(e, o->partial, fd);
+    close(fd);
+    if (!status && !resume && !o->overwrite)
+        status = refuse_leftover(e, o);
+    return status;
 }
 
 int wf_output_check(struct wf_err *e, struct wf_arena *a, const char *out, bool resume,
                     bool overwrite, struct wf_output *o)
 {
-    *o = (struct wf_output){.overwrite = overwrite, .journal = {.fd = -1}};
+    *o = (struct wf_output){.overwrite = overwrite, .journal = {.fd = -1}, .lock_fd = -1};
     int status = split_path(e, a, out, o);
     if (status)
         return status;
@@ -94,23 +111,45 @@ static bool resolve_out(const struct wf_output *o, char resolved[PATH_MAX])
                     last) < PATH_MAX;
 }
 
+/* Where the files of OUT and OUT.partial are, or will be. */
+struct territory {
+    char out[PATH_MAX], partial[PATH_MAX + 16];
+};
+
+static bool holds(const struct territory *t, const char *path)
+{
+    char resolved[PATH_MAX];
+    return realpath(path, resolved) && (within(resolved, t->out) || within(resolved, t->partial));
+}
+
+/* A checkpoint's folder or any of its files, which may be links to elsewhere. */
+static bool is_touched(const struct territory *t, const struct wf_ckpt *k)
+{
+    char resolved[PATH_MAX];
+    bool touched = holds(t, k->place.path) || (k->config_path && holds(t, k->config_path));
+    for (size_t f = 0; f < k->n_files && !touched; f++)
+        touched = holds(t, k->files[f].path);
+    return touched || (realpath(k->place.path, resolved) && within(t->out, resolved));
+}
+
 int wf_output_check_inputs(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan)
 {
-    char out[PATH_MAX], partial[PATH_MAX + 16], input[PATH_MAX], here[PATH_MAX];
-    if (!resolve_out(o, out))
+    struct territory t;
+    char here[PATH_MAX];
+    if (!resolve_out(o, t.out))
         return wf_fail(e, WF_USAGE, "%s: the path cannot be resolved", o->out);
-    snprintf(partial, sizeof partial, "%s.partial", out);
-    for (size_t c = 0; c < plan->n_ckpts; c++) {
-        const struct wf_ckpt *k = plan->ckpts[c].ckpt;
-        if (!realpath(k->place.path, input))
-            continue;
-        if (within(out, input) || within(input, out) || within(input, partial))
+    snprintf(t.partial, sizeof t.partial, "%s.partial", t.out);
+    for (size_t c = 0; c < plan->n_ckpts; c++)
+        if (is_touched(&t, plan->ckpts[c].ckpt))
             return wf_fail(e, WF_USAGE,
-                           "OUT '%s' is, holds, or lies in the input '%s'; choose "
-                           "another OUT",
+                           "OUT '%s' is, holds, or lies in the input '%s'; choose another OUT",
                            o->out, plan->ckpts[c].text);
-    }
-    if (o->overwrite && wf_exists(o->out) && realpath(".", here) && within(here, out))
+    if (holds(&t, plan->recipe->path))
+        return wf_fail(e, WF_USAGE,
+                       "the recipe '%s' lies in OUT, which is replaced; copy it to another place "
+                       "first",
+                       plan->recipe->path);
+    if (o->overwrite && wf_exists(o->out) && realpath(".", here) && within(here, t.out))
         return wf_fail(e, WF_USAGE, "--overwrite would remove the folder you are in: %s", o->out);
     return WF_OK;
 }
@@ -128,24 +167,57 @@ static bool files_are_whole(struct wf_err *e, const struct wf_output *o, const s
     return true;
 }
 
+/* Is the folder that was locked still the one at its path? */
+static bool still_there(const struct wf_output *o)
+{
+    struct stat locked, now;
+    return !fstat(o->lock_fd, &locked) && !lstat(o->partial, &now) && locked.st_ino == now.st_ino &&
+           locked.st_dev == now.st_dev;
+}
+
+/* Who made the folder a moment ago shall be the one to lock it. */
+#define MAKER_FIRST_US 20000
+
+/* Makes OUT.partial if it is not there, and locks it. Another run may rename or remove it between
+ * the two, so look again. */
+static int lock_partial(struct wf_err *e, struct wf_output *o, bool *made)
+{
+    for (int attempt = 0; attempt < 16; attempt++) {
+        *made = !mkdir(o->partial, 0777);
+        if (!*made && errno != EEXIST)
+            return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot make the folder", o->partial);
+        if (!*made && wf_folder_is_empty(o->partial))
+            usleep(MAKER_FIRST_US);
+        o->lock_fd = open(o->partial, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (o->lock_fd < 0 && errno == ENOENT)
+            continue;
+        if (o->lock_fd < 0)
+            return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot open the folder", o->partial);
+        int status = lock_fd(e, o->partial, o->lock_fd);
+        if (status || still_there(o))
+            return status;
+        close(o->lock_fd);
+        o->lock_fd = -1;
+    }
+    return wf_fail(e, WF_MACHINE, "%s: other runs keep replacing it", o->partial);
+}
+
+/* An empty, locked folder with the head of a journal. */
 static int start_anew(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan)
 {
     wf_journal_close(&o->journal);
-    int status = wf_remove_tree(e, o->partial);
-    if (status)
-        return status;
-    if (mkdir(o->partial, 0777))
-        return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot make the folder", o->partial);
-    status = wf_journal_open(e, o->journal_path, true, &o->journal);
-    if (!status)
-        status = wf_journal_begin(e, &o->journal, plan);
-    if (status) {
-        struct wf_err ignored = {0};
-        wf_journal_close(&o->journal);
-        wf_remove_tree(&ignored, o->partial);
-    }
+    o->created = true;
     o->state = WF_OUTPUT_NEW;
-    return status;
+    int status = wf_empty_folder(e, o->partial);
+    if (!status)
+        status = wf_journal_open(e, o->journal_path, true, &o->journal);
+    return status ? status : wf_journal_begin(e, &o->journal, plan);
+}
+
+static bool is_plain_file(const char *path)
+{
+    struct stat s;
+    return !lstat(path, &s) && S_ISREG(s.st_mode);
 }
 
 static int refuse_other(struct wf_err *e, const char *what, enum wf_plan_part differs)
@@ -175,25 +247,25 @@ static int resume_published(struct wf_err *e, struct wf_output *o, const struct 
 static int resume_partial(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan,
                           struct wf_blocks *blocks)
 {
-    bool same = false;
     enum wf_plan_part differs = WF_PART_RECIPE;
-    enum wf_journal_state state;
-    if (wf_manifest_matches(o->partial, plan, &same, &differs) && same &&
-        files_are_whole(e, o, plan)) {
-        o->state = WF_OUTPUT_WRITTEN;
-        return wf_journal_open(e, o->journal_path, false, &o->journal);
-    }
-    int status = wf_journal_open(e, o->journal_path, false, &o->journal);
+    enum wf_journal_state state = WF_JOURNAL_NONE;
+    int status = WF_OK;
+    if (is_plain_file(o->journal_path))
+        status = wf_journal_open(e, o->journal_path, false, &o->journal);
     if (!status)
         status = wf_journal_load(e, &o->journal, plan, &state, &differs, wf_blocks_mark, blocks);
     if (status)
         return status;
-    if (state == WF_JOURNAL_OTHER)
-        return refuse_other(e, o->partial, differs);
     o->state = WF_OUTPUT_RESUMED;
     if (state == WF_JOURNAL_SAME && files_are_whole(e, o, plan))
         return WF_OK;
-    wf_log(WF_LOG_INFO, "%s has no usable journal: starting over", o->partial);
+    if (state == WF_JOURNAL_OTHER && !o->overwrite)
+        return refuse_other(e, o->partial, differs);
+    if (state == WF_JOURNAL_OTHER)
+        wf_log(WF_LOG_INFO, "%s is of another plan (%s differs): starting over", o->partial,
+               wf_plan_part_name(differs));
+    else
+        wf_log(WF_LOG_INFO, "%s has no usable journal: starting over", o->partial);
     wf_blocks_forget(blocks);
     return start_anew(e, o, plan);
 }
@@ -203,60 +275,93 @@ int wf_output_open(struct wf_err *e, struct wf_output *o, const struct wf_plan *
 {
     if (resume && wf_exists(o->out) && !o->overwrite)
         return resume_published(e, o, plan);
-    if (resume && wf_exists(o->partial))
-        return resume_partial(e, o, plan, blocks);
-    if (wf_exists(o->partial)) { /* --overwrite: not from under a running merge */
-        int status = wf_journal_open(e, o->journal_path, false, &o->journal);
-        if (status)
-            return status;
+    bool made;
+    int status = lock_partial(e, o, &made);
+    if (status)
+        return status;
+    if (!o->overwrite && wf_exists(o->out)) { /* another run was faster */
+        if (made)
+            rmdir(o->partial);
+        return wf_fail(e, WF_USAGE, "%s exists; --overwrite replaces it", o->out);
     }
+    if (!made && resume)
+        return resume_partial(e, o, plan, blocks);
+    if (!made && !o->overwrite)
+        return refuse_leftover(e, o);
     return start_anew(e, o, plan);
 }
 
-/* Puts OUT.partial in OUT's place, keeping the old OUT until that instant. */
-static int replace(struct wf_err *e, struct wf_output *o)
-{
 #ifndef RENAME_EXCHANGE
+#define RENAME_NOREPLACE 1
 #define RENAME_EXCHANGE 2
 #endif
+
+static bool rename_how(const char *from, const char *to, unsigned flags)
+{
+    return !syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, flags);
+}
+
+/* Puts OUT.partial in OUT's place, keeping the old OUT until that instant. The old one then gets a
+ * name that nobody resumes, and goes away. */
+static int replace(struct wf_err *e, struct wf_output *o)
+{
+    char old[PATH_MAX];
+    if (snprintf(old, sizeof old, "%s.old-%ld", o->out, (long)getpid()) >= (int)sizeof old)
+        return wf_fail(e, WF_MACHINE, "%s: the path is too long", o->out);
     if (wf_fault(WF_FAULT_RENAME))
         return wf_fail_errno(e, WF_MACHINE, EIO, "cannot rename %s to %s", o->partial, o->out);
-    if (!syscall(SYS_renameat2, AT_FDCWD, o->partial, AT_FDCWD, o->out, RENAME_EXCHANGE))
-        return wf_remove_tree(e, o->partial); /* which is the old OUT now */
-    char old[PATH_MAX];
-    if (snprintf(old, sizeof old, "%s.old", o->out) >= (int)sizeof old)
-        return wf_fail(e, WF_MACHINE, "%s: the path is too long", o->out);
-    int status = wf_remove_tree(e, old);
-    if (!status)
+    int status = WF_OK;
+    if (rename_how(o->partial, o->out, RENAME_EXCHANGE)) {
+        status = wf_rename(e, o->partial, old);
+    } else {
         status = wf_rename(e, o->out, old);
-    if (!status && (status = wf_rename(e, o->partial, o->out)))
-        rename(old, o->out); /* put it back; the error is recorded */
+        if (!status && (status = wf_rename(e, o->partial, o->out)))
+            rename(old, o->out); /* put it back; the error is recorded */
+    }
     return status ? status : wf_remove_tree(e, old);
+}
+
+static int rename_new(struct wf_err *e, struct wf_output *o)
+{
+    if (wf_fault(WF_FAULT_RENAME))
+        return wf_fail_errno(e, WF_MACHINE, EIO, "cannot rename %s to %s", o->partial, o->out);
+    if (rename_how(o->partial, o->out, RENAME_NOREPLACE))
+        return WF_OK;
+    if (errno == EEXIST)
+        return wf_fail(e, WF_USAGE, "%s appeared while weft was at work; the result is in %s",
+                       o->out, o->partial);
+    return wf_rename(e, o->partial, o->out); /* a file system without that flag says why itself */
 }
 
 int wf_output_publish(struct wf_err *e, struct wf_output *o)
 {
-    if (unlink(o->journal_path) && errno != ENOENT)
-        return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot remove", o->journal_path);
     int status = wf_sync_folder(e, o->partial);
-    if (!status && wf_exists(o->out))
-        status = o->overwrite ? replace(e, o)
-                              : wf_fail(e, WF_USAGE,
-                                        "%s appeared while weft was at work; the "
-                                        "result is in %s",
-                                        o->out, o->partial);
-    else if (!status)
-        status = wf_rename(e, o->partial, o->out);
+    if (!status && !still_there(o))
+        status =
+            wf_fail(e, WF_MACHINE, "%s was removed or replaced while weft was at work", o->partial);
+    if (!status)
+        status = o->overwrite && wf_exists(o->out) ? replace(e, o) : rename_new(e, o);
+    if (!status) {
+        o->created = false; /* OUT.partial is nobody's now */
+        /* Only now, so that a result whose rename failed can be resumed. */
+        if (unlinkat(o->lock_fd, WF_JOURNAL_NAME, 0) && errno != ENOENT)
+            status = wf_fail_errno(e, WF_MACHINE, errno, "%s/%s: cannot remove", o->out,
+                                   WF_JOURNAL_NAME);
+    }
+    if (!status)
+        status = wf_sync_folder(e, o->out);
     if (!status)
         status = wf_sync_folder(e, o->parent);
-    wf_journal_close(&o->journal);
     return status;
 }
 
 void wf_output_close(struct wf_output *o, bool keep)
 {
     struct wf_err ignored = {0};
-    if (o->journal.fd >= 0 && !keep)
+    if (o->created && !keep && o->lock_fd >= 0 && still_there(o))
         wf_remove_tree(&ignored, o->partial);
     wf_journal_close(&o->journal);
+    wf_close(o->lock_fd);
+    o->lock_fd = -1;
+    o->created = false;
 }

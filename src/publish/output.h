@@ -1,11 +1,11 @@
-/* output.h - the life of an output folder: OUT.partial, its journal and lock, and the rename to
+/* output.h - the life of an output folder: OUT.partial, its lock and journal, and the rename to
  * OUT.
  *
- *   mkdir OUT.partial -> weft.journal (locked) -> shards ... -> side files -> weft_manifest.json
- *     -> remove the journal -> rename OUT.partial OUT
+ *   mkdir OUT.partial -> lock -> weft.journal -> shards ... -> side files -> weft_manifest.json
+ *     -> rename OUT.partial OUT -> remove the journal
  *
- * The manifest is the last file written, so a partial folder that has one is complete and only
- * waits for its rename.
+ * The lock is on the folder itself, so it holds from the first look inside until after the rename,
+ * whatever the folder is called by then.
  */
 #ifndef WF_OUTPUT_H
 #define WF_OUTPUT_H
@@ -19,7 +19,6 @@
 enum wf_output_state {
     WF_OUTPUT_NEW,       /* an empty OUT.partial */
     WF_OUTPUT_RESUMED,   /* files are there; blocks that the journal lists are marked */
-    WF_OUTPUT_WRITTEN,   /* everything is there but the rename */
     WF_OUTPUT_PUBLISHED, /* OUT is the result of this very plan: nothing to do */
 };
 
@@ -27,6 +26,8 @@ struct wf_output {
     const char *out, *partial, *parent; /* paths */
     bool overwrite;
     enum wf_output_state state;
+    int lock_fd;  /* OUT.partial, locked; -1 before */
+    bool created; /* OUT.partial was made, or emptied, by this run */
     struct wf_journal journal;
     const char *journal_path;
 };

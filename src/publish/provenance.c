@@ -1,7 +1,7 @@
 /* provenance.c - writing and recognising weft_manifest.json.
  *
  *   { "recipe": TEXT, "seed": N, "options": {..., "plan": HASH, "plan_parts": [..]}, "version": V,
- *     "inputs": [{"path", "revision", "files": [{"name", "bytes", "header_xxh128"}]}],
+ *     "inputs": [{"path", "revision", "size", "files": [{"name", "bytes", "header_xxh128"}]}],
  *     "tensors": {NAME: {"file", "dtype", "shape", "action"}},
  *     "files": [{"name", "bytes", and "xxh3_128" + "block_bytes" + "blocks", or "sha256"}] }
  *
@@ -69,7 +69,10 @@ static void add_inputs(struct wf_str *s, const struct wf_plan *plan)
             wf_str_json(s, k->place.commit, strlen(k->place.commit));
         else
             wf_str_puts(s, "null");
-        wf_str_puts(s, ", \"files\": [");
+        uint64_t size = 0;
+        for (size_t f = 0; f < k->n_files; f++)
+            size += k->files[f].id.bytes;
+        wf_str_printf(s, ", \"size\": %" PRIu64 ", \"files\": [", size);
         for (size_t f = 0; f < k->n_files; f++) {
             wf_str_puts(s, f ? ",\n      {" : "\n      {");
             add_text(s, "name", k->files[f].name);
@@ -115,7 +118,7 @@ static void add_xxh3(struct wf_str *s, const struct wf_hash128 *hashes, uint64_t
 }
 
 /* The whole file through SHA-256. */
-static int sha256_file(struct wf_err *e, const char *path, char hex[65])
+static int sha256_file(struct wf_err *e, const char *path, const volatile int *stop, char hex[65])
 {
     struct wf_file_id id;
     int fd = -1;
@@ -127,6 +130,10 @@ static int sha256_file(struct wf_err *e, const char *path, char hex[65])
         status = wf_pread(e, fd, path, buffer, n, at);
         if (!status)
             wf_sha256_add(sha, buffer, n);
+        if (!status && *stop)
+            status = wf_fail(e, WF_STOPPED,
+                             "stopped by a signal while checksums were made; run the "
+                             "same command with --resume to go on");
     }
     if (!status)
         wf_sha256_hex(sha, hex);
@@ -169,7 +176,7 @@ static int add_file(struct wf_err *e, struct wf_str *s, const char *folder, cons
         goto out;
     add_text(s, "name", name);
     wf_str_printf(s, ", \"bytes\": %" PRIu64, id.bytes);
-    if (o->kind == WF_MANIFEST_SHA256 && !(status = sha256_file(e, path, hex))) {
+    if (o->kind == WF_MANIFEST_SHA256 && !(status = sha256_file(e, path, o->stop, hex))) {
         wf_str_printf(s, ", \"sha256\": \"%s\"", hex);
     } else if (o->kind == WF_MANIFEST_XXH3 && shard == SIZE_MAX) {
         status = xxh3_small(e, s, path);

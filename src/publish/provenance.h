@@ -18,6 +18,7 @@ struct wf_manifest_options {
     const char *compat;
     const char *const *small_files; /* names in the folder besides the shards, sorted */
     size_t n_small_files;
+    const volatile int *stop; /* polled while files are read; WF_STOPPED then */
 };
 
 /* Writes FOLDER/weft_manifest.json, synced. Shard checksums come from `blocks` (xxh3) or from

@@ -61,12 +61,32 @@ static void warn(const struct wf_plan *plan)
     for (size_t i = 0; i < plan->n_unused; i++)
         wf_log(WF_LOG_WARNING, "%s: pattern '%s' matches no tensor", plan->recipe->path,
                plan->unused[i]);
+    if (plan->n_uncomputed)
+        wf_log(WF_LOG_WARNING,
+               "%zu tensor%s of a float type that weft only copies (F8 and the like) and stay as "
+               "they are (first: '%s')",
+               plan->n_uncomputed, plan->n_uncomputed == 1 ? " is" : "s are", plan->uncomputed);
+    if (!plan->config_donor->config)
+        wf_log(WF_LOG_WARNING, "no model has a config.json, so the result has none");
     if (plan->n_left_out)
         wf_log(WF_LOG_WARNING,
                "%zu excluded tensor%s not in %s and therefore not in the result (first: '%s' of "
                "%s)",
                plan->n_left_out, plan->n_left_out == 1 ? " is" : "s are",
                plan->ckpts[plan->donor].text, plan->left_out[0].name, plan->left_out[0].ckpt);
+}
+
+static int list_sidecars(struct wf_err *e, struct wf_setup *s)
+{
+    const struct wf_ckpt *donor = wf_plan_config_donor(s->base, s->models, s->recipe.n_models);
+    int status = wf_sidecar_list(e, &s->arena, &donor->place, &s->sidecars);
+    if (!status && s->sidecars.n_missed)
+        wf_log(WF_LOG_WARNING, "%s: %zu side file%s not carried over (first: %s)",
+               donor->place.path, s->sidecars.n_missed, s->sidecars.n_missed == 1 ? " is" : "s are",
+               s->sidecars.missed);
+    for (size_t i = 0; !status && i < s->sidecars.n_left_out; i++)
+        wf_log(WF_LOG_DEBUG, "not carried over: %s", s->sidecars.left_out[i]);
+    return status;
 }
 
 int wf_setup_create(struct wf_err *e, const struct weft_options *o, const char *recipe,
@@ -76,11 +96,14 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o, const char *
     struct wf_plan_options options = {.shard_bytes = o->shard_bytes,
                                       .manifest =
                                           wf_manifest_kind_name((enum wf_manifest_kind)o->manifest),
-                                      .compat = compat ? "mergekit" : "weft"};
+                                      .compat = compat ? "mergekit" : "weft",
+                                      .sidecars = &s->sidecars};
     *s = (struct wf_setup){0};
     int status = wf_recipe_read(e, &s->arena, recipe, compat, &s->recipe);
     if (!status)
         status = open_all(e, s);
+    if (!status)
+        status = list_sidecars(e, s);
     if (!status)
         status = wf_plan_build(e, &s->arena, &s->recipe, s->base, s->models, &options, &s->plan);
     if (status)

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "../base/file.h"
-#include "../base/log.h"
 #include "../format/config_edit.h"
 #include "../format/sidecar.h"
 
@@ -42,7 +41,7 @@ static int put(struct writer *w, const char *name, struct wf_str *text, int stat
 
 static int put_config(struct writer *w)
 {
-    const struct wf_ckpt *donor = w->plan->ckpts[w->plan->donor].ckpt;
+    const struct wf_ckpt *donor = w->plan->config_donor;
     struct wf_str s = {0};
     if (!donor->config_text)
         return WF_OK;
@@ -117,8 +116,6 @@ static int copy_sidecars(struct writer *w, const struct wf_sidecars *cars)
         if (!status)
             status = note(w, cars->files[i].name);
     }
-    for (size_t i = 0; !status && i < cars->n_left_out; i++)
-        wf_log(WF_LOG_DEBUG, "not carried over: %s", cars->left_out[i]);
     return status;
 }
 
@@ -130,24 +127,21 @@ static int name_order(const void *left, const void *right)
 int wf_sidefiles_write(struct wf_err *e, const char *folder, const char *title,
                        const struct wf_plan *plan, struct wf_side_names *out)
 {
-    struct wf_sidecars cars = {0};
-    int status = wf_sidecar_list(e, plan->arena, &plan->ckpts[plan->donor].ckpt->place, &cars);
-    if (status)
-        return status;
-    struct writer w = {e, folder, plan, out, cars.n + 8};
+    const struct wf_sidecars *cars = plan->sidecars;
+    struct writer w = {e, folder, plan, out, (cars ? cars->n : 0) + 8};
     *out =
         (struct wf_side_names){.names = wf_arena_alloc(plan->arena, e, w.max, sizeof *out->names)};
     if (!out->names)
         return WF_MACHINE;
-    status = put_config(&w);
+    int status = put_config(&w);
     if (!status)
         status = put_index(&w);
     if (!status)
         status = put_recipe(&w);
     if (!status)
         status = put_card(&w, title);
-    if (!status)
-        status = copy_sidecars(&w, &cars);
+    if (!status && cars)
+        status = copy_sidecars(&w, cars);
     qsort(out->names, out->n, sizeof *out->names, name_order);
     return status;
 }

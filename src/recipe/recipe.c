@@ -14,6 +14,43 @@
 #define PATTERNS_MAX 1024
 #define PATTERN_BYTES_MAX 1024
 
+/* Names of mergekit and of papers that weft is to have: no typos, and no method of today. */
+static bool is_later_method(const char *name)
+{
+    static const char *const names[] = {
+        "slerp",    "nuslerp",      "multislerp",  "karcher",     "model_stock",
+        "ties",     "dare_ties",    "dare_linear", "breadcrumbs", "breadcrumbs_ties",
+        "della",    "della_linear", "sce",         "ram",         "ramplus_tl",
+        "nearswap", "arcee_fusion", "pcb",         "byom_lora",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(names[i], name))
+            return true;
+    return false;
+}
+
+/* Says why `name` is no method, and which there are. */
+static int unknown_method(struct wf_recipe_reader *r, int line, const char *name)
+{
+    const char *const *names = wf_method_names();
+    struct wf_str list = {0};
+    for (size_t i = 0; names[i]; i++)
+        wf_str_printf(&list, "%s%s", i ? ", " : "", names[i]);
+    int s = wf_str_finish(&list, r->e);
+    struct wf_clip clip;
+    char hint[128];
+    if (!s && is_later_method(name))
+        s = wf_recipe_fail(r, line,
+                           "merge_method '%s' is not in this version of weft yet; it has: %.700s",
+                           name, list.text);
+    else if (!s)
+        s = wf_recipe_fail(r, line, "unknown merge_method '%s'%s; this version has: %.700s",
+                           wf_clip(name, &clip), wf_did_you_mean(name, names, hint, sizeof hint),
+                           list.text);
+    wf_str_free(&list);
+    return s;
+}
+
 static int read_method(struct wf_recipe_reader *r, const struct wf_yaml *document)
 {
     const struct wf_yaml *v = wf_yaml_get(document, "merge_method");
@@ -25,21 +62,7 @@ static int read_method(struct wf_recipe_reader *r, const struct wf_yaml *documen
         return s;
     r->out->method = wf_method_find(name);
     r->out->method_line = v->key_line;
-    if (r->out->method)
-        return WF_OK;
-    struct wf_str list = {0};
-    const char *const *names = wf_method_names();
-    for (size_t i = 0; names[i]; i++)
-        wf_str_printf(&list, "%s%s", i ? ", " : "", names[i]);
-    s = wf_str_finish(&list, r->e);
-    struct wf_clip clip;
-    char hint[128];
-    if (!s)
-        s = wf_recipe_fail(r, v->key_line, "unknown merge_method '%s'%s; this version has: %.700s",
-                           wf_clip(name, &clip), wf_did_you_mean(name, names, hint, sizeof hint),
-                           list.text);
-    wf_str_free(&list);
-    return s;
+    return r->out->method ? WF_OK : unknown_method(r, v->key_line, name);
 }
 
 static int read_dtype(struct wf_recipe_reader *r, const struct wf_yaml *document, const char *key)

@@ -22,6 +22,7 @@
 struct wf_recipe_model {
     struct wf_reference ref;
     const char *task;        /* `name` or derived from the reference */
+    int name_line;           /* of `name`; 0: derived */
     bool is_base;            /* names the recipe's base_model (same text): under a method with
                                 WF_BASE_REQUIRED the entry is not an input of its own */
     struct wf_value *values; /* given on this model entry */

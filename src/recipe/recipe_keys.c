@@ -14,36 +14,38 @@
 struct key {
     const char *name;
     const char *later; /* NULL: this version has it. Else what to do without it. */
+    bool required;     /* may not be null; any other key that is null is absent, as in mergekit */
 };
 
 static const struct key top_keys[] = {
-    {"merge_method", NULL},
-    {"models", NULL},
-    {"base_model", NULL},
-    {"parameters", NULL},
-    {"dtype", NULL},
-    {"out_dtype", NULL},
-    {"seed", NULL},
-    {"include", NULL},
-    {"exclude", NULL},
-    {"name", NULL},
-    {"non_finite", NULL},
-    {"allow_mixed", NULL},
-    {"slices", "list whole models under 'models'"},
-    {"modules", "list whole models under 'models'"},
-    {"tokenizer_source", "without it the tokenizer files are copied from one model, unchanged"},
-    {"tokenizer", "without it the tokenizer files are copied from one model, unchanged"},
-    {"chat_template", "without it the chat template is copied from one model, unchanged"},
-    {"coefficients", "give each model a 'weight'"},
-    {"task_deltas", "take the key out"},
-    {NULL, NULL},
+    {"merge_method", NULL, true},
+    {"models", NULL, true},
+    {"base_model", NULL, false},
+    {"parameters", NULL, false},
+    {"dtype", NULL, false},
+    {"out_dtype", NULL, false},
+    {"seed", NULL, false},
+    {"include", NULL, false},
+    {"exclude", NULL, false},
+    {"name", NULL, false},
+    {"non_finite", NULL, false},
+    {"allow_mixed", NULL, false},
+    {"slices", "list whole models under 'models'", false},
+    {"modules", "list whole models under 'models'", false},
+    {"tokenizer_source", "without it the tokenizer files are copied from one model, unchanged",
+     false},
+    {"tokenizer", "without it the tokenizer files are copied from one model, unchanged", false},
+    {"chat_template", "without it the chat template is copied from one model, unchanged", false},
+    {"coefficients", "give each model a 'weight'", false},
+    {"task_deltas", "take the key out", false},
+    {NULL, NULL, false},
 };
 
 static const struct key model_keys[] = {
-    {"model", NULL},
-    {"parameters", NULL},
-    {"name", NULL},
-    {NULL, NULL},
+    {"model", NULL, true},
+    {"parameters", NULL, false},
+    {"name", NULL, false},
+    {NULL, NULL, false},
 };
 
 static const struct key *const keys_of[WF_LEVELS] = {top_keys, model_keys};
@@ -128,11 +130,36 @@ static const struct key *find_key(enum wf_recipe_level level, const char *name)
     return NULL;
 }
 
+/* A key that exists nowhere: the nearest key of this level, or parameter of the method. */
+static int misspelled_key(struct wf_recipe_reader *r, const struct wf_yaml *v,
+                          enum wf_recipe_level level, const struct wf_method *method)
+{
+    size_t n = 0, n_options = method ? method->n_options : 0;
+    const char **names = wf_arena_alloc(r->arena, r->e, KEYS_MAX + n_options, sizeof *names);
+    if (!names)
+        return WF_MACHINE;
+    for (const struct key *k = keys_of[level]; k->name; k++)
+        names[n++] = k->name;
+    for (size_t i = 0; i < n_options; i++)
+        names[n++] = method->options[i].name;
+    struct wf_clip clip;
+    char hint[128];
+    wf_clip(v->key, &clip);
+    const char *where = level == WF_LEVEL_MODEL ? " in a model's entry" : "";
+    const char *near = wf_nearest(v->key, names);
+    if (near && !find_key(level, near))
+        return wf_recipe_ignore(r, v->key_line,
+                                "unknown key '%s'%s (did you mean '%s'? It is a parameter of '%s' "
+                                "and belongs under 'parameters')",
+                                clip.text, where, near, method->name);
+    return wf_recipe_ignore(r, v->key_line, "unknown key '%s'%s%s", clip.text, where,
+                            wf_did_you_mean(v->key, names, hint, sizeof hint));
+}
+
 /* A key that this level does not have: says where it belongs, or what it may have meant. */
 static int unknown_key(struct wf_recipe_reader *r, const struct wf_yaml *v,
                        enum wf_recipe_level level, const struct wf_method *method)
 {
-    struct wf_clip clip;
     if (wf_recipe_silent(r))
         return WF_OK;
     if (method && wf_method_option(method, v->key) >= 0)
@@ -145,13 +172,7 @@ static int unknown_key(struct wf_recipe_reader *r, const struct wf_yaml *v,
                                 v->key);
     if (level == WF_LEVEL_TOP && find_key(WF_LEVEL_MODEL, v->key))
         return wf_recipe_ignore(r, v->key_line, "'%s' belongs in an entry of 'models'", v->key);
-    const char *names[KEYS_MAX] = {NULL};
-    for (size_t i = 0; keys_of[level][i].name; i++)
-        names[i] = keys_of[level][i].name;
-    char hint[128];
-    return wf_recipe_ignore(r, v->key_line, "unknown key '%s'%s%s", wf_clip(v->key, &clip),
-                            level == WF_LEVEL_MODEL ? " in a model's entry" : "",
-                            wf_did_you_mean(v->key, names, hint, sizeof hint));
+    return misspelled_key(r, v, level, method);
 }
 
 int wf_recipe_check_keys(struct wf_recipe_reader *r, const struct wf_yaml *map,
@@ -163,11 +184,11 @@ int wf_recipe_check_keys(struct wf_recipe_reader *r, const struct wf_yaml *map,
         int s = WF_OK;
         if (!k)
             s = unknown_key(r, v, level, method);
-        else if (k->later && (v->kind != WF_YAML_NULL || !r->compat))
+        else if (v->kind == WF_YAML_NULL && k->required)
+            s = wf_recipe_fail(r, v->key_line, "'%s' has no value", k->name);
+        else if (v->kind != WF_YAML_NULL && k->later)
             s = wf_recipe_fail(r, v->key_line, "this version does not have '%s' yet; %s", k->name,
                                k->later);
-        else if (v->kind == WF_YAML_NULL)
-            s = wf_recipe_ignore(r, v->key_line, "'%s' has no value", k->name);
         if (s)
             return s;
     }

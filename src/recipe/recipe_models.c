@@ -148,6 +148,7 @@ static int model_entry(struct wf_recipe_reader *r, const struct wf_yaml *v,
     if (!model)
         return wf_recipe_fail(r, v->line, "an entry of 'models' has no 'model'");
     out->line = wf_recipe_line(model);
+    out->name_line = name ? wf_recipe_line(name) : 0;
     s = wf_recipe_reference(r, model, "model", &out->ref);
     if (!s)
         s = name ? task_name(r, name, &out->task)
@@ -158,6 +159,22 @@ static int model_entry(struct wf_recipe_reader *r, const struct wf_yaml *v,
     if (s)
         return s;
     out->is_base = recipe->has_base && same_reference(&out->ref, &recipe->base);
+    return WF_OK;
+}
+
+/* A name that was given tells one entry from the others; derived ones may be equal. */
+static int check_names(struct wf_recipe_reader *r)
+{
+    const struct wf_recipe_model *models = r->out->models;
+    struct wf_clip clip;
+    for (size_t i = 0; i < r->out->n_models; i++) {
+        for (size_t k = 0; models[i].name_line && k < i; k++)
+            if (models[k].name_line && !strcmp(models[k].task, models[i].task))
+                return wf_recipe_fail(r, models[i].name_line,
+                                      "a second model with the name '%s' (first on line %d); give "
+                                      "each its own",
+                                      wf_clip(models[i].task, &clip), models[k].name_line);
+    }
     return WF_OK;
 }
 
@@ -219,7 +236,9 @@ int wf_recipe_models(struct wf_recipe_reader *r, const struct wf_yaml *document)
             return s;
         recipe->n_models++;
     }
-    int s = check_count(r, line);
+    int s = check_names(r);
+    if (!s)
+        s = check_count(r, line);
     if (!s)
         s = wf_recipe_check_required(r);
     if (!s)

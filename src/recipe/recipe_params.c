@@ -64,14 +64,20 @@ static int structured_value(struct wf_recipe_reader *r, const struct wf_yaml *v)
     return wf_recipe_fail(r, v->key_line, "'%s' needs a number, not a map", v->key);
 }
 
-/* A text in quotes that would be a number or a boolean without them. */
-static bool only_quoted(const struct wf_yaml *v)
+/* A text in quotes that would be a boolean without them. */
+static bool is_quoted_truth(const struct wf_yaml *v)
 {
     struct wf_yaml plain = *v;
-    double number;
     bool truth;
     plain.quoted = false;
-    return v->quoted && (wf_yaml_number(&plain, &number) || wf_yaml_bool(&plain, &truth));
+    return v->quoted && wf_yaml_bool(&plain, &truth);
+}
+
+/* Plain, or in quotes as templates write them: mergekit takes both. Between quotes a number is
+ * decimal, so "010" is ten. */
+static bool is_number(const struct wf_yaml *v, double *out)
+{
+    return v->quoted ? wf_parse_f64(v->text, v->text_n, out) : wf_yaml_number(v, out);
 }
 
 /* A scalar as a number; booleans are 0 and 1, whatever the option's kind, as in mergekit. */
@@ -81,12 +87,10 @@ static int scalar_value(struct wf_recipe_reader *r, const struct wf_yaml *v,
     struct wf_clip clip;
     bool truth, is_switch = option->kind == WF_OPTION_BOOL;
     const char *wanted = is_switch ? "true or false" : "a finite number";
-    if (v->kind == WF_YAML_NULL)
-        return wf_recipe_fail(r, v->key_line, "'%s' has no value; it needs %s", v->key, wanted);
-    if (only_quoted(v))
+    if (is_quoted_truth(v))
         return wf_recipe_fail(r, v->key_line, "'%s' needs %s: write %s without quotes", v->key,
                               wanted, wf_clip(v->text, &clip));
-    bool good = wf_yaml_number(v, out) && isfinite(*out);
+    bool good = is_number(v, out) && isfinite(*out);
     if (!good && wf_yaml_bool(v, &truth)) {
         *out = truth;
         good = true;
@@ -116,7 +120,7 @@ static int check_range(struct wf_recipe_reader *r, const struct wf_yaml *v,
                           high);
 }
 
-/* One member of a `parameters` map; *set is false when it was ignored (compat). */
+/* One member of a `parameters` map; *set is false when it is null or was ignored (compat). */
 static int parameter(struct wf_recipe_reader *r, const struct wf_yaml *v,
                      enum wf_recipe_level level, struct wf_value *out, bool *set)
 {
@@ -125,6 +129,8 @@ static int parameter(struct wf_recipe_reader *r, const struct wf_yaml *v,
     int index = wf_method_option(m, v->key);
     if (index < 0)
         return unknown_parameter(r, v);
+    if (v->kind == WF_YAML_NULL)
+        return WF_OK;
     const struct wf_option *option = &m->options[index];
     if (level == WF_LEVEL_MODEL && option->where == WF_GLOBAL)
         return wf_recipe_ignore(

@@ -59,8 +59,8 @@ int wf_recipe_line(const struct wf_yaml *v);
 
 /* --- keys (recipe_keys.c) --- */
 
-/* Every key of `map` is one of this version at this level, and has a value. `method` (NULL while
- * unknown) is for hints. */
+/* Every key of `map` is one of this version at this level, and has a value if it must. `method`
+ * (NULL while unknown) is for hints. */
 int wf_recipe_check_keys(struct wf_recipe_reader *r, const struct wf_yaml *map,
                          enum wf_recipe_level level, const struct wf_method *method);
 

@@ -308,7 +308,8 @@ static void text_notes(struct compare *c, const struct pair *p)
         wf_report_text(r, " / %s", wf_shape_text(b->shape, b->n_dims, false, shape[B]));
     }
     if (d->bad_a || d->bad_b)
-        wf_report_text(r, "  not finite: %" PRIu64 " / %" PRIu64, d->bad_a, d->bad_b);
+        wf_report_text(r, "  not finite: %" PRIu64 " / %" PRIu64 ", left out of these numbers",
+                       d->bad_a, d->bad_b);
     if (c->has_base && p->how == BY_VALUE && !p->tensor[BASE])
         wf_report_text(r, "  not in the base");
 }

@@ -68,7 +68,7 @@ static void print_inputs(FILE *out, const struct wf_plan *p, bool diffable)
         for (size_t i = 0; i < k->ckpt->n_tensors; i++)
             total += k->ckpt->tensors[i].bytes;
         fprintf(out, "  %-8s %s%s", k->is_base ? "base" : "model", k->text,
-                c == p->donor ? "  (gives config and side files)" : "");
+                k->ckpt == p->config_donor ? "  (gives config and side files)" : "");
         if (!diffable)
             fprintf(out, "  %zu tensors, %s in %zu file%s", k->ckpt->n_tensors,
                     wf_format_bytes(total, bytes), k->ckpt->n_files,
@@ -98,11 +98,12 @@ static void print_summary(FILE *out, const struct wf_setup *s, bool diffable)
     print_inputs(out, p, diffable);
     fprintf(out, "output\n  %zu tensors: %" PRIu64 " merged, %" PRIu64 " copied, %zu left out\n",
             p->n_jobs, p->n_merged, p->n_copied, p->n_left_out);
+    if (!diffable)
+        fprintf(out, "  %zu shard%s, %s\n", p->n_shards, p->n_shards == 1 ? "" : "s",
+                wf_format_bytes(p->bytes_written, text[0]));
     fprintf(out, "passes      %u\n", p->passes);
     if (diffable)
         return;
-    fprintf(out, "  %zu shard%s, %s\n", p->n_shards, p->n_shards == 1 ? "" : "s",
-            wf_format_bytes(p->bytes_written, text[0]));
     fprintf(out, "bytes       %s read in each pass, %s written\n",
             wf_format_bytes(p->bytes_read, text[1]), wf_format_bytes(p->bytes_written, text[2]));
     print_memory(out, s);

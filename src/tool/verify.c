@@ -464,7 +464,7 @@ static void summary(struct verification *v)
     if (v->manifest.n_files)
         wf_report_text(r, "; %s of checksums", wf_format_bytes(v->bytes_read, size));
     else
-        wf_report_text(r, "; no " WF_MANIFEST_NAME ", so no checksums");
+        wf_report_text(r, "; no usable " WF_MANIFEST_NAME ", so no checksums");
     wf_report_end(r);
 }
 

@@ -340,6 +340,18 @@ static void weights_that_add_up_to_zero_are_refused(void **state)
     assert_true(c.args.g[0] == 1.0);
 }
 
+/* A sum beyond double would make every share zero. */
+static void weights_that_cannot_be_added_up_are_refused(void **state)
+{
+    struct tf_case c;
+    (void)state;
+    tf_begin(&c, "linear", 2);
+    assert_non_null(tf_prepare(&c, (double[]){1e308, 1e308}, true, 1));
+    assert_null(tf_prepare(&c, (double[]){1e308, 1e307}, true, 1));
+    tf_begin(&c, "task_arithmetic", 3);
+    assert_non_null(tf_prepare(&c, (double[]){0, -1e308, -1e308}, true, 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -354,6 +366,7 @@ int main(void)
         cmocka_unit_test(overflow_begins_where_rounding_does),
         cmocka_unit_test(unchecked_tiles_store_canonical_nan),
         cmocka_unit_test(weights_that_add_up_to_zero_are_refused),
+        cmocka_unit_test(weights_that_cannot_be_added_up_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

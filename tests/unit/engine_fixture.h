@@ -129,7 +129,8 @@ static inline struct wf_recipe *ef_simple_recipe(struct tree *t, const char *met
     return r;
 }
 
-static const struct wf_plan_options ef_options = {5000000000u, "xxh3", "weft"};
+static const struct wf_plan_options ef_options = {
+    .shard_bytes = 5000000000u, .manifest = "xxh3", .compat = "weft"};
 
 static inline int ef_plan(struct tree *t, const struct wf_recipe *r, const struct wf_ckpt *base,
                           const struct wf_ckpt *const *models, uint64_t shard_bytes,

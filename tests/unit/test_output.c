@@ -126,10 +126,13 @@ static void what_stands_in_the_way_needs_a_flag(void **state)
     assert_failed(w.t, check(&w, w.out, false, false, &o), WF_USAGE, "exists");
     unlink(w.out);
     tree_folder(w.t, "out.partial");
+    assert_worked(w.t, check(&w, w.out, false, false, &o)); /* empty: nothing to lose */
+    tree_file(w.t, "out.partial/file", "text");
     assert_failed(w.t, check(&w, w.out, false, false, &o), WF_USAGE, "earlier run");
     assert_worked(w.t, check(&w, w.out, true, false, &o));
     assert_worked(w.t, check(&w, w.out, false, true, &o));
-    rmdir(w.partial);
+    struct wf_err ignored = {0};
+    wf_remove_tree(&ignored, w.partial);
     tree_file(w.t, "out.partial", "text");
     assert_failed(w.t, check(&w, w.out, true, true, &o), WF_USAGE, "not a folder");
     finish(&w);
@@ -216,13 +219,16 @@ static void overwrite_keeps_the_old_out_until_the_end(void **state)
     finish(&w);
 }
 
+/* The finished work stays, and a resume has only the rename to do. */
 static void an_out_that_appears_meanwhile_is_left_alone(void **state)
 {
     struct work w;
     struct wf_output o;
+    struct wf_journal_block done = {0, 0, false, {{0}}};
     begin(&w, *state);
     assert_worked(w.t, open_output(&w, false, false, &o));
     write_shard(&w);
+    assert_worked(w.t, wf_journal_add(&w.t->err, &o.journal, &done, 1));
     write_manifest(&w);
     tree_file(w.t, "out/precious", "text");
     assert_failed(w.t, wf_output_publish(&w.t->err, &o), WF_USAGE, "appeared");
@@ -230,11 +236,13 @@ static void an_out_that_appears_meanwhile_is_left_alone(void **state)
     assert_true(wf_is_file(tree_path(w.t, "out/precious")));
     struct wf_err ignored = {0};
     wf_remove_tree(&ignored, w.out);
-    assert_worked(w.t, open_output(&w, true, false, &o)); /* only the rename is missing */
-    assert_int_equal(o.state, WF_OUTPUT_WRITTEN);
+    assert_worked(w.t, open_output(&w, true, false, &o));
+    assert_int_equal(o.state, WF_OUTPUT_RESUMED);
+    assert_true(wf_blocks_is_done(&w.blocks, 0, 0));
     assert_worked(w.t, wf_output_publish(&w.t->err, &o));
     wf_output_close(&o, true);
     assert_true(wf_is_file(tree_path(w.t, "out/weft_manifest.json")));
+    assert_false(wf_exists(tree_path(w.t, "out/weft.journal")));
     finish(&w);
 }
 

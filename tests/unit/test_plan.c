@@ -358,7 +358,8 @@ static void hash_changes_with_its_parts_and_nothing_else(void **state)
     struct setup s = usual_models(t);
     struct wf_recipe *r = ef_simple_recipe(t, "linear", false, 2, NULL);
     struct wf_plan p, q;
-    struct wf_plan_options sha = {ef_options.shard_bytes, "sha256", "weft"};
+    struct wf_plan_options sha = ef_options;
+    sha.manifest = "sha256";
     assert_worked(t, ef_plan(t, r, NULL, s.models, 0, &p));
 
     assert_worked(t, ef_plan(t, r, NULL, s.models, 0, &q));

@@ -129,6 +129,68 @@ static void json_is_read_by_the_same_parser(void **state)
     assert_true(wf_yaml_bool(wf_yaml_get(r, "y"), &y) && y);
 }
 
+static void surrogate_pairs_are_one_character(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const texts[] = {
+        "{\"x\": \"\\uD83D\\uDE00\"}",
+        "{\"x\":\"\\ud83d\\ude00\"}",
+        "# it's \"a comment\nx: \"\\uD83D\\uDE00\"\n",
+        "k: it's \"his\"\nx: \"\\uD83D\\uDE00\"\n",
+        "k: 'a ''\"'' b'\nx: \"\\uD83D\\uDE00\"\n",
+        "k: \"a \\\" # '\"\r\nx: \"\\uD83D\\uDE00\"\r\n",
+        "\xef\xbb\xbf{\"k\": [\"\\\\\", '\"'], \"x\":\n\t\"\\uD83D\\uDE00\"}",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        const struct wf_yaml *r = accept(f, texts[i]);
+        assert_string_equal(text_of(r, "x"), "\xf0\x9f\x98\x80");
+    }
+    assert_string_equal(accept(f, "\"a\\uDBFF\\uDFFFb\\uD800\\uDC00\"")->text, "a\xf4\x8f\xbf\xbf"
+                                                                               "b\xf0\x90\x80\x80");
+    const struct wf_yaml *r = accept(f, "{\"\\uD83D\\uDE00\": 1,\n\"b\": \"\\\\uD83D\\\\uDE00\",\n"
+                                        "\"c\": '\\uD83D\\uDE00', d: \\uD83D\\uDE00}");
+    assert_string_equal(r->children[0]->key, "\xf0\x9f\x98\x80");
+    assert_string_equal(text_of(r, "b"), "\\uD83D\\uDE00");
+    assert_string_equal(text_of(r, "c"), "\\uD83D\\uDE00");
+    assert_string_equal(text_of(r, "d"), "\\uD83D\\uDE00");
+    assert_int_equal(wf_yaml_get(r, "c")->line, 3);
+}
+
+static void lone_surrogates_are_refused_with_their_line(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const wrong[] = {
+        "\\uD83D",        "\\uDE00",         "\\uDE00\\uD83D",   "\\uD83D\\uD83D\\uDE00",
+        "\\uD83Dx",       "\\uD83D\\n",      "\\uD83D\\\\uDE00", "\\uD83D\\uDE0",
+        "\\uD83D\\uDE0g", "\\uD83D \\uDE00", "\\uD83D\\u0041",
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char text[128];
+        snprintf(text, sizeof text, "{\n\"a\": \"\\uD83D\\uDE00\",\n\"b\": \"%s\"\n}\n", wrong[i]);
+        refuse(f, text, "r.yaml:3: ");
+    }
+    refuse(f, "\"\\uD83D", "r.yaml:1: ");
+    refuse(f, "\"\\uD83D\\", "r.yaml:1: ");
+    refuse(f, "\"\\", "r.yaml:");
+}
+
+static void tabs_are_white_space_in_json(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const texts[] = {
+        "\t{\"a\": \"x\"}",
+        "{\n\t\"a\":\t\"x\"\t\n\t}\n\t\n",
+        "\t\n \t{\"a\"\t:\t\"x\"}\t\n\t",
+        "\xef\xbb\xbf\t{\"a\":\"x\"}",
+        "\r\n\t{\r\n\t\"a\": \"x\"\r\n\t}\r\n\t",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        assert_string_equal(text_of(accept(f, texts[i]), "a"), "x");
+    assert_string_equal(text_of(accept(f, "{\"a\": \"x\ty\"}"), "a"), "x\ty");
+    refuse(f, "\ta: x\n", "r.yaml:1: a tab cannot indent YAML");
+    refuse(f, "a:\n\tb: [1]\n", "r.yaml:2: a tab cannot indent YAML");
+}
+
 static void nulls_are_unquoted(void **state)
 {
     struct fixture *f = *state;
@@ -481,6 +543,9 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
         TEST(a_recipe_becomes_a_tree_with_lines),
         TEST(json_is_read_by_the_same_parser),
+        TEST(surrogate_pairs_are_one_character),
+        TEST(lone_surrogates_are_refused_with_their_line),
+        TEST(tabs_are_white_space_in_json),
         TEST(nulls_are_unquoted),
         TEST(numbers),
         TEST(booleans),

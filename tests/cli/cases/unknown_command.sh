@@ -15,6 +15,16 @@ run inpsect x
 expect_usage_error "did you mean 'inspect'?"
 run veriyf --help
 expect_usage_error "did you mean 'verify'?"
+run ins x
+expect_usage_error "unknown command 'ins' (did you mean 'inspect'?)"
+run me
+expect_usage_error "unknown command 'me'; 'weft --help' lists them"
+run help
+expect_usage_error "unknown command 'help' (did you mean 'weft --help'?)"
+run help merge
+expect_usage_error "did you mean 'weft --help'?"
+run version
+expect_usage_error "unknown command 'version' (did you mean 'weft --version'?)"
 run frobnicate
 expect_usage_error "unknown command 'frobnicate'; 'weft --help' lists them"
 run ''

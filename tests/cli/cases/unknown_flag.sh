@@ -18,8 +18,18 @@ run merge a b --=3
 expect_usage_error "merge has no flag '--'"
 run merge a b --Memory 1G
 expect_usage_error "did you mean '--memory'?"
+
+# An abbreviation is no flag, but it says which one was meant, if only one can be.
 run merge a b --mem 1G
-expect_usage_error "merge has no flag '--mem'"
+expect_usage_error "merge has no flag '--mem' (did you mean '--memory'?)"
+run merge a b --mem=1G
+expect_usage_error "(did you mean '--memory'?)"
+run plan a --diff
+expect_usage_error "(did you mean '--diffable'?)"
+run merge a b --m 1G
+expect_usage_error "merge has no flag '--m'; 'weft merge --help' lists its flags"
+run merge a b --null-computed
+expect_usage_error "(did you mean '--null-compute'?)"
 run --frobnicate
 expect_usage_error "unknown flag '--frobnicate'"
 

@@ -1,0 +1,32 @@
+/* licence.h - what the model cards of the inputs say about licences, for the card of the result. */
+#ifndef WF_LICENCE_H
+#define WF_LICENCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "../plan/plan.h"
+
+/* From a card's front matter; a part is NULL where the card does not state it as one plain line. */
+struct wf_licence {
+    const char *id;          /* `license` */
+    const char *name, *link; /* `license_name`, `license_link`; only where id is "other" */
+};
+
+/* The front matter of a card: YAML between a first line "---" and the next such line. False if
+ * text[0..n) does not have one. */
+bool wf_front_matter(const char *text, size_t n, const char **matter, size_t *matter_n);
+
+/* The licence of a card. What is wrong in it means that nothing is stated; fails only for want of
+ * memory. */
+int wf_licence_of_card(struct wf_err *e, struct wf_arena *a, const char *path, const char *text,
+                       size_t n, struct wf_licence *out);
+
+/* The licences of plan->ckpts, in their order, in plan->arena. A checkpoint without a readable
+ * README.md states nothing; of a long one the first 1 MiB counts. */
+int wf_licences_read(struct wf_err *e, const struct wf_plan *plan, struct wf_licence **out);
+
+/* Both are stated, or neither is, in the same words. */
+bool wf_licence_equal(const char *a, const char *b);
+
+#endif
