@@ -63,27 +63,37 @@ WF_CONV uint16_t wf_f32_to_bf16(float x)
     return (uint16_t)((u & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : rounded);
 }
 
+/* All ones where c holds: selections by mask never become branches, so loops vectorise. */
+WF_CONV uint32_t wf_mask32(int c)
+{
+    return 0u - (uint32_t)c;
+}
+
 /* f16 is 1 sign, 5 exponent (bias 15), 10 fraction bits; float is 1, 8 (bias 127), 23. */
 WF_CONV float wf_f16_to_f32(uint16_t h)
 {
-    uint32_t sign = (uint32_t)(h & 0x8000u) << 16, magnitude = h & 0x7fffu;
-    uint32_t normal = (magnitude << 13) + (112u << 23);
-    uint32_t special = (magnitude << 13) + (224u << 23);                /* infinity, NaN */
+    uint32_t magnitude = h & 0x7fffu, rebias = 112u << 23;
+    uint32_t normal = (magnitude << 13) + rebias;
+    uint32_t special = wf_mask32(magnitude >= 0x7c00u) & rebias;        /* infinity, NaN: twice */
     uint32_t small = wf_f32_bits((float)(int32_t)magnitude * 0x1p-24f); /* subnormal: exact */
-    uint32_t u = magnitude < 0x400u ? small : magnitude < 0x7c00u ? normal : special;
-    return wf_f32_from_bits(sign | u);
+    uint32_t is_small = wf_mask32(magnitude < 0x400u);
+    uint32_t u = ((normal + special) & ~is_small) | (small & is_small);
+    return wf_f32_from_bits((uint32_t)(h & 0x8000u) << 16 | u);
 }
 
 WF_CONV uint16_t wf_f32_to_f16(float x)
 {
-    uint32_t u = wf_f32_bits(x), sign = u >> 16 & 0x8000u, a = u & 0x7fffffffu;
+    uint32_t u = wf_f32_bits(x), a = u & 0x7fffffffu;
+    uint32_t is_small = wf_mask32(a < 0x38800000u), is_big = wf_mask32(a >= 0x477ff000u);
+    uint32_t is_nan = wf_mask32(a > 0x7f800000u);
     uint32_t normal = (a - (112u << 23) + 0xfffu + (a >> 13 & 1)) >> 13;
     /* Below 2^-14 the spacing is 2^-24, which is the spacing of floats in [0.5, 1): adding 0.5
      * rounds there. */
-    uint32_t small = wf_f32_bits(wf_f32_from_bits(a < 0x38800000u ? a : 0u) + 0.5f) - 0x3f000000u;
-    uint32_t finite = a < 0x38800000u ? small : normal;
-    uint32_t h = a < 0x477ff000u ? finite : a > 0x7f800000u ? 0x7e00u : 0x7c00u;
-    return (uint16_t)(a > 0x7f800000u ? h : sign | h);
+    uint32_t small = wf_f32_bits(wf_f32_from_bits(a & is_small) + 0.5f) - 0x3f000000u;
+    uint32_t h = (small & is_small) | (normal & ~is_small);
+    h = (0x7c00u & is_big) | (h & ~is_big);
+    h |= u >> 16 & 0x8000u;
+    return (uint16_t)((0x7e00u & is_nan) | (h & ~is_nan));
 }
 
 /* Rounds a double to float so that a second rounding to a shorter type is right: an inexact

@@ -55,7 +55,9 @@ static const char *delta_prepare(const struct wf_settings *s, struct wf_args *ar
         sum = 1.0;
     args->g[DELTA_SCALE] = s->global[DELTA_OPT_LAMBDA] / sum;
     /* W0 + 1 (W1 - W0) is W1, which float subtraction does not always give back. */
-    args->g[DELTA_REPLACES] = s->n == 2 && args->g[DELTA_SCALE] * args->m[1][DELTA_WEIGHT] == 1.0;
+    double all = sum == 1.0 ? s->global[DELTA_OPT_LAMBDA] * args->m[1][DELTA_WEIGHT]
+                            : s->global[DELTA_OPT_LAMBDA]; /* one model over its own weight */
+    args->g[DELTA_REPLACES] = s->n == 2 && all == 1.0;
     return NULL;
 }
 
@@ -83,8 +85,8 @@ WF_ELEMENT wf_real WF_NAME(delta_map)(const wf_real *x, int n, const struct WF_N
 {
     (void)index;
     wf_real sum = 0;
-    WF_EACH_INPUT(i, 1, n)
-    sum += v->m[i][DELTA_WEIGHT] * (x[i] - x[0]);
+    WF_EACH_INPUT (i, 1, n)
+        sum += v->m[i][DELTA_WEIGHT] * (x[i] - x[0]);
     /* An unchanged element keeps its bits: -0 + 0 would be +0. */
     wf_real mixed = WF_NAME(wf_select)(sum == 0, x[0], x[0] + v->g[DELTA_SCALE] * sum);
     return WF_NAME(wf_select)(v->g[DELTA_REPLACES] != 0, x[n - 1], mixed); /* n is 2 then */

@@ -373,7 +373,9 @@ static int add_equal(struct matcher *m, const char *name)
                            plan->ckpts[plan->donor].text, wf_dtype_info(m->here[c]->dtype)->name,
                            plan->ckpts[c].text, m->recipe->has_base ? "base" : "first model");
     int status = note_uncomputed(m, t);
-    struct wf_job *job = status ? NULL : add_job(m, t, WF_ACTION_COPY, (uint32_t)plan->n_ckpts);
+    if (status)
+        return status;
+    struct wf_job *job = add_job(m, t, WF_ACTION_COPY, (uint32_t)plan->n_ckpts);
     if (!job)
         return WF_MACHINE;
     uint32_t k = 0;

@@ -240,6 +240,9 @@ static int resume_published(struct wf_err *e, struct wf_output *o, const struct 
                        o->out);
     if (!same)
         return refuse_other(e, o->out, differs);
+    char *stray = wf_path_join(plan->arena, e, o->out, WF_JOURNAL_NAME);
+    if (stray)
+        unlink(stray); /* left if a run died right after the rename */
     o->state = WF_OUTPUT_PUBLISHED;
     return WF_OK;
 }

@@ -126,7 +126,7 @@ static void what_stands_in_the_way_needs_a_flag(void **state)
     assert_failed(w.t, check(&w, w.out, false, false, &o), WF_USAGE, "exists");
     unlink(w.out);
     tree_folder(w.t, "out.partial");
-    assert_worked(w.t, check(&w, w.out, false, false, &o)); /* empty: nothing to lose */
+    assert_failed(w.t, check(&w, w.out, false, false, &o), WF_USAGE, "earlier run");
     tree_file(w.t, "out.partial/file", "text");
     assert_failed(w.t, check(&w, w.out, false, false, &o), WF_USAGE, "earlier run");
     assert_worked(w.t, check(&w, w.out, true, false, &o));
