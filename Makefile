@@ -49,8 +49,11 @@ LIB      := $(B)/libweft.a
 .PHONY: build
 build: build/weft ## build build/weft (installs nothing)
 
-build/weft: $(B)/weft
+# Always linked anew: make follows the link, and another variant's program may be the newer one.
+build/weft: $(B)/weft FORCE
 	$(Q)ln -sf $(KEY)/weft $@
+.PHONY: FORCE
+FORCE:
 
 $(B)/weft: $(CLI_OBJ) $(LIB)
 	@echo "  LD    $@"
