@@ -24,8 +24,10 @@
  *
  * Rules. A session holds options and the first error of its last call; it is used by one thread at
  * a time (calls start threads of their own). Every call returns an enum weft_status, whose numbers
- * are also the program's exit codes. Nothing is written anywhere but below OUT.partial and OUT.
- * Inputs are opened for reading only. weft_stop() may be called from a signal handler.
+ * are also the program's exit codes. A merge writes below OUT.partial and OUT (an old OUT that is
+ * replaced is called OUT.old-PID for a moment); weft_doctor() makes a nameless probe file. Inputs
+ * are opened for reading only. Messages and progress go to standard error; the level of messages,
+ * and the raised limit on open files, are the process's.
  */
 #ifndef WEFT_H
 #define WEFT_H
@@ -100,7 +102,8 @@ void weft_options_init(struct weft_options *options);
 int weft_create(struct weft **out, const struct weft_options *options);
 void weft_destroy(struct weft *w); /* accepts NULL */
 
-/* The one-line text of the last call's error; "" if it succeeded; valid until the next call. */
+/* The one-line text of the last call's error; "" if it succeeded; valid until the next call. NULL
+ * (weft_create found no memory) is allowed. */
 const char *weft_error(const struct weft *w);
 
 /* Runs the recipe file and publishes the folder `out`. `result` may be NULL. */
@@ -129,7 +132,8 @@ int weft_methods(struct weft *w, const char *name, bool markdown);
  * (NULL: the working directory). */
 int weft_doctor(struct weft *w, const char *folder);
 
-/* Asks the running call to stop soon and save its work. Async-signal-safe. */
+/* Asks a running weft_merge(), of any session of the process, to stop soon and save its work.
+ * Async-signal-safe. The request stands until the next weft_create(). */
 void weft_stop(void);
 
 /* Helpers for front ends: the conventions of weft's own command line, for programs that want the

@@ -48,26 +48,27 @@ const struct cli_option cli_options[CLI_OPTIONS] = {
                     .help = "Host memory to work in. Tensors larger than this are streamed in "
                             "tiles; the result does not change.",
                     .offset = AT(options.memory_bytes)},
-    [CLI_DEVICE_MEMORY] = {.name = "--device-memory",
-                           .kind = CLI_SIZE,
-                           .value = "SIZE",
-                           .otherwise = "what the device has free",
-                           .help =
-                               "Memory to use on each GPU. Without effect where no GPU is used.",
-                           .offset = AT(device_memory_bytes)},
+    [CLI_DEVICE_MEMORY] =
+        {.name = "--device-memory",
+         .kind = CLI_SIZE,
+         .value = "SIZE",
+         .otherwise = "what the device has free",
+         .help = "Memory to use on each GPU. This version computes on the CPU: no effect.",
+         .offset = AT(device_memory_bytes)},
     [CLI_BACKEND] = {.name = "--backend",
                      .kind = CLI_CHOICE,
                      .value = "auto|cpu|cuda",
                      .choices = backends,
                      .initial = "auto",
-                     .help = "Where to compute. auto takes a GPU where there is one; cuda fails "
-                             "with the reason where there is none.",
+                     .help = "Where to compute. This version has the CPU backend alone: auto is "
+                             "cpu, and cuda fails with that reason.",
                      .offset = AT(options.backend)},
     [CLI_GPUS] = {.name = "--gpus",
                   .kind = CLI_GPU_LIST,
                   .value = "all|0,1",
                   .initial = "all",
-                  .help = "The GPUs to use, by number. Without effect where no GPU is used.",
+                  .help =
+                      "The GPUs to use, by number. This version computes on the CPU: no effect.",
                   .offset = AT(gpus)},
     [CLI_THREADS] = {.name = "--threads",
                      .kind = CLI_COUNT,
@@ -100,14 +101,15 @@ const struct cli_option cli_options[CLI_OPTIONS] = {
                       .help = "Checksums in weft_manifest.json. xxh3 is computed as files are "
                               "written; sha256 costs one extra read of the result.",
                       .offset = AT(options.manifest)},
-    [CLI_COMPAT] = {.name = "--compat",
-                    .kind = CLI_CHOICE,
-                    .value = "weft|mergekit",
-                    .choices = compats,
-                    .initial = "weft",
-                    .help = "mergekit reproduces where mergekit departs from the formulas, and "
-                            "makes keys that it ignores a warning instead of an error.",
-                    .offset = AT(options.compat)},
+    [CLI_COMPAT] =
+        {.name = "--compat",
+         .kind = CLI_CHOICE,
+         .value = "weft|mergekit",
+         .choices = compats,
+         .initial = "weft",
+         .help = "mergekit does what mergekit does where recipes depend on it (docs/RECIPES.md "
+                 "lists it), and makes keys that it ignores a warning, not an error.",
+         .offset = AT(options.compat)},
     [CLI_IO] = {.name = "--io",
                 .kind = CLI_CHOICE,
                 .value = "auto|buffered|direct",

@@ -48,8 +48,8 @@ static int run(const struct cli_args *args)
 {
     struct weft *w = NULL;
     struct weft_merge_result result = {0};
-    catch_signals();
     int status = cli_open(args, &w);
+    catch_signals(); /* after the session, which lowers the stop flag */
     if (status == WEFT_OK)
         status = weft_merge(w, args->positional[0], args->positional[1], &result);
     if (status == WEFT_OK && !args->options.json && args->options.log_level > WEFT_LOG_ERROR)

@@ -48,6 +48,7 @@ static int check_options(struct wf_err *e, const struct weft_options *o)
 int weft_create(struct weft **out, const struct weft_options *options)
 {
     struct wf_err e = {0};
+    stop_asked = 0;
     struct weft *w = *out = wf_alloc(&e, WF_MEM_META, 1, sizeof *w, "a session");
     if (!w)
         return WEFT_MACHINE;
@@ -71,8 +72,8 @@ const char *weft_error(const struct weft *w)
     return w ? w->err.text : "out of memory";
 }
 
-/* Each call starts with a clean error slot. The stop flag stays: a signal may come before the call.
- */
+/* Each call starts with a clean error slot. The stop flag is the session's: a signal may come
+ * before the call. */
 static struct wf_err *begin(struct weft *w)
 {
     wf_err_clear(&w->err);

@@ -20,7 +20,8 @@ struct wf_tile {
     const void *const *in;      /* n pointers, any alignment */
     const uint8_t *in_dtype;    /* n of enum wf_dtype, arithmetic ones */
     uint32_t n;
-    void *out; /* count elements of out_dtype, any alignment */
+    uint8_t cast; /* inputs are rounded to this arithmetic type first; any other: not */
+    void *out;    /* count elements of out_dtype, any alignment */
     uint8_t out_dtype;
     bool wide;      /* compute in double: an input of the tensor is F64 */
     bool check;     /* NaN and infinity are errors */

@@ -149,6 +149,21 @@ static unsigned WF_NAME(store)(enum wf_dtype d, const wf_real *restrict from, si
     }
 }
 
+/* Rounds values to a type and back: what a tool that casts inputs when it loads them computes with.
+ */
+static void WF_NAME(cast)(enum wf_dtype d, wf_real *x, size_t count)
+{
+    if (d == WF_BF16)
+        for (size_t e = 0; e < count; e++)
+            x[e] = REAL_FROM_BF16(REAL_TO_BF16(x[e]));
+    else if (d == WF_F16)
+        for (size_t e = 0; e < count; e++)
+            x[e] = REAL_FROM_F16(REAL_TO_F16(x[e]));
+    else if (d == WF_F32)
+        for (size_t e = 0; e < count; e++)
+            x[e] = (wf_real)(float)x[e];
+}
+
 /* One block of one method: scratch holds input i at scratch[i * stride]. */
 typedef void WF_NAME(block_fn)(const wf_real *restrict scratch, size_t stride, int n,
                                const struct WF_NAME(wf_view) * v, uint64_t first, size_t count,
@@ -267,6 +282,8 @@ static void WF_NAME(run)(const struct wf_tile *t, struct wf_tile_result *r)
         for (uint32_t i = 0; i < t->n; i++) {
             const char *in = (const char *)t->in[i] + at * WF_NAME(dtype_bytes)(t->in_dtype[i]);
             bad |= WF_NAME(load)(t->in_dtype[i], in, count, scratch + i * block);
+            if (t->cast != t->in_dtype[i])
+                WF_NAME(cast)(t->cast, scratch + i * block, count);
         }
         WF_NAME(blocks)[t->method](scratch, block, (int)t->n, &view, t->first + at, count, result);
         bad |= WF_NAME(store)(t->out_dtype, result, count, (char *)t->out + at * out_bytes);

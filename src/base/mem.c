@@ -149,6 +149,11 @@ uint64_t wf_mem_total(void)
     return wf_min_u64(total, cgroup_limit("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
 }
 
+uint64_t wf_mem_default(void)
+{
+    return wf_mem_total() / 4;
+}
+
 /* Arena: a list of growing blocks, newest first.
  *   [ previous | used | capacity ][ bytes ........ ]
  */

@@ -36,6 +36,7 @@ void wf_unmap_pages(void *block, size_t bytes);
 
 uint64_t wf_mem_now(enum wf_mem_kind kind);
 uint64_t wf_mem_peak_rss(void); /* the process's high-water mark, bytes */
+uint64_t wf_mem_default(void);  /* the budget where none is given: a quarter of wf_mem_total */
 uint64_t wf_mem_total(void); /* RAM this process may use: physical, or the cgroup's limit if less */
 
 /* malloc/free pair for libraries that want one (cJSON). Counted as WF_MEM_TEXT; a failure is NULL.

@@ -12,7 +12,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-/* The numbers are the program's exit codes (docs: INTERFACE, section "Exit codes"). */
+/* The numbers are the program's exit codes (include/weft.h, weft --help). */
 enum wf_status {
     WF_OK = 0,
     WF_NO = 1,       /* the answer is no (diff, verify) */

@@ -231,20 +231,19 @@ struct cache {
 
 #define CACHES_MAX 3
 
-static int add_cache(const struct lookup *l, const char *variable, const char *value,
-                     const char *tail, struct cache *caches, size_t *n)
+static int set_cache(struct wf_err *e, struct wf_arena *a, const char *variable, const char *tail,
+                     struct cache *out)
 {
     const char *folder;
-    int s = wf_expand_path(l->e, l->a, variable, value, &folder);
+    int s = wf_expand_path(e, a, variable, env(variable), &folder);
     if (s)
         return s;
-    caches[*n].folder = wf_arena_printf(l->a, l->e, "%s%s", folder, tail);
-    caches[*n].source = variable;
-    return caches[(*n)++].folder ? WF_OK : out_of_memory(l);
+    out->folder = wf_arena_printf(a, e, "%s%s", folder, tail);
+    out->source = variable;
+    return out->folder ? WF_OK : wf_err_status(e);
 }
 
-/* The caches to look in: the one the library would use, then those of its older releases. */
-static int list_caches(const struct lookup *l, struct cache caches[CACHES_MAX], size_t *n)
+int wf_hub_cache(struct wf_err *e, struct wf_arena *a, const char **folder, const char **source)
 {
     static const struct {
         const char *variable, *tail;
@@ -255,15 +254,25 @@ static int list_caches(const struct lookup *l, struct cache caches[CACHES_MAX], 
         {"XDG_CACHE_HOME", "/huggingface/hub"},
         {"HOME", "/.cache/huggingface/hub"},
     };
-    static const char *const older[] = {"TRANSFORMERS_CACHE", "PYTORCH_TRANSFORMERS_CACHE"};
+    struct cache found = {0};
     int s = WF_OK;
-    *n = 0;
-    for (size_t i = 0; i < sizeof rules / sizeof *rules && !*n && !s; i++)
+    for (size_t i = 0; i < sizeof rules / sizeof *rules && !found.source && !s; i++)
         if (env(rules[i].variable))
-            s = add_cache(l, rules[i].variable, env(rules[i].variable), rules[i].tail, caches, n);
+            s = set_cache(e, a, rules[i].variable, rules[i].tail, &found);
+    *folder = found.folder;
+    *source = found.source;
+    return s;
+}
+
+/* The caches to look in: the one the library would use, then those of its older releases. */
+static int list_caches(const struct lookup *l, struct cache caches[CACHES_MAX], size_t *n)
+{
+    static const char *const older[] = {"TRANSFORMERS_CACHE", "PYTORCH_TRANSFORMERS_CACHE"};
+    int s = wf_hub_cache(l->e, l->a, &caches[0].folder, &caches[0].source);
+    *n = !s && caches[0].folder;
     for (size_t i = 0; i < sizeof older / sizeof *older && !s; i++)
-        if (env(older[i]))
-            s = add_cache(l, older[i], env(older[i]), "", caches, n);
+        if (env(older[i]) && !(s = set_cache(l->e, l->a, older[i], "", &caches[*n])))
+            ++*n;
     return s;
 }
 

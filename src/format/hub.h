@@ -26,6 +26,10 @@ struct wf_place {
 int wf_hub_resolve(struct wf_err *e, struct wf_arena *a, const char *where, const char *text,
                    const char *recipe_folder, struct wf_place *out);
 
+/* The cache that those variables lead to, there or not: its folder, and the variable that decided.
+ * Both NULL if none is set. */
+int wf_hub_cache(struct wf_err *e, struct wf_arena *a, const char **folder, const char **source);
+
 /* Expands a leading ~ or ~/ and $NAME or ${NAME}; an unset variable is an error. */
 int wf_expand_path(struct wf_err *e, struct wf_arena *a, const char *where, const char *text,
                    const char **out);

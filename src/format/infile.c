@@ -19,12 +19,6 @@
 #define CACHED_SHARE_MIN 0.98 /* cached at least this: reading is copying */
 #define PROBES 16
 
-void wf_infile_init(struct wf_infile *f, const char *path, const struct wf_file_id *id)
-{
-    *f = (struct wf_infile){.path = path, .id = *id, .fd = -1, .direct_fd = -1};
-    pthread_mutex_init(&f->lock, NULL);
-}
-
 /* Linux 6.5's cachestat(2); -1 where the kernel has none. */
 static int64_t cached_pages(int fd, uint64_t bytes)
 {
@@ -60,40 +54,36 @@ static double cached_share(int fd, uint64_t bytes)
     return (double)hits / PROBES;
 }
 
-static int open_locked(struct wf_err *e, struct wf_infile *f, enum wf_io mode)
+static int changed(struct wf_err *e, const char *path)
 {
-    struct wf_file_id now;
-    int fd;
-    int status = wf_open_read(e, WF_INPUT, f->path, &fd, &now);
-    if (status)
-        return status;
-    if (now.bytes != f->id.bytes || now.inode != f->id.inode || now.mtime_ns != f->id.mtime_ns) {
-        close(fd);
-        return wf_fail(e, WF_INPUT, "%s: the file changed while weft was at work", f->path);
-    }
-    double share = mode == WF_IO_DIRECT || !f->id.bytes ? 0.0 : cached_share(fd, f->id.bytes);
-    bool direct = mode == WF_IO_DIRECT || (mode == WF_IO_AUTO && share < DIRECT_SHARE_MAX &&
-                                           f->id.bytes >= DIRECT_BYTES_MIN);
-    f->cached = share >= CACHED_SHARE_MIN;
-    int direct_fd = direct ? open(f->path, O_RDONLY | O_CLOEXEC | O_DIRECT) : -1;
-    __atomic_store_n(&f->direct_fd, direct_fd, __ATOMIC_RELEASE);
-    __atomic_store_n(&f->fd, fd, __ATOMIC_RELEASE);
-    return WF_OK;
+    return wf_fail(e, WF_INPUT, "%s: the file changed while weft was at work", path);
 }
 
-int wf_infile_open(struct wf_err *e, struct wf_infile *f, enum wf_io mode)
+int wf_infile_open(struct wf_err *e, const char *path, const struct wf_file_id *id, enum wf_io mode,
+                   struct wf_infile *f)
 {
-    if (__atomic_load_n(&f->fd, __ATOMIC_ACQUIRE) >= 0)
-        return WF_OK;
-    pthread_mutex_lock(&f->lock);
-    int status = f->fd >= 0 ? WF_OK : open_locked(e, f, mode);
-    pthread_mutex_unlock(&f->lock);
-    return status;
+    struct wf_file_id now = {0};
+    f->path = path;
+    f->id = *id;
+    f->fd = f->direct_fd = -1;
+    int status = wf_open_read(e, WF_INPUT, path, &f->fd, &now);
+    if (status)
+        return status;
+    if (now.bytes != id->bytes || now.inode != id->inode || now.mtime_ns != id->mtime_ns) {
+        wf_infile_close(f);
+        return changed(e, path);
+    }
+    double share = mode == WF_IO_DIRECT || !id->bytes ? 0.0 : cached_share(f->fd, id->bytes);
+    bool direct = mode == WF_IO_DIRECT || (mode == WF_IO_AUTO && share < DIRECT_SHARE_MAX);
+    f->cached = share >= CACHED_SHARE_MIN;
+    if (direct && id->bytes >= DIRECT_BYTES_MIN)
+        f->direct_fd = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
+    return WF_OK;
 }
 
 /* Whole pages around the range by direct I/O. False if the file system refuses: the caller reads
  * through the page cache then, as it does with what is missing at the end. */
-static bool read_direct(const struct wf_infile *f, char *to, uint64_t offset, uint64_t bytes)
+static bool read_direct(struct wf_infile *f, char *to, uint64_t offset, uint64_t bytes)
 {
     uint64_t begin = wf_round_down(offset, WF_DIRECT_ALIGN);
     uint64_t end = wf_round_up(offset + bytes, WF_DIRECT_ALIGN), at = begin;
@@ -101,6 +91,8 @@ static bool read_direct(const struct wf_infile *f, char *to, uint64_t offset, ui
         ssize_t got = pread(f->direct_fd, to - (offset - at), end - at, (off_t)at);
         if (got < 0 && errno == EINTR)
             continue;
+        if (got < 0 && errno != EIO)
+            atomic_store(&f->direct_refused, true);
         if (got <= 0)
             return false;
         at += (uint64_t)got;
@@ -110,30 +102,24 @@ static bool read_direct(const struct wf_infile *f, char *to, uint64_t offset, ui
     return true;
 }
 
-int wf_infile_read(struct wf_err *e, struct wf_infile *f, enum wf_io mode, void *to,
-                   uint64_t offset, uint64_t bytes)
+int wf_infile_read(struct wf_err *e, struct wf_infile *f, void *to, uint64_t offset, uint64_t bytes)
 {
-    int status = wf_infile_open(e, f, mode);
-    if (status)
-        return status;
+    if (f->direct_fd < 0 || bytes < DIRECT_BYTES_MIN || atomic_load(&f->direct_refused))
+        return wf_pread(e, f->fd, f->path, to, bytes, offset);
     if (wf_fault(WF_FAULT_READ))
         return wf_fail_errno(e, WF_INPUT, EIO, "%s: cannot read at byte %" PRIu64, f->path, offset);
-    if (__atomic_load_n(&f->direct_fd, __ATOMIC_ACQUIRE) >= 0 && bytes >= DIRECT_BYTES_MIN &&
-        read_direct(f, to, offset, bytes))
-        return WF_OK;
-    return wf_pread(e, f->fd, f->path, to, bytes, offset);
+    return read_direct(f, to, offset, bytes) ? WF_OK
+                                             : wf_pread(e, f->fd, f->path, to, bytes, offset);
 }
 
 int wf_infile_check(struct wf_err *e, struct wf_infile *f)
 {
     struct stat s;
-    if (f->fd < 0)
-        return WF_OK;
     if (fstat(f->fd, &s))
         return wf_fail_errno(e, WF_INPUT, errno, "%s: cannot look at it again", f->path);
     int64_t mtime = (int64_t)s.st_mtim.tv_sec * 1000000000 + s.st_mtim.tv_nsec;
     if ((uint64_t)s.st_size != f->id.bytes || mtime != f->id.mtime_ns)
-        return wf_fail(e, WF_INPUT, "%s: the file changed while weft was at work", f->path);
+        return changed(e, f->path);
     return WF_OK;
 }
 
@@ -142,5 +128,4 @@ void wf_infile_close(struct wf_infile *f)
     wf_close(f->fd);
     wf_close(f->direct_fd);
     f->fd = f->direct_fd = -1;
-    pthread_mutex_destroy(&f->lock);
 }

@@ -130,6 +130,29 @@ static int read_files(const struct reading *r, const struct wf_json *list, struc
     return WF_OK;
 }
 
+/* The hashes of the plan, where "options" has them. */
+static int read_plan(const struct reading *r, const struct wf_json *options,
+                     struct wf_manifest *out)
+{
+    const struct wf_json *plan = wf_json_get(options, "plan");
+    const struct wf_json *parts = wf_json_get(options, "plan_parts");
+    if (!plan && !parts)
+        return WF_OK;
+    if (!parse_digest(plan, &out->plan) || !parts || parts->kind != WF_JSON_ARRAY)
+        return wf_fail(r->e, WF_INPUT,
+                       "%s: \"plan\" is not 32 hexadecimal digits, or \"plan_parts\" not a list",
+                       r->path);
+    out->plan_parts = wf_arena_alloc(r->a, r->e, parts->n, sizeof *out->plan_parts);
+    if (!out->plan_parts)
+        return wf_err_status(r->e);
+    out->n_plan_parts = parts->n;
+    for (size_t i = 0; i < parts->n; i++)
+        if (!parse_digest(&parts->children[i], &out->plan_parts[i]))
+            return wf_fail(r->e, WF_INPUT, "%s: plan part %zu is not 32 hexadecimal digits",
+                           r->path, i);
+    return WF_OK;
+}
+
 /* Every top-level key that weft writes is there, in its type. Others are a later version's. */
 static int check_keys(const struct reading *r, const struct wf_json *root)
 {
@@ -166,7 +189,8 @@ int wf_manifest_parse(struct wf_err *e, struct wf_arena *a, const char *path, co
     if (s)
         return s;
     out->tensors = wf_json_get(root, "tensors");
-    return read_files(&r, wf_json_get(root, "files"), out);
+    s = read_plan(&r, wf_json_get(root, "options"), out);
+    return s ? s : read_files(&r, wf_json_get(root, "files"), out);
 }
 
 int wf_manifest_read(struct wf_err *e, struct wf_arena *a, const char *path,

@@ -1,6 +1,7 @@
 /* manifest.h - reading weft_manifest.json: which files a merge wrote, and their checksums.
  *
- *   {"recipe": TEXT, "seed": N, "options": {..}, "version": TEXT, "inputs": [..],
+ *   {"recipe": TEXT, "seed": N, "options": {"plan": HEX, "plan_parts": [HEX ..], ..},
+ *    "version": TEXT, "inputs": [..],
  *    "tensors": {NAME: {"file": TEXT, "dtype": TEXT, "shape": [..], "action": TEXT}},
  *    "files": [{"name": TEXT, "bytes": N, CHECKSUM}]}
  *
@@ -40,10 +41,13 @@ struct wf_manifest {
     struct wf_manifest_file *files; /* sorted by name, each once */
     size_t n_files;
     const struct wf_json *tensors; /* the object */
+    struct wf_hash128 plan;        /* of the merge that wrote it, whole and by part (plan.h) */
+    struct wf_hash128 *plan_parts;
+    size_t n_plan_parts; /* 0: "options" names no plan */
 };
 
 /* Parses text[0..n); `path` is for messages. Anything wrong is WF_INPUT. What it returns lives in
- * `a`. */
+ * `a`. A step of wf_manifest_read, public for tests and fuzzing. */
 int wf_manifest_parse(struct wf_err *e, struct wf_arena *a, const char *path, const char *text,
                       size_t n, struct wf_manifest *out);
 

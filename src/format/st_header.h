@@ -53,7 +53,8 @@ struct wf_st_header {
 };
 
 /* Parses the N bytes of JSON `text`; `file_bytes` is the size of the whole file. Everything it
- * returns lives in `a`. Errors are WF_INPUT: "PATH: ... at byte K" with the tensor's name. */
+ * returns lives in `a`. Errors are WF_INPUT: "PATH: ... at byte K" with the tensor's name. A step
+ * of wf_st_read, public for tests and fuzzing. */
 int wf_st_parse(struct wf_err *e, struct wf_arena *a, const char *path, const char *text, size_t n,
                 uint64_t file_bytes, struct wf_st_header *out);
 
@@ -63,13 +64,12 @@ int wf_st_read(struct wf_err *e, struct wf_arena *a, const char *path, int fd, u
 
 /* Writes 8 bytes of length and the canonical JSON for `tensors` (already in file order, offsets
  * set) into *out, padded with spaces so that the data start at a multiple of `align` (8 gives the
- * reference writer's bytes). Metadata: {"format":"pt"} plus `extra`, sorted by key. */
-int wf_st_format(struct wf_err *e, const struct wf_st_tensor *tensors, size_t n,
-                 const struct wf_st_pair *extra, size_t n_extra, uint64_t align,
+ * reference writer's bytes). Metadata: {"format":"pt"}. */
+int wf_st_format(struct wf_err *e, const struct wf_st_tensor *tensors, size_t n, uint64_t align,
                  struct wf_str *out);
 
-/* Canonical file order: larger types first, then name bytewise. For qsort of struct wf_st_tensor.
- */
-int wf_st_order(const void *a, const void *b);
+/* Canonical file order, as strcmp: larger types first, then name bytewise. */
+int wf_st_compare(enum wf_dtype a_dtype, const char *a_name, enum wf_dtype b_dtype,
+                  const char *b_name);
 
 #endif

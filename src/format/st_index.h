@@ -29,7 +29,8 @@ struct wf_st_index {
 };
 
 /* Parses text[0..n). File names are relative, stay below the folder (no root, drive, '..' or
- * back-slash) and end in ".safetensors". Anything else is WF_INPUT, naming the tensor. */
+ * back-slash) and end in ".safetensors". Anything else is WF_INPUT, naming the tensor. A step of
+ * wf_st_index_read, public for tests and fuzzing. */
 int wf_st_index_parse(struct wf_err *e, struct wf_arena *a, const char *path, const char *text,
                       size_t n, struct wf_st_index *out);
 

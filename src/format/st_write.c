@@ -3,23 +3,22 @@
  *   [ N: u64 LE ][ {"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2],
  *                  "data_offsets":[0,8]}} ][ spaces up to a multiple of align ]
  *
- * Compact, metadata first and sorted by key, tensors in file order.
+ * Compact, metadata first, tensors in file order.
  */
 #include "st_header.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "../base/num.h"
 
 #define LENGTH_BYTES 8
 
-int wf_st_order(const void *a, const void *b)
+int wf_st_compare(enum wf_dtype a_dtype, const char *a_name, enum wf_dtype b_dtype,
+                  const char *b_name)
 {
-    const struct wf_st_tensor *x = a, *y = b;
-    if (x->dtype != y->dtype)
-        return x->dtype > y->dtype ? -1 : 1;
-    return strcmp(x->name, y->name);
+    if (a_dtype != b_dtype)
+        return a_dtype > b_dtype ? -1 : 1;
+    return strcmp(a_name, b_name);
 }
 
 static void put_u64(struct wf_str *s, uint64_t v)
@@ -51,58 +50,23 @@ static void put_tensor(struct wf_str *s, const struct wf_st_tensor *t)
     wf_str_puts(s, "]}");
 }
 
-static int by_key(const void *a, const void *b)
-{
-    const struct wf_st_pair *x = a, *y = b;
-    return strcmp(x->key, y->key);
-}
-
-/* {"format":"pt"} and `extra`, sorted. "format" is weft's to say, so an extra one (carried over
- * from an input) is left out. */
-static int put_metadata(struct wf_err *e, struct wf_str *s, const struct wf_st_pair *extra,
-                        size_t n_extra)
-{
-    struct wf_st_pair *pairs =
-        wf_alloc(e, WF_MEM_TEXT, n_extra + 1, sizeof *pairs, "a safetensors header");
-    if (!pairs)
-        return WF_MACHINE;
-    size_t n = 0;
-    pairs[n++] = (struct wf_st_pair){"format", "pt"};
-    for (size_t i = 0; i < n_extra; i++)
-        if (strcmp(extra[i].key, "format"))
-            pairs[n++] = extra[i];
-    qsort(pairs, n, sizeof *pairs, by_key);
-    wf_str_puts(s, "{\"__metadata__\":{");
-    for (size_t i = 0; i < n; i++) {
-        if (i)
-            wf_str_add(s, ",", 1);
-        wf_str_json(s, pairs[i].key, strlen(pairs[i].key));
-        wf_str_add(s, ":", 1);
-        wf_str_json(s, pairs[i].value, strlen(pairs[i].value));
-    }
-    wf_str_add(s, "}", 1);
-    wf_free(pairs);
-    return WF_OK;
-}
-
-int wf_st_format(struct wf_err *e, const struct wf_st_tensor *tensors, size_t n,
-                 const struct wf_st_pair *extra, size_t n_extra, uint64_t align, struct wf_str *out)
+int wf_st_format(struct wf_err *e, const struct wf_st_tensor *tensors, size_t n, uint64_t align,
+                 struct wf_str *out)
 {
     static const char no_length[LENGTH_BYTES];
     size_t start = out->n;
     wf_str_add(out, no_length, sizeof no_length);
-    int status = put_metadata(e, out, extra, n_extra);
-    for (size_t i = 0; i < n && !status; i++) {
+    wf_str_puts(out, "{\"__metadata__\":{\"format\":\"pt\"}");
+    for (size_t i = 0; i < n; i++) {
         wf_str_add(out, ",", 1);
         put_tensor(out, &tensors[i]);
     }
-    if (status)
-        return status;
     wf_str_add(out, "}", 1);
     uint64_t bytes = out->n - start, padded = wf_round_up(bytes, align);
     for (; bytes < padded && !out->failed; bytes++)
         wf_str_add(out, " ", 1);
-    if ((status = wf_str_finish(out, e)))
+    int status = wf_str_finish(out, e);
+    if (status)
         return status;
     uint64_t length = padded - LENGTH_BYTES;
     if (length > WF_ST_HEADER_MAX)

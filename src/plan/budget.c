@@ -78,6 +78,7 @@ int wf_budget_set(struct wf_err *e, const struct wf_plan *plan, uint64_t memory_
         uint64_t slots = ring / (b.slot_bytes + table_bytes(&b));
         if (slots >= SLOTS_WANTED || (span == SPAN_BYTES_MIN && slots >= SLOTS_MIN)) {
             b.slots = (uint32_t)wf_min_u64(slots, SLOTS_MAX);
+            b.compute = (unsigned)wf_min_u64(b.compute, b.slots); /* one works on one slot */
             *out = b;
             return WF_OK;
         }

@@ -21,9 +21,7 @@
 static int job_order(const void *left, const void *right)
 {
     const struct wf_job *a = left, *b = right;
-    if (a->dtype != b->dtype)
-        return a->dtype < b->dtype ? 1 : -1;
-    return strcmp(a->name, b->name);
+    return wf_st_compare(a->dtype, a->name, b->dtype, b->name);
 }
 
 /* A generous estimate of a tensor's part of the header: escapes at most double a name. */
@@ -34,14 +32,14 @@ static uint64_t header_estimate(const struct wf_job *job)
 
 /* Greedy, in order: a new shard when current + tensor > limit. Counts shards; with `shards` set
  * fills in the job ranges as well. */
-static size_t split(struct wf_plan *plan, uint64_t shard_bytes, struct wf_shard *shards)
+static size_t split(struct wf_plan *plan, struct wf_shard *shards)
 {
     size_t n = 0, in_shard = 0;
     uint64_t data = 0, header = 0;
     for (size_t i = 0; i < plan->n_jobs; i++) {
         struct wf_job *job = &plan->jobs[i];
         uint64_t text = header_estimate(job);
-        bool full = data + job->bytes > shard_bytes || header + text > HEADER_BYTES_MAX;
+        bool full = data + job->bytes > plan->shard_bytes || header + text > HEADER_BYTES_MAX;
         if (n == 0 || (in_shard && full)) {
             n++;
             data = header = in_shard = 0;
@@ -78,7 +76,7 @@ static int format_header(struct wf_err *e, struct wf_plan *plan, struct wf_shard
         job->offset = at;
         at += job->bytes;
     }
-    int status = wf_st_format(e, tensors, shard->n_jobs, NULL, 0, WF_DIRECT_ALIGN, &shard->header);
+    int status = wf_st_format(e, tensors, shard->n_jobs, WF_DIRECT_ALIGN, &shard->header);
     if (!status)
         status = wf_str_finish(&shard->header, e);
     for (size_t i = 0; !status && i < shard->n_jobs; i++)
@@ -88,17 +86,17 @@ static int format_header(struct wf_err *e, struct wf_plan *plan, struct wf_shard
     return status;
 }
 
-int wf_lay_out(struct wf_err *e, struct wf_plan *plan, uint64_t shard_bytes)
+int wf_lay_out(struct wf_err *e, struct wf_plan *plan)
 {
     if (plan->n_jobs)
         qsort(plan->jobs, plan->n_jobs, sizeof *plan->jobs, job_order);
-    size_t n = split(plan, shard_bytes, NULL);
+    size_t n = split(plan, NULL);
     bool empty = n == 0; /* no tensors at all: still one valid file */
     n += empty;
     struct wf_shard *shards = wf_arena_alloc(plan->arena, e, n, sizeof *shards);
     if (!shards)
         return WF_MACHINE;
-    split(plan, shard_bytes, shards);
+    split(plan, shards);
     plan->shards = shards;
     plan->n_shards = n;
     for (size_t i = 0; i < n; i++) {

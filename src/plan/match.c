@@ -1,7 +1,8 @@
 /* match.c - which tensors belong together, and what happens to each.
  *
  * All checkpoints list their tensors by name, so one walk over the sorted lists meets every name
- * once. For each name, in this order:
+ * once. The donor is the first checkpoint: the base if the recipe has one, else the first model.
+ * For each name, in this order:
  *
  *   not included, or excluded     copied from the donor; left out if the donor has it not
  *   missing somewhere             error that names tensor and checkpoint
@@ -17,6 +18,7 @@
 #include <string.h>
 
 #include "../base/num.h"
+#include "../format/shape.h"
 #include "plan.h"
 
 /* The walk's state: where the arithmetic's inputs are among the checkpoints, and how far each list
@@ -26,7 +28,7 @@ struct matcher {
     struct wf_plan *plan;
     const struct wf_recipe *recipe;
     uint32_t *inputs; /* arithmetic input i -> checkpoint; base first if the method has one */
-    int *input_model; /* arithmetic input i -> recipe model entry, -1 for the base */
+    int *input_model; /* arithmetic input i -> recipe model entry, NO_MODEL or BASE_JOINS */
     uint32_t n_inputs;
     size_t *at;                    /* per checkpoint: next tensor */
     const struct wf_tensor **here; /* per checkpoint: the tensor of this name, or NULL */
@@ -64,6 +66,35 @@ static uint32_t add_ckpt(struct wf_plan *plan, const struct wf_ckpt *c, const ch
     return (uint32_t)plan->n_ckpts++;
 }
 
+/* input_model of a base that has no entry of its own. */
+enum { NO_MODEL = -1, BASE_JOINS = -2 };
+
+/* mergekit appends a base that is not in `models` to the inputs of methods that have no use for
+ * one; it takes its weight from the top level. With --compat mergekit weft does the same. */
+static int join_base(struct matcher *m, const struct wf_ckpt *base)
+{
+    const struct wf_recipe *r = m->recipe;
+    bool joins = base && r->method->base == WF_BASE_NONE && r->method->max_models > 1 &&
+                 !strcmp(m->plan->compat, "mergekit");
+    for (uint32_t i = 0; i < m->n_inputs; i++)
+        joins &= m->inputs[i] != 0;
+    if (!joins)
+        return WF_OK;
+    for (size_t o = 0; o < r->method->n_options; o++) {
+        bool given = !r->method->options[o].required;
+        for (size_t v = 0; v < r->n_values; v++)
+            given |= !strcmp(r->values[v].name, r->method->options[o].name);
+        if (!given)
+            return wf_fail(m->e, WF_USAGE,
+                           "%s:%d: with --compat mergekit the base takes part in '%s' and needs "
+                           "'%s' in 'parameters' at the top level, or an entry in 'models'",
+                           r->path, r->base.line, r->method->name, r->method->options[o].name);
+    }
+    m->inputs[m->n_inputs] = 0;
+    m->input_model[m->n_inputs++] = BASE_JOINS;
+    return WF_OK;
+}
+
 static int collect_inputs(struct matcher *m, const struct wf_ckpt *base,
                           const struct wf_ckpt *const *models)
 {
@@ -80,7 +111,7 @@ static int collect_inputs(struct matcher *m, const struct wf_ckpt *base,
         add_ckpt(plan, base, r->base.text, "base", r->base.line, true);
     if (base && with_base) {
         m->inputs[0] = 0;
-        m->input_model[0] = -1;
+        m->input_model[0] = NO_MODEL;
         m->n_inputs = 1;
     }
     for (size_t i = 0; i < r->n_models; i++) {
@@ -91,14 +122,13 @@ static int collect_inputs(struct matcher *m, const struct wf_ckpt *base,
         m->inputs[m->n_inputs] = c;
         m->input_model[m->n_inputs++] = (int)i;
     }
-    plan->donor = 0; /* the base if there is one, else the first model */
     plan->config_donor = wf_plan_config_donor(base, models, r->n_models);
     if (m->n_inputs - (with_base ? 1u : 0u) < r->method->min_models)
         return wf_fail(m->e, WF_USAGE,
                        "%s:%d: method '%s' needs at least %" PRIu32 " model%s besides the base",
                        r->path, r->method_line, r->method->name, r->method->min_models,
                        r->method->min_models == 1 ? "" : "s");
-    return WF_OK;
+    return join_base(m, base);
 }
 
 static int allocate(struct matcher *m)
@@ -173,11 +203,11 @@ static struct wf_job *add_job(struct matcher *m, const struct wf_tensor *like,
         return NULL;
     plan->jobs = jobs;
     struct wf_job *job = &jobs[plan->n_jobs];
-    uint32_t *ckpt = wf_arena_alloc(plan->arena, m->e, n_inputs, sizeof *ckpt);
+    job->input_ckpt = wf_arena_alloc(plan->arena, m->e, n_inputs, sizeof *job->input_ckpt);
     job->in = wf_arena_alloc(plan->arena, m->e, n_inputs, sizeof *job->in);
-    if (!ckpt || !job->in)
+    job->in_dtype = wf_arena_alloc(plan->arena, m->e, n_inputs, sizeof *job->in_dtype);
+    if (!job->input_ckpt || !job->in || !job->in_dtype)
         return NULL;
-    job->input_ckpt = ckpt;
     job->name = like->name;
     job->action = action;
     job->dtype = like->dtype;
@@ -192,8 +222,9 @@ static struct wf_job *add_job(struct matcher *m, const struct wf_tensor *like,
 
 static void set_input(struct wf_job *job, uint32_t i, uint32_t ckpt, const struct wf_tensor *t)
 {
-    ((uint32_t *)job->input_ckpt)[i] = ckpt;
+    job->input_ckpt[i] = ckpt;
     job->in[i] = t;
+    job->in_dtype[i] = t->dtype;
 }
 
 /* Changes a job's stored type; its bytes follow. */
@@ -233,9 +264,8 @@ static int add_single(struct matcher *m, uint32_t ckpt, const struct wf_tensor *
 static int add_outside(struct matcher *m, const char *name)
 {
     struct wf_plan *plan = m->plan;
-    uint32_t donor = (uint32_t)plan->donor;
-    if (m->here[donor])
-        return add_single(m, donor, m->here[donor]);
+    if (m->here[0])
+        return add_single(m, 0, m->here[0]);
     struct wf_left_out *list =
         grow(m, plan->left_out, plan->n_left_out, &m->left_out_max, sizeof *list);
     if (!list)
@@ -246,15 +276,6 @@ static int add_outside(struct matcher *m, const char *name)
         c++;
     list[plan->n_left_out++] = (struct wf_left_out){name, plan->ckpts[c].text};
     return WF_OK;
-}
-
-static void shape_text(const struct wf_tensor *t, char *buf, size_t size)
-{
-    size_t n = (size_t)snprintf(buf, size, "[");
-    for (int d = 0; d < t->n_dims && n < size; d++)
-        n += (size_t)snprintf(buf + n, size - n, "%s%" PRIu64, d ? ", " : "", t->shape[d]);
-    if (n < size)
-        snprintf(buf + n, size - n, "]");
 }
 
 /* Present everywhere, one shape. */
@@ -276,13 +297,14 @@ static int check_alike(struct matcher *m, const char *name)
         if (u->n_dims == t->n_dims &&
             (t->n_dims == 0 || !memcmp(u->shape, t->shape, t->n_dims * sizeof *t->shape)))
             continue;
-        char left[512], right[512];
-        shape_text(t, left, sizeof left);
-        shape_text(u, right, sizeof right);
+        char shape[2][WF_SHAPE_TEXT_MAX];
         return wf_fail(m->e, WF_USAGE,
                        "%s:%d: tensor '%s' has shape %s in %s but %s in %s; "
                        "exclude it to take the %s's",
-                       where(m), plan->ckpts[c].line, name, left, plan->ckpts[first].text, right,
+                       where(m), plan->ckpts[c].line, name,
+                       wf_shape_text(t->shape, t->n_dims, WF_SHAPE_SPACED, shape[0]),
+                       plan->ckpts[first].text,
+                       wf_shape_text(u->shape, u->n_dims, WF_SHAPE_SPACED, shape[1]),
                        plan->ckpts[c].text, m->recipe->has_base ? "base" : "first model");
     }
     return WF_OK;
@@ -305,13 +327,12 @@ static int resolve_args(struct matcher *m, const char *name, const struct wf_arg
     const struct wf_method *method = m->recipe->method;
     bool changed = !m->last_args;
     for (size_t o = 0; o < method->n_options; o++) {
-        double g = wf_recipe_value(m->recipe, o, -1, name, NULL);
+        double g = wf_recipe_value(m->recipe, o, -1, name);
         changed |= g != m->global[o];
         m->global[o] = g;
         for (uint32_t i = 0; i < m->n_inputs; i++) {
-            double v = m->input_model[i] < 0
-                           ? 0.0
-                           : wf_recipe_value(m->recipe, o, m->input_model[i], name, NULL);
+            int model = m->input_model[i]; /* BASE_JOINS, too, reads the top level */
+            double v = model == NO_MODEL ? 0.0 : wf_recipe_value(m->recipe, o, model, name);
             changed |= v != m->per_model[i][o];
             m->per_model[i][o] = v;
         }
@@ -363,14 +384,14 @@ static int note_uncomputed(struct matcher *m, const struct wf_tensor *t)
 static int add_equal(struct matcher *m, const char *name)
 {
     struct wf_plan *plan = m->plan;
-    const struct wf_tensor *t = m->here[plan->donor];
+    const struct wf_tensor *t = m->here[0];
     for (size_t c = 0; c < plan->n_ckpts; c++)
         if (m->here[c]->dtype != t->dtype)
             return wf_fail(m->e, WF_USAGE,
                            "%s:%d: tensor '%s' is %s in %s but %s in %s, and types other than F64, "
                            "F32, F16, BF16 cannot be mixed; exclude it to take the %s's",
                            where(m), plan->ckpts[c].line, name, wf_dtype_info(t->dtype)->name,
-                           plan->ckpts[plan->donor].text, wf_dtype_info(m->here[c]->dtype)->name,
+                           plan->ckpts[0].text, wf_dtype_info(m->here[c]->dtype)->name,
                            plan->ckpts[c].text, m->recipe->has_base ? "base" : "first model");
     int status = note_uncomputed(m, t);
     if (status)
@@ -378,11 +399,8 @@ static int add_equal(struct matcher *m, const char *name)
     struct wf_job *job = add_job(m, t, WF_ACTION_COPY, (uint32_t)plan->n_ckpts);
     if (!job)
         return WF_MACHINE;
-    uint32_t k = 0;
-    set_input(job, k++, (uint32_t)plan->donor, t);
     for (uint32_t c = 0; c < plan->n_ckpts; c++)
-        if (c != plan->donor)
-            set_input(job, k++, c, m->here[c]);
+        set_input(job, c, c, m->here[c]);
     return WF_OK;
 }
 
@@ -395,12 +413,11 @@ static int add_merged(struct matcher *m, const char *name)
     int status = resolve_args(m, name, &args);
     if (status)
         return status;
-    enum wf_dtype stored =
-        r->dtype != WF_DTYPE_NONE ? r->dtype : (enum wf_dtype)m->here[m->plan->donor]->dtype;
+    enum wf_dtype stored = r->dtype != WF_DTYPE_NONE ? r->dtype : (enum wf_dtype)m->here[0]->dtype;
     if (r->method->is_copy && r->method->is_copy(args, &source) &&
         m->here[m->inputs[source]]->dtype == stored)
         return add_single(m, m->inputs[source], m->here[m->inputs[source]]);
-    struct wf_job *job = add_job(m, m->here[m->plan->donor], WF_ACTION_MAP, m->n_inputs);
+    struct wf_job *job = add_job(m, m->here[0], WF_ACTION_MAP, m->n_inputs);
     if (!job)
         return WF_MACHINE;
     job->method = r->method;
@@ -489,6 +506,5 @@ int wf_match(struct wf_err *e, struct wf_plan *plan, const struct wf_ckpt *base,
     const char *name;
     while (!status && (name = next_name(&m)))
         status = match_one(&m, name);
-    plan->config_dtype = plan->recipe->dtype;
     return status;
 }

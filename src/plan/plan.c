@@ -10,8 +10,15 @@ const char *wf_plan_part_name(enum wf_plan_part part)
     static const char *const names[WF_PARTS] = {
         "the version of weft", "the recipe",
         "an input checkpoint (path, size, time, header, config or side files)",
-        "the output layout (--shard-size, types)", "--manifest or --compat"};
+        "the output layout (--shard-size, types)", "--manifest, --compat or --null-compute"};
     return names[part];
+}
+
+const char *wf_job_action_name(const struct wf_plan *plan, const struct wf_job *job)
+{
+    if (job->action == WF_ACTION_COPY)
+        return "copy";
+    return job->method == plan->recipe->method ? job->method->name : "convert";
 }
 
 static int hash_inputs(struct wf_err *e, struct wf_plan *plan)
@@ -60,12 +67,13 @@ static int hash_layout(struct wf_err *e, struct wf_plan *plan)
     return WF_OK;
 }
 
-static int hash_plan(struct wf_err *e, struct wf_plan *plan, const struct wf_plan_options *options)
+static int hash_plan(struct wf_err *e, struct wf_plan *plan)
 {
     char words[64];
     plan->parts[WF_PART_VERSION] = wf_xxh128(WEFT_VERSION, strlen(WEFT_VERSION));
     plan->parts[WF_PART_RECIPE] = wf_xxh128(plan->recipe->text, plan->recipe->text_n);
-    int n = snprintf(words, sizeof words, "%s %s", options->manifest, options->compat);
+    int n = snprintf(words, sizeof words, "%s %s%s", plan->manifest, plan->compat,
+                     plan->null_compute ? " null-compute" : "");
     plan->parts[WF_PART_MANIFEST] = wf_xxh128(words, (size_t)n);
     int status = hash_inputs(e, plan);
     if (!status)
@@ -104,15 +112,23 @@ int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *
                   const struct wf_ckpt *base, const struct wf_ckpt *const *models,
                   const struct wf_plan_options *options, struct wf_plan *out)
 {
-    *out = (struct wf_plan){.arena = a, .recipe = recipe, .sidecars = options->sidecars};
+    *out =
+        (struct wf_plan){.arena = a,
+                         .recipe = recipe,
+                         .sidecars = options->sidecars,
+                         .shard_bytes = options->shard_bytes,
+                         .manifest = options->manifest,
+                         .compat = options->compat,
+                         .cast = strcmp(options->compat, "mergekit") ? WF_DTYPE_NONE : recipe->cast,
+                         .null_compute = options->null_compute};
     int status = check_stages(e, recipe);
     if (!status)
         status = wf_match(e, out, base, models);
     if (!status)
-        status = wf_lay_out(e, out, options->shard_bytes);
+        status = wf_lay_out(e, out);
     if (!status) {
         count_bytes(out);
-        status = hash_plan(e, out, options);
+        status = hash_plan(e, out);
     }
     return status;
 }

@@ -43,8 +43,9 @@ struct wf_job {
     const struct wf_args *args; /* MAP */
     bool wide;                  /* MAP: computes in double */
     uint32_t n_inputs;
-    const uint32_t *input_ckpt;  /* index into wf_plan.ckpts */
+    uint32_t *input_ckpt;        /* index into wf_plan.ckpts */
     const struct wf_tensor **in; /* n_inputs tensors */
+    uint8_t *in_dtype;           /* their stored types, enum wf_dtype: what the kernels want */
 };
 
 struct wf_shard {
@@ -81,10 +82,9 @@ enum wf_plan_part {
 struct wf_plan {
     struct wf_arena *arena; /* not owned */
     const struct wf_recipe *recipe;
-    struct wf_plan_ckpt *ckpts;
+    struct wf_plan_ckpt *ckpts; /* the first, the base or else the first model, is the donor: it
+                                   gives types and copies */
     size_t n_ckpts;
-    size_t donor; /* index of the checkpoint that gives types and copies: the base, or the first
-                     model */
     const struct wf_ckpt *config_donor; /* gives config.json and the side files */
     const struct wf_sidecars *sidecars; /* of the config donor; may be NULL */
     struct wf_job *jobs;                /* in file order: shard, then offset */
@@ -101,7 +101,10 @@ struct wf_plan {
     uint64_t bytes_read, bytes_written; /* tensor bytes of one whole run */
     uint64_t n_merged, n_copied;
     unsigned passes;
-    enum wf_dtype config_dtype; /* what config.json should say; WF_DTYPE_NONE: leave it */
+    uint64_t shard_bytes; /* as asked; this and the rest: copies of the options */
+    const char *manifest, *compat;
+    enum wf_dtype cast; /* inputs are rounded to it first; WF_DTYPE_NONE: they are not */
+    bool null_compute;
     struct wf_hash128 parts[WF_PARTS];
     struct wf_hash128 hash;
 };
@@ -109,7 +112,8 @@ struct wf_plan {
 struct wf_plan_options {
     uint64_t shard_bytes;
     const char *manifest; /* "xxh3", "sha256", "none": part of the hash */
-    const char *compat;
+    const char *compat;   /* "weft", "mergekit": likewise */
+    bool null_compute;    /* likewise, so that no real merge goes on with a benchmark's output */
     const struct wf_sidecars *sidecars; /* what travels from wf_plan_config_donor; may be NULL */
 };
 
@@ -125,6 +129,9 @@ int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *
                   const struct wf_plan_options *options, struct wf_plan *out);
 void wf_plan_destroy(struct wf_plan *plan);
 
+/* What a job does, in one word: "copy", the recipe's method, or "convert". */
+const char *wf_job_action_name(const struct wf_plan *plan, const struct wf_job *job);
+
 /* The name of a part, for messages: "the recipe", "an input checkpoint", ... */
 const char *wf_plan_part_name(enum wf_plan_part part);
 
@@ -134,6 +141,6 @@ const char *wf_plan_part_name(enum wf_plan_part part);
 int wf_match(struct wf_err *e, struct wf_plan *plan, const struct wf_ckpt *base,
              const struct wf_ckpt *const *models);
 /* layout.c: order, shards, offsets, header texts. */
-int wf_lay_out(struct wf_err *e, struct wf_plan *plan, uint64_t shard_bytes);
+int wf_lay_out(struct wf_err *e, struct wf_plan *plan);
 
 #endif

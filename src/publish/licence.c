@@ -26,7 +26,9 @@ static bool is_rule(const char *line, size_t n)
     return n == 3 && !memcmp(line, "---", 3);
 }
 
-bool wf_front_matter(const char *text, size_t n, const char **matter, size_t *matter_n)
+/* The front matter of a card: YAML between a first line "---" and the next such line. False if
+ * text[0..n) does not have one. */
+static bool front_matter(const char *text, size_t n, const char **matter, size_t *matter_n)
 {
     size_t at = n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? 3 : 0;
     size_t line = line_length(text + at, n - at);
@@ -91,7 +93,7 @@ int wf_licence_of_card(struct wf_err *e, struct wf_arena *a, const char *path, c
     const char *matter;
     size_t matter_n, n_docs;
     *out = (struct wf_licence){0};
-    if (!wf_front_matter(text, n, &matter, &matter_n))
+    if (!front_matter(text, n, &matter, &matter_n))
         return WF_OK;
     struct wf_err of_card = {0};
     struct wf_arena tree = {0};

@@ -13,12 +13,8 @@ struct wf_licence {
     const char *name, *link; /* `license_name`, `license_link`; only where id is "other" */
 };
 
-/* The front matter of a card: YAML between a first line "---" and the next such line. False if
- * text[0..n) does not have one. */
-bool wf_front_matter(const char *text, size_t n, const char **matter, size_t *matter_n);
-
 /* The licence of a card. What is wrong in it means that nothing is stated; fails only for want of
- * memory. */
+ * memory. A step of wf_licences_read, public for tests and fuzzing. */
 int wf_licence_of_card(struct wf_err *e, struct wf_arena *a, const char *path, const char *text,
                        size_t n, struct wf_licence *out);
 

@@ -125,22 +125,18 @@ static int stream(struct job *j)
 
 static int write_side_files(struct job *j)
 {
-    const struct weft_options *o = j->options;
     struct wf_side_names names;
     size_t n;
     const char *last = wf_path_last(j->output.out, &n);
     char *title = wf_arena_strndup(&j->setup.arena, j->e, last, n);
     int status = title ? wf_sidefiles_write(j->e, j->output.partial, title, &j->setup.plan, &names)
                        : WF_MACHINE;
-    struct wf_manifest_options mo = {.kind = (enum wf_manifest_kind)o->manifest,
-                                     .shard_bytes = o->shard_bytes,
-                                     .stop = j->stop,
-                                     .compat =
-                                         o->compat == WEFT_COMPAT_MERGEKIT ? "mergekit" : "weft"};
     if (status)
         return status;
-    mo.small_files = names.names;
-    mo.n_small_files = names.n;
+    struct wf_manifest_options mo = {.kind = j->options->manifest,
+                                     .small_files = names.names,
+                                     .n_small_files = names.n,
+                                     .stop = j->stop};
     return wf_manifest_write(j->e, j->output.partial, &j->setup.plan, &j->blocks, &mo);
 }
 
@@ -198,7 +194,7 @@ int wf_merge_run(struct wf_err *e, const struct weft_options *options, const cha
     if (options->null_compute)
         wf_log(WF_LOG_WARNING, "--null-compute: the output has the right size and no meaning");
     int status = run(&j, recipe, out, &result->already_done);
-    bool kept = j.keep && j.output.journal.fd >= 0;
+    bool kept = j.keep && j.output.journal.fd >= 0 && !j.output.published;
     if (status && status != WF_STOPPED && kept)
         wf_log(WF_LOG_INFO, "the work so far is in %s; --resume goes on with it", j.output.partial);
     wf_output_close(&j.output, j.keep);

@@ -304,24 +304,24 @@ static bool rename_how(const char *from, const char *to, unsigned flags)
     return !syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, flags);
 }
 
-/* Puts OUT.partial in OUT's place, keeping the old OUT until that instant. The old one then gets a
- * name that nobody resumes, and goes away. */
-static int replace(struct wf_err *e, struct wf_output *o)
+/* Puts OUT.partial in OUT's place, keeping the old OUT until that instant. The old one gets a name
+ * that nobody resumes, `old`, and is removed when the new one is durable. */
+static int replace(struct wf_err *e, struct wf_output *o, char old[PATH_MAX])
 {
-    char old[PATH_MAX];
-    if (snprintf(old, sizeof old, "%s.old-%ld", o->out, (long)getpid()) >= (int)sizeof old)
+    if (snprintf(old, PATH_MAX, "%s.old-%ld", o->out, (long)getpid()) >= PATH_MAX)
         return wf_fail(e, WF_MACHINE, "%s: the path is too long", o->out);
     if (wf_fault(WF_FAULT_RENAME))
         return wf_fail_errno(e, WF_MACHINE, EIO, "cannot rename %s to %s", o->partial, o->out);
-    int status = WF_OK;
     if (rename_how(o->partial, o->out, RENAME_EXCHANGE)) {
-        status = wf_rename(e, o->partial, old);
-    } else {
-        status = wf_rename(e, o->out, old);
-        if (!status && (status = wf_rename(e, o->partial, o->out)))
-            rename(old, o->out); /* put it back; the error is recorded */
+        struct wf_err ignored = {0};
+        if (wf_rename(&ignored, o->partial, old)) /* the old OUT; then it keeps that name */
+            snprintf(old, PATH_MAX, "%s", o->partial);
+        return WF_OK;
     }
-    return status ? status : wf_remove_tree(e, old);
+    int status = wf_rename(e, o->out, old);
+    if (!status && (status = wf_rename(e, o->partial, o->out)))
+        rename(old, o->out); /* put it back; the error is recorded */
+    return status;
 }
 
 static int rename_new(struct wf_err *e, struct wf_output *o)
@@ -336,25 +336,35 @@ static int rename_new(struct wf_err *e, struct wf_output *o)
     return wf_rename(e, o->partial, o->out); /* a file system without that flag says why itself */
 }
 
+/* OUT is complete. What is left to do can fail without taking that back: then it is a warning. */
+static void tidy_up(struct wf_output *o, const char *old)
+{
+    struct wf_err e = {0};
+    o->created = false; /* OUT.partial is nobody's now */
+    o->published = true;
+    int status = wf_sync_folder(&e, o->parent);
+    if (unlinkat(o->lock_fd, WF_JOURNAL_NAME, 0) && errno != ENOENT && !status)
+        status =
+            wf_fail_errno(&e, WF_MACHINE, errno, "%s/%s: cannot remove", o->out, WF_JOURNAL_NAME);
+    if (!status)
+        status = wf_sync_folder(&e, o->out);
+    if (!status && *old)
+        status = wf_remove_tree(&e, old);
+    if (status)
+        wf_log(WF_LOG_WARNING, "%s is complete, but: %s", o->out, e.text);
+}
+
 int wf_output_publish(struct wf_err *e, struct wf_output *o)
 {
+    char old[PATH_MAX] = "";
     int status = wf_sync_folder(e, o->partial);
     if (!status && !still_there(o))
         status =
             wf_fail(e, WF_MACHINE, "%s was removed or replaced while weft was at work", o->partial);
     if (!status)
-        status = o->overwrite && wf_exists(o->out) ? replace(e, o) : rename_new(e, o);
-    if (!status) {
-        o->created = false; /* OUT.partial is nobody's now */
-        /* Only now, so that a result whose rename failed can be resumed. */
-        if (unlinkat(o->lock_fd, WF_JOURNAL_NAME, 0) && errno != ENOENT)
-            status = wf_fail_errno(e, WF_MACHINE, errno, "%s/%s: cannot remove", o->out,
-                                   WF_JOURNAL_NAME);
-    }
+        status = o->overwrite && wf_exists(o->out) ? replace(e, o, old) : rename_new(e, o);
     if (!status)
-        status = wf_sync_folder(e, o->out);
-    if (!status)
-        status = wf_sync_folder(e, o->parent);
+        tidy_up(o, old);
     return status;
 }
 

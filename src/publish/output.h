@@ -2,7 +2,7 @@
  * OUT.
  *
  *   mkdir OUT.partial -> lock -> weft.journal -> shards ... -> side files -> weft_manifest.json
- *     -> rename OUT.partial OUT -> remove the journal
+ *     -> rename OUT.partial OUT -> remove the journal, and the old OUT if there was one
  *
  * The lock is on the folder itself, so it holds from the first look inside until after the rename,
  * whatever the folder is called by then.
@@ -26,8 +26,9 @@ struct wf_output {
     const char *out, *partial, *parent; /* paths */
     bool overwrite;
     enum wf_output_state state;
-    int lock_fd;  /* OUT.partial, locked; -1 before */
-    bool created; /* OUT.partial was made, or emptied, by this run */
+    int lock_fd;    /* OUT.partial, locked; -1 before */
+    bool published; /* OUT is there */
+    bool created;   /* OUT.partial was made, or emptied, by this run */
     struct wf_journal journal;
     const char *journal_path;
 };

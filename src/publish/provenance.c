@@ -11,16 +11,16 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "../../include/weft.h"
 #include "../base/file.h"
 #include "../base/num.h"
-#include "../format/json.h"
+#include "../format/shape.h"
 
 #define READ_BYTES (1u << 20)
+#define SMALL_BLOCKS_MAX 16 /* the largest is the index of a model with very many tensors */
+#define SMALL_BYTES_MAX ((size_t)SMALL_BLOCKS_MAX * WF_BLOCK_BYTES)
 
-const char *wf_manifest_kind_name(enum wf_manifest_kind kind)
+const char *wf_manifest_kind_name(enum weft_manifest kind)
 {
     static const char *const names[] = {"xxh3", "sha256", "none"};
     return names[kind];
@@ -32,8 +32,7 @@ static void add_text(struct wf_str *s, const char *key, const char *text)
     wf_str_json(s, text, strlen(text));
 }
 
-static void add_head(struct wf_str *s, const struct wf_plan *plan,
-                     const struct wf_manifest_options *o)
+static void add_head(struct wf_str *s, const struct wf_plan *plan)
 {
     char hex[33];
     enum wf_dtype d = plan->recipe->dtype;
@@ -43,11 +42,11 @@ static void add_head(struct wf_str *s, const struct wf_plan *plan,
     add_text(s, "method", plan->recipe->method->name);
     wf_str_puts(s, ",\n    ");
     add_text(s, "dtype", d == WF_DTYPE_NONE ? "as stored" : wf_dtype_info(d)->torch_name);
-    wf_str_printf(s, ",\n    \"shard_size\": %" PRIu64 ",\n    ", o->shard_bytes);
-    add_text(s, "manifest", wf_manifest_kind_name(o->kind));
+    wf_str_printf(s, ",\n    \"shard_size\": %" PRIu64 ",\n    ", plan->shard_bytes);
+    add_text(s, "manifest", plan->manifest);
     wf_str_puts(s, ",\n    ");
-    add_text(s, "compat", o->compat);
-    wf_str_puts(s, ",\n    ");
+    add_text(s, "compat", plan->compat);
+    wf_str_puts(s, plan->null_compute ? ",\n    \"null_compute\": true,\n    " : ",\n    ");
     add_text(s, "plan", wf_hash128_hex(&plan->hash, hex));
     wf_str_puts(s, ",\n    \"plan_parts\": [");
     for (int p = 0; p < WF_PARTS; p++)
@@ -86,6 +85,7 @@ static void add_inputs(struct wf_str *s, const struct wf_plan *plan)
 
 static void add_tensors(struct wf_str *s, const struct wf_plan *plan)
 {
+    char shape[WF_SHAPE_TEXT_MAX];
     wf_str_puts(s, ",\n  \"tensors\": {");
     for (size_t i = 0; i < plan->n_jobs; i++) {
         const struct wf_job *job = &plan->jobs[i];
@@ -93,14 +93,9 @@ static void add_tensors(struct wf_str *s, const struct wf_plan *plan)
         wf_str_json(s, job->name, strlen(job->name));
         wf_str_puts(s, ": {");
         add_text(s, "file", plan->shards[job->shard].name);
-        wf_str_printf(s, ", \"dtype\": \"%s\", \"shape\": [", wf_dtype_info(job->dtype)->name);
-        for (int d = 0; d < job->n_dims; d++)
-            wf_str_printf(s, "%s%" PRIu64, d ? ", " : "", job->shape[d]);
-        wf_str_puts(s, "], ");
-        add_text(s, "action",
-                 job->action == WF_ACTION_COPY         ? "copy"
-                 : job->method == plan->recipe->method ? job->method->name
-                                                       : "convert");
+        wf_str_printf(s, ", \"dtype\": \"%s\", \"shape\": %s, ", wf_dtype_info(job->dtype)->name,
+                      wf_shape_text(job->shape, job->n_dims, WF_SHAPE_SPACED, shape));
+        add_text(s, "action", wf_job_action_name(plan, job));
         wf_str_puts(s, "}");
     }
     wf_str_puts(s, "}");
@@ -117,16 +112,17 @@ static void add_xxh3(struct wf_str *s, const struct wf_hash128 *hashes, uint64_t
     wf_str_puts(s, "]");
 }
 
-/* The whole file through SHA-256. */
-static int sha256_file(struct wf_err *e, const char *path, const volatile int *stop, char hex[65])
+/* `bytes` of a file through SHA-256, read once more. */
+static int sha256_file(struct wf_err *e, const char *path, uint64_t bytes, const volatile int *stop,
+                       char hex[65])
 {
     struct wf_file_id id;
     int fd = -1;
     struct wf_sha256 *sha = wf_sha256_create(e);
     char *buffer = wf_alloc(e, WF_MEM_TEXT, READ_BYTES, 1, "a checksum");
     int status = sha && buffer ? wf_open_read(e, WF_MACHINE, path, &fd, &id) : WF_MACHINE;
-    for (uint64_t at = 0; !status && at < id.bytes; at += READ_BYTES) {
-        size_t n = (size_t)wf_min_u64(READ_BYTES, id.bytes - at);
+    for (uint64_t at = 0; !status && at < bytes; at += READ_BYTES) {
+        size_t n = (size_t)wf_min_u64(READ_BYTES, bytes - at);
         status = wf_pread(e, fd, path, buffer, n, at);
         if (!status)
             wf_sha256_add(sha, buffer, n);
@@ -143,74 +139,97 @@ static int sha256_file(struct wf_err *e, const char *path, const volatile int *s
     return status;
 }
 
-/* The whole of a small file as one or more blocks. */
-static int xxh3_small(struct wf_err *e, struct wf_str *s, const char *path)
-{
-    struct wf_hash128 hashes[16];
-    char *text;
-    size_t n;
-    uint64_t blocks = 0;
-    int status = wf_read_small(e, WF_MACHINE, path,
-                               sizeof hashes / sizeof *hashes * (size_t)WF_BLOCK_BYTES, &text, &n);
-    if (status)
-        return status;
-    for (size_t at = 0; at < n; at += WF_BLOCK_BYTES)
-        hashes[blocks++] = wf_xxh128(text + at, wf_min_u64(WF_BLOCK_BYTES, n - at));
-    add_xxh3(s, hashes, blocks);
-    wf_free(text);
-    return WF_OK;
-}
+/* What "files" is made from. */
+struct listing {
+    struct wf_err *e;
+    struct wf_str *s;
+    const char *folder;
+    const struct wf_plan *plan;
+    const struct wf_blocks *blocks;
+    const struct wf_manifest_options *o;
+};
 
-static int add_file(struct wf_err *e, struct wf_str *s, const char *folder, const char *name,
-                    const struct wf_manifest_options *o, const struct wf_plan *plan,
-                    const struct wf_blocks *blocks, size_t shard)
+/* A shard's size is the plan's and its XXH3 the stream's: only SHA-256 reads the file. */
+static int add_shard(const struct listing *l, uint32_t shard)
 {
+    const struct wf_shard *file = &l->plan->shards[shard];
     struct wf_arena a = {0};
-    char hex[65];
-    struct wf_file_id id;
-    int fd = -1;
-    char *path = wf_path_join(&a, e, folder, name);
-    int status = path ? wf_open_read(e, WF_MACHINE, path, &fd, &id) : WF_MACHINE;
-    wf_close(fd);
-    if (status)
-        goto out;
-    add_text(s, "name", name);
-    wf_str_printf(s, ", \"bytes\": %" PRIu64, id.bytes);
-    if (o->kind == WF_MANIFEST_SHA256 && !(status = sha256_file(e, path, o->stop, hex))) {
-        wf_str_printf(s, ", \"sha256\": \"%s\"", hex);
-    } else if (o->kind == WF_MANIFEST_XXH3 && shard == SIZE_MAX) {
-        status = xxh3_small(e, s, path);
-    } else if (o->kind == WF_MANIFEST_XXH3) {
-        uint64_t n = wf_blocks_count(plan, (uint32_t)shard);
-        struct wf_hash128 *hashes = wf_arena_alloc(&a, e, n, sizeof *hashes);
+    int status = WF_OK;
+    add_text(l->s, "name", file->name);
+    wf_str_printf(l->s, ", \"bytes\": %" PRIu64, file->bytes);
+    if (l->o->kind == WEFT_MANIFEST_SHA256) {
+        char hex[65] = "";
+        const char *path = wf_path_join(&a, l->e, l->folder, file->name);
+        status = path ? sha256_file(l->e, path, file->bytes, l->o->stop, hex) : WF_MACHINE;
+        wf_str_printf(l->s, ", \"sha256\": \"%s\"", hex);
+    } else if (l->o->kind == WEFT_MANIFEST_XXH3) {
+        uint64_t n = wf_blocks_count(l->plan, shard);
+        struct wf_hash128 *hashes = wf_arena_alloc(&a, l->e, n, sizeof *hashes);
         for (uint64_t k = 0; hashes && k < n; k++)
-            hashes[k] = wf_blocks_at(blocks, (uint32_t)shard, k)->hash;
+            hashes[k] = wf_blocks_at(l->blocks, shard, k)->hash;
         status = hashes ? WF_OK : WF_MACHINE;
         if (hashes)
-            add_xxh3(s, hashes, n);
+            add_xxh3(l->s, hashes, n);
     }
-out:
     wf_arena_destroy(&a);
     return status;
 }
 
-static int add_files(struct wf_err *e, struct wf_str *s, const char *folder,
-                     const struct wf_plan *plan, const struct wf_blocks *blocks,
-                     const struct wf_manifest_options *o)
+static int add_small_checksum(const struct listing *l, const char *text, size_t n)
+{
+    if (l->o->kind == WEFT_MANIFEST_SHA256) {
+        char hex[65];
+        struct wf_sha256 *sha = wf_sha256_create(l->e);
+        if (!sha)
+            return WF_MACHINE;
+        wf_sha256_add(sha, text, n);
+        wf_sha256_hex(sha, hex);
+        wf_sha256_destroy(sha);
+        wf_str_printf(l->s, ", \"sha256\": \"%s\"", hex);
+    } else if (l->o->kind == WEFT_MANIFEST_XXH3) {
+        struct wf_hash128 hashes[SMALL_BLOCKS_MAX];
+        uint64_t blocks = 0;
+        for (size_t at = 0; at < n; at += WF_BLOCK_BYTES)
+            hashes[blocks++] = wf_xxh128(text + at, wf_min_u64(WF_BLOCK_BYTES, n - at));
+        add_xxh3(l->s, hashes, blocks);
+    }
+    return WF_OK;
+}
+
+/* A small file is read whole, once. */
+static int add_small(const struct listing *l, const char *name)
+{
+    struct wf_arena a = {0};
+    char *text = NULL;
+    size_t n = 0;
+    const char *path = wf_path_join(&a, l->e, l->folder, name);
+    int status =
+        path ? wf_read_small(l->e, WF_MACHINE, path, SMALL_BYTES_MAX, &text, &n) : WF_MACHINE;
+    if (!status) {
+        add_text(l->s, "name", name);
+        wf_str_printf(l->s, ", \"bytes\": %zu", n);
+        status = add_small_checksum(l, text, n);
+        wf_free(text);
+    }
+    wf_arena_destroy(&a);
+    return status;
+}
+
+static int add_files(const struct listing *l)
 {
     int status = WF_OK;
-    wf_str_puts(s, ",\n  \"files\": [");
-    for (size_t i = 0; !status && i < plan->n_shards; i++) {
-        wf_str_puts(s, i ? ",\n    {" : "\n    {");
-        status = add_file(e, s, folder, plan->shards[i].name, o, plan, blocks, i);
-        wf_str_puts(s, "}");
+    wf_str_puts(l->s, ",\n  \"files\": [");
+    for (size_t i = 0; !status && i < l->plan->n_shards; i++) {
+        wf_str_puts(l->s, i ? ",\n    {" : "\n    {");
+        status = add_shard(l, (uint32_t)i);
+        wf_str_puts(l->s, "}");
     }
-    for (size_t i = 0; !status && i < o->n_small_files; i++) {
-        wf_str_puts(s, ",\n    {");
-        status = add_file(e, s, folder, o->small_files[i], o, plan, blocks, SIZE_MAX);
-        wf_str_puts(s, "}");
+    for (size_t i = 0; !status && i < l->o->n_small_files; i++) {
+        wf_str_puts(l->s, ",\n    {");
+        status = add_small(l, l->o->small_files[i]);
+        wf_str_puts(l->s, "}");
     }
-    wf_str_puts(s, "]\n}\n");
+    wf_str_puts(l->s, "]\n}\n");
     return status;
 }
 
@@ -218,10 +237,11 @@ int wf_manifest_write(struct wf_err *e, const char *folder, const struct wf_plan
                       const struct wf_blocks *blocks, const struct wf_manifest_options *options)
 {
     struct wf_str s = {0};
-    add_head(&s, plan, options);
+    struct listing files = {e, &s, folder, plan, blocks, options};
+    add_head(&s, plan);
     add_inputs(&s, plan);
     add_tensors(&s, plan);
-    int status = add_files(e, &s, folder, plan, blocks, options);
+    int status = add_files(&files);
     if (!status)
         status = wf_str_finish(&s, e);
     char *path = status ? NULL : wf_path_join(plan->arena, e, folder, WF_MANIFEST_NAME);
@@ -236,21 +256,13 @@ bool wf_manifest_matches(const char *folder, const struct wf_plan *plan, bool *s
 {
     struct wf_err ignored = {0};
     struct wf_arena a = {0};
-    struct wf_json *doc = NULL;
-    struct wf_hash128 h;
+    struct wf_manifest m;
     char *path = wf_path_join(&a, &ignored, folder, WF_MANIFEST_NAME);
-    *same = false;
-    bool found = path && wf_is_file(path) &&
-                 !wf_json_read(&ignored, &a, path, WF_MANIFEST_BYTES_MAX, WF_JSON_STRICT, &doc);
-    const struct wf_json *options = found ? wf_json_get(doc, "options") : NULL;
-    const struct wf_json *parts = wf_json_get(options, "plan_parts");
-    const char *hash = wf_json_string(options, "plan");
-    found = hash && parts && parts->kind == WF_JSON_ARRAY && parts->n == WF_PARTS;
-    if (found)
-        *same = wf_hash128_parse(hash, &h) && wf_hash128_equal(&h, &plan->hash);
+    bool found = path && wf_is_file(path) && !wf_manifest_read(&ignored, &a, path, &m) &&
+                 m.n_plan_parts == WF_PARTS;
+    *same = found && wf_hash128_equal(&m.plan, &plan->hash);
     for (size_t p = WF_PARTS; found && p-- > 0;)
-        if (parts->children[p].kind == WF_JSON_STRING &&
-            wf_hash128_parse(parts->children[p].text, &h) && !wf_hash128_equal(&h, &plan->parts[p]))
+        if (!wf_hash128_equal(&m.plan_parts[p], &plan->parts[p]))
             *differs = (enum wf_plan_part)p;
     wf_arena_destroy(&a);
     return found;

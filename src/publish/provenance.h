@@ -4,18 +4,16 @@
 
 #include <stdbool.h>
 
+#include "../../include/weft.h"
 #include "../format/manifest.h"
 #include "../plan/plan.h"
 #include "../stream/blocks.h"
 
-enum wf_manifest_kind { WF_MANIFEST_XXH3, WF_MANIFEST_SHA256, WF_MANIFEST_NONE };
-
-const char *wf_manifest_kind_name(enum wf_manifest_kind kind);
+/* "xxh3", "sha256", "none". */
+const char *wf_manifest_kind_name(enum weft_manifest kind);
 
 struct wf_manifest_options {
-    enum wf_manifest_kind kind;
-    uint64_t shard_bytes;
-    const char *compat;
+    enum weft_manifest kind;
     const char *const *small_files; /* names in the folder besides the shards, sorted */
     size_t n_small_files;
     const volatile int *stop; /* polled while files are read; WF_STOPPED then */

@@ -72,8 +72,8 @@ static void warn(const struct wf_plan *plan)
         wf_log(WF_LOG_WARNING,
                "%zu excluded tensor%s not in %s and therefore not in the result (first: '%s' of "
                "%s)",
-               plan->n_left_out, plan->n_left_out == 1 ? " is" : "s are",
-               plan->ckpts[plan->donor].text, plan->left_out[0].name, plan->left_out[0].ckpt);
+               plan->n_left_out, plan->n_left_out == 1 ? " is" : "s are", plan->ckpts[0].text,
+               plan->left_out[0].name, plan->left_out[0].ckpt);
 }
 
 static int list_sidecars(struct wf_err *e, struct wf_setup *s)
@@ -94,9 +94,9 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o, const char *
 {
     bool compat = o->compat == WEFT_COMPAT_MERGEKIT;
     struct wf_plan_options options = {.shard_bytes = o->shard_bytes,
-                                      .manifest =
-                                          wf_manifest_kind_name((enum wf_manifest_kind)o->manifest),
+                                      .manifest = wf_manifest_kind_name(o->manifest),
                                       .compat = compat ? "mergekit" : "weft",
+                                      .null_compute = o->null_compute,
                                       .sidecars = &s->sidecars};
     *s = (struct wf_setup){0};
     int status = wf_recipe_read(e, &s->arena, recipe, compat, &s->recipe);
@@ -109,7 +109,7 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o, const char *
     if (status)
         return status;
     warn(&s->plan);
-    uint64_t memory = o->memory_bytes ? o->memory_bytes : wf_mem_total() / 4;
+    uint64_t memory = o->memory_bytes ? o->memory_bytes : wf_mem_default();
     uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT);
     return wf_budget_set(e, &s->plan, memory, meta, o->threads ? o->threads : wf_cpu_count(),
                          &s->budget);

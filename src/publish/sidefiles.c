@@ -46,7 +46,7 @@ static int put_config(struct writer *w)
     if (!donor->config_text)
         return WF_OK;
     int status = wf_config_for_merge(w->e, donor->config_path, donor->config_text, donor->config_n,
-                                     w->plan->config_dtype, &s);
+                                     w->plan->recipe->dtype, &s);
     return put(w, "config.json", &s, status);
 }
 

@@ -196,6 +196,7 @@ static int read_top(struct wf_recipe_reader *r, const struct wf_yaml *document)
     int s = read_method(r, document);
     if (!s)
         s = read_dtype(r, document, "dtype");
+    recipe->cast = recipe->dtype;
     if (!s)
         s = read_dtype(r, document, "out_dtype"); /* wins over dtype */
     if (!s)

@@ -45,8 +45,10 @@ struct wf_recipe {
     struct wf_reference base;
     struct wf_value *values; /* top-level `parameters` */
     size_t n_values;
-    enum wf_dtype dtype;  /* stored type: out_dtype, else dtype, else WF_DTYPE_NONE */
-    uint64_t seed;        /* default 0 */
+    enum wf_dtype dtype; /* stored type: out_dtype, else dtype, else WF_DTYPE_NONE */
+    enum wf_dtype
+        cast;      /* `dtype` alone: --compat mergekit rounds inputs to it; else WF_DTYPE_NONE */
+    uint64_t seed; /* default 0 */
     const char **include; /* glob patterns, NULL-terminated; NULL when absent */
     const char **exclude;
     const char *name; /* top-level name, NULL if absent */
@@ -63,9 +65,7 @@ int wf_recipe_parse(struct wf_err *e, struct wf_arena *a, const char *path, cons
                     size_t n, bool compat, struct wf_recipe *out);
 
 /* The value of the method's option number `option` for a tensor: model entry first, then top
- * level, then the option's default. model = -1 for an option of the whole method. *given (may be
- * NULL) says whether the recipe set it. */
-double wf_recipe_value(const struct wf_recipe *r, size_t option, int model, const char *tensor,
-                       bool *given);
+ * level, then the option's default. model = -1 for an option of the whole method. */
+double wf_recipe_value(const struct wf_recipe *r, size_t option, int model, const char *tensor);
 
 #endif

@@ -211,8 +211,7 @@ int wf_recipe_check_required(struct wf_recipe_reader *r)
     return WF_OK;
 }
 
-double wf_recipe_value(const struct wf_recipe *r, size_t option, int model, const char *tensor,
-                       bool *given)
+double wf_recipe_value(const struct wf_recipe *r, size_t option, int model, const char *tensor)
 {
     const struct wf_option *o = &r->method->options[option];
     const struct wf_value *v = NULL;
@@ -220,7 +219,5 @@ double wf_recipe_value(const struct wf_recipe *r, size_t option, int model, cons
         v = find_value(r->models[model].values, r->models[model].n_values, o->name);
     if (!v)
         v = find_value(r->values, r->n_values, o->name);
-    if (given)
-        *given = v != NULL;
     return v ? wf_value_at(v, tensor) : o->fallback;
 }

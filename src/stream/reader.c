@@ -18,7 +18,7 @@ static struct wf_slot *next_slot(struct wf_ring *r)
 static int read_one(struct wf_ring *r, struct wf_slot *slot, const struct wf_read *read)
 {
     struct wf_infile *f = &r->inputs[read->ckpt][read->file];
-    return wf_infile_read(r->e, f, r->options->io, slot->in + read->at, read->offset, read->bytes);
+    return wf_infile_read(r->e, f, slot->in + read->at, read->offset, read->bytes);
 }
 
 /* Under the lock: one read is over. */
@@ -27,9 +27,12 @@ static void finish_read(struct wf_ring *r, struct wf_slot *slot, uint64_t bytes)
     slot->reads_active--;
     slot->reads_done++;
     r->stats.bytes_read += bytes;
-    if (r->abandon)
+    if (r->abandon) {
         wf_ring_drop_idle(r);
-    else if (slot->reads_done == slot->span.n_reads)
+        return;
+    }
+    pthread_cond_signal(&r->feed);
+    if (slot->reads_done == slot->span.n_reads)
         wf_ring_move(r, slot, WF_SLOT_READING, WF_SLOT_READY);
 }
 

@@ -44,7 +44,13 @@ static int create_inputs(struct wf_err *e, struct wf_ring *r)
         if (!r->inputs[c])
             return WF_MACHINE;
         for (size_t f = 0; f < k->n_files; f++)
-            wf_infile_init(&r->inputs[c][f], k->files[f].path, &k->files[f].id);
+            r->inputs[c][f].fd = r->inputs[c][f].direct_fd = -1;
+        for (size_t f = 0; f < k->n_files; f++) {
+            int status = wf_infile_open(e, k->files[f].path, &k->files[f].id, r->options->io,
+                                        &r->inputs[c][f]);
+            if (status)
+                return status;
+        }
     }
     return WF_OK;
 }
@@ -87,11 +93,12 @@ int wf_ring_create(struct wf_err *e, const struct wf_stream_options *options, st
     pthread_cond_init(&r->feed, &monotonic);
     pthread_cond_init(&r->commit, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    int status = create_outputs(e, r); /* first: a full disk shows before memory is touched */
+    int status = create_inputs(e, r);
+    if (!status)
+        status =
+            create_outputs(e, r); /* before the slots: a full disk shows before memory is touched */
     if (!status)
         status = create_slots(e, r);
-    if (!status)
-        status = create_inputs(e, r);
     return status;
 }
 

@@ -35,7 +35,7 @@ struct wf_ring {
     pthread_mutex_t lock;                   /* slots, blocks, counters */
     pthread_cond_t changed[WF_SLOT_STATES]; /* a slot may have entered this state */
     pthread_cond_t feed;   /* a slot is free, or the readers have caught up: the feeder may go on */
-    pthread_cond_t commit; /* a block is finished, or it is time to close */
+    pthread_cond_t commit; /* it is time to close; the committer else looks by the clock */
     struct wf_slot *slots;
     uint32_t n_slots;
     void *pages; /* all buffers */

@@ -10,7 +10,6 @@
 #include "../base/num.h"
 #include "ring.h"
 
-#define INPUTS_ON_STACK 16u
 #define LATE_BYTES (256u << 10) /* inputs of a piece together: a quarter of a common L2 */
 #define LATE_ALIGN 4096u
 
@@ -65,17 +64,12 @@ static int report(struct wf_ring *r, const struct wf_job *job, const struct wf_t
 static int run_map(struct wf_ring *r, const struct wf_segment *g, const char *const *in, char *out)
 {
     const struct wf_job *job = g->job;
-    uint8_t few[INPUTS_ON_STACK], *dtypes = few;
-    if (job->n_inputs > INPUTS_ON_STACK &&
-        !(dtypes = wf_alloc(r->e, WF_MEM_META, job->n_inputs, 1, "input types")))
-        return WF_MACHINE;
-    for (uint32_t i = 0; i < job->n_inputs; i++)
-        dtypes[i] = job->in[i]->dtype;
     uint64_t width = wf_dtype_info(job->dtype)->bits / 8;
     struct wf_tile tile = {.method = wf_method_index(job->method),
                            .args = job->args,
                            .in = (const void *const *)in,
-                           .in_dtype = dtypes,
+                           .in_dtype = job->in_dtype,
+                           .cast = (uint8_t)r->options->plan->cast,
                            .n = job->n_inputs,
                            .out = out,
                            .out_dtype = job->dtype,
@@ -85,8 +79,6 @@ static int run_map(struct wf_ring *r, const struct wf_segment *g, const char *co
                            .count = g->bytes / width};
     struct wf_tile_result result;
     r->options->backend->map(&tile, &result);
-    if (dtypes != few)
-        wf_free(dtypes);
     return result.verdict == WF_TILE_OK ? WF_OK : report(r, job, &result);
 }
 
@@ -110,7 +102,7 @@ static int fetch(struct wf_ring *r, const struct wf_slot *slot, const struct wf_
         const struct wf_tensor *t = job->in[i];
         uint64_t bytes = wf_job_input_bytes(job, i, piece->bytes);
         uint64_t offset = t->offset + wf_job_input_bytes(job, i, piece->skip);
-        status = wf_infile_read(r->e, &r->inputs[job->input_ckpt[i]][t->file], r->options->io,
+        status = wf_infile_read(r->e, &r->inputs[job->input_ckpt[i]][t->file],
                                 to + offset % LATE_ALIGN, offset, bytes);
         in[i] = to + offset % LATE_ALIGN;
         to += wf_round_up(offset % LATE_ALIGN + bytes, LATE_ALIGN);
@@ -144,20 +136,10 @@ static int run_late(struct wf_ring *r, const struct wf_slot *slot, const struct 
 int wf_segment_run(struct wf_ring *r, const struct wf_slot *slot, const struct wf_segment *g,
                    const uint64_t *place, char *out)
 {
-    const char *few[INPUTS_ON_STACK];
-    const char **in = few;
-    uint32_t n = g->job->n_inputs;
-    int status;
-    if (n > INPUTS_ON_STACK && !(in = wf_alloc(r->e, WF_MEM_META, n, sizeof *in, "input places")))
-        return WF_MACHINE;
-    if (slot->late) {
-        status = run_late(r, slot, g, in, out);
-    } else {
-        for (uint32_t i = 0; i < n; i++)
-            in[i] = slot->in + place[i];
-        status = run_piece(r, g, in, out);
-    }
-    if (in != few)
-        wf_free(in);
-    return status;
+    const char *in[WF_MODELS_MAX + 1]; /* and a base that only donates */
+    if (slot->late)
+        return run_late(r, slot, g, in, out);
+    for (uint32_t i = 0; i < g->job->n_inputs; i++)
+        in[i] = slot->in + place[i];
+    return run_piece(r, g, in, out);
 }

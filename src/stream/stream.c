@@ -87,26 +87,24 @@ static bool all_free(const struct wf_ring *r)
     return true;
 }
 
-/* True if every input of the span is a file in the page cache, in pieces worth a call each. */
-static bool is_late(struct wf_ring *r, const struct wf_span *span)
-{
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < span->n_reads; i++) {
-        const struct wf_read *read = &span->reads[i];
-        struct wf_infile *f = &r->inputs[read->ckpt][read->file];
-        if (wf_infile_open(r->e, f, r->options->io) || !f->cached)
-            return false;
-        bytes += read->bytes;
-    }
-    return bytes >= LATE_READ_MIN * span->n_reads;
-}
-
 static uint64_t read_bytes(const struct wf_span *span)
 {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < span->n_reads; i++)
         bytes += span->reads[i].bytes;
     return bytes;
+}
+
+/* True if every input of the span is a file in the page cache, in pieces worth a call each. */
+static bool is_late(const struct wf_ring *r, const struct wf_span *span)
+{
+    uint64_t calls = 0;
+    for (uint32_t i = 0; i < span->n_reads; i++)
+        if (!r->inputs[span->reads[i].ckpt][span->reads[i].file].cached)
+            return false;
+    for (uint32_t s = 0; s < span->n_segments; s++)
+        calls += span->segments[s].job->n_inputs;
+    return read_bytes(span) >= LATE_READ_MIN * calls;
 }
 
 /* Under the lock: gives the slot the next span. False when there is none. */

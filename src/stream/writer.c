@@ -30,7 +30,6 @@ void *wf_writer_run(void *ring)
         if (!status) {
             r->stats.bytes_written += p->end - p->begin;
             wf_blocks_written(r->options->blocks, p->shard, p->begin, p->end);
-            pthread_cond_signal(&r->commit);
         }
         wf_ring_move(r, slot, WF_SLOT_WRITING, WF_SLOT_FREE);
     }

@@ -24,6 +24,7 @@
 #include "../base/mem.h"
 #include "../base/num.h"
 #include "../format/ckpt.h"
+#include "../format/shape.h"
 #include "distance.h"
 #include "ordered.h"
 #include "report.h"
@@ -263,7 +264,8 @@ static void json_side(struct wf_report *r, const char *dtype_key, const char *sh
 {
     char shape[WF_SHAPE_TEXT_MAX];
     wf_report_string(r, dtype_key, t ? wf_dtype_info((enum wf_dtype)t->dtype)->name : NULL);
-    wf_report_raw(r, shape_key, t ? wf_shape_text(t->shape, t->n_dims, true, shape) : "null");
+    wf_report_raw(r, shape_key,
+                  t ? wf_shape_text(t->shape, t->n_dims, WF_SHAPE_TIGHT, shape) : "null");
 }
 
 static void json_row(struct compare *c, const struct pair *p, const char *name)
@@ -304,8 +306,8 @@ static void text_notes(struct compare *c, const struct pair *p)
         wf_report_text(r, "  %s / %s", wf_dtype_info((enum wf_dtype)a->dtype)->name,
                        wf_dtype_info((enum wf_dtype)b->dtype)->name);
     if (a && b && !same_shape(a, b)) {
-        wf_report_text(r, "  %s", wf_shape_text(a->shape, a->n_dims, false, shape[A]));
-        wf_report_text(r, " / %s", wf_shape_text(b->shape, b->n_dims, false, shape[B]));
+        wf_report_text(r, "  %s", wf_shape_text(a->shape, a->n_dims, WF_SHAPE_SPACED, shape[A]));
+        wf_report_text(r, " / %s", wf_shape_text(b->shape, b->n_dims, WF_SHAPE_SPACED, shape[B]));
     }
     if (d->bad_a || d->bad_b)
         wf_report_text(r, "  not finite: %" PRIu64 " / %" PRIu64 ", left out of these numbers",

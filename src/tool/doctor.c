@@ -207,43 +207,28 @@ static int show_memory(struct doctor *d)
 {
     d->section = "memory";
     fact_bytes(d, "for weft", wf_mem_total());
-    fact_bytes(d, "default budget", wf_mem_total() / 4);
+    fact_bytes(d, "default budget", wf_mem_default());
     return measure_copy(d);
 }
 
 /* ---- models and limits ------------------------------------------------------------------------
  */
 
-/* The folder that hub.h's rules lead to: the first variable that is set. */
 static int show_models(struct doctor *d)
 {
-    static const struct {
-        const char *variable, *tail;
-    } rules[] = {{"HF_HUB_CACHE", ""},
-                 {"HUGGINGFACE_HUB_CACHE", ""},
-                 {"HF_HOME", "/hub"},
-                 {"XDG_CACHE_HOME", "/huggingface/hub"},
-                 {"HOME", "/.cache/huggingface/hub"}};
-    const char *value = NULL, *folder;
-    size_t i = 0;
-    d->section = "models";
-    for (; i < sizeof rules / sizeof *rules; i++)
-        if ((value = getenv(rules[i].variable)) && *value)
-            break;
-    if (i == sizeof rules / sizeof *rules) {
-        fact(d, "Hub cache", "none: neither HF_HOME nor HOME is set");
-        return WF_OK;
-    }
     struct wf_err e = {0}; /* a variable that makes no sense is a finding, not a failure */
-    if (wf_expand_path(&e, &d->arena, rules[i].variable, value, &folder)) {
+    const char *folder, *source;
+    d->section = "models";
+    if (wf_hub_cache(&e, &d->arena, &folder, &source)) {
         fact(d, "Hub cache", e.text);
         return WF_OK;
     }
-    folder = wf_arena_printf(&d->arena, d->e, "%s%s", folder, rules[i].tail);
-    const char *text =
-        folder ? wf_arena_printf(&d->arena, d->e, "%s (from %s%s)", folder, rules[i].variable,
-                                 wf_is_folder(folder) ? "" : "; not there")
-               : NULL;
+    if (!folder) {
+        fact(d, "Hub cache", "none: neither HF_HOME nor HOME is set");
+        return WF_OK;
+    }
+    const char *text = wf_arena_printf(&d->arena, d->e, "%s (from %s%s)", folder, source,
+                                       wf_is_folder(folder) ? "" : "; not there");
     if (!text)
         return wf_err_status(d->e);
     fact(d, "Hub cache", text);

@@ -23,6 +23,7 @@
 #include "../base/mem.h"
 #include "../base/num.h"
 #include "../format/ckpt.h"
+#include "../format/shape.h"
 #include "../format/st_header.h"
 #include "census.h"
 #include "report.h"
@@ -356,7 +357,7 @@ static void print_tensor(struct inspection *in, const struct wf_tensor *t)
         wf_report_object(r, "tensor");
         wf_report_string(r, "name", t->name);
         wf_report_string(r, "dtype", dtype);
-        wf_report_raw(r, "shape", wf_shape_text(t->shape, t->n_dims, true, shape));
+        wf_report_raw(r, "shape", wf_shape_text(t->shape, t->n_dims, WF_SHAPE_TIGHT, shape));
         wf_report_u64(r, "parameters", t->count);
         wf_report_u64(r, "bytes", t->bytes);
         wf_report_string(r, "shard", shard);
@@ -364,7 +365,8 @@ static void print_tensor(struct inspection *in, const struct wf_tensor *t)
         return;
     }
     wf_report_name(r, t->name, in->name_width);
-    wf_report_text(r, "  %-6s  %-16s", dtype, wf_shape_text(t->shape, t->n_dims, false, shape));
+    wf_report_text(r, "  %-6s  %-16s", dtype,
+                   wf_shape_text(t->shape, t->n_dims, WF_SHAPE_SPACED, shape));
     wf_report_text(r, "  %15s  ", wf_format_count(t->bytes, bytes));
     wf_report_name(r, shard, 0);
     wf_report_end(r);

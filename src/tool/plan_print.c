@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "../base/num.h"
+#include "../format/shape.h"
 #include "../publish/merge.h"
 
 #define READ_RATE 2.0e9 /* bytes per second, local NVMe */
@@ -40,22 +41,6 @@ static struct estimate estimate(const struct wf_setup *s)
         t.seconds = t.compute_s;
     }
     return t;
-}
-
-static const char *action_name(const struct wf_plan *p, const struct wf_job *job)
-{
-    return job->action == WF_ACTION_COPY      ? "copy"
-           : job->method == p->recipe->method ? job->method->name
-                                              : "convert";
-}
-
-static void format_shape(const struct wf_job *job, struct wf_str *s)
-{
-    s->n = 0;
-    wf_str_puts(s, "[");
-    for (int d = 0; d < job->n_dims; d++)
-        wf_str_printf(s, "%s%" PRIu64, d ? ", " : "", job->shape[d]);
-    wf_str_puts(s, "]");
 }
 
 static void print_inputs(FILE *out, const struct wf_plan *p, bool diffable)
@@ -117,13 +102,13 @@ static void print_summary(FILE *out, const struct wf_setup *s, bool diffable)
 
 static void print_jobs(FILE *out, const struct wf_plan *p, bool diffable)
 {
-    struct wf_str shape = {0};
+    char shape[WF_SHAPE_TEXT_MAX];
     fprintf(out, "jobs\n");
     for (size_t i = 0; i < p->n_jobs; i++) {
         const struct wf_job *job = &p->jobs[i];
-        format_shape(job, &shape);
-        fprintf(out, "  %-15s %-5s %s  %s", action_name(p, job), wf_dtype_info(job->dtype)->name,
-                job->name, shape.text ? shape.text : "");
+        fprintf(out, "  %-15s %-5s %s  %s", wf_job_action_name(p, job),
+                wf_dtype_info(job->dtype)->name, job->name,
+                wf_shape_text(job->shape, job->n_dims, WF_SHAPE_SPACED, shape));
         if (!diffable)
             fprintf(out, "  %s at %" PRIu64, p->shards[job->shard].name, job->offset);
         fputc('\n', out);
@@ -131,7 +116,6 @@ static void print_jobs(FILE *out, const struct wf_plan *p, bool diffable)
     for (size_t i = 0; i < p->n_left_out; i++)
         fprintf(out, "  %-15s %-5s %s  of %s\n", "left out", "", p->left_out[i].name,
                 p->left_out[i].ckpt);
-    wf_str_free(&shape);
 }
 
 static void json_summary(FILE *out, const struct wf_setup *s, bool diffable)
@@ -162,17 +146,16 @@ static void json_summary(FILE *out, const struct wf_setup *s, bool diffable)
 
 static int json_jobs(struct wf_err *e, FILE *out, const struct wf_plan *p, bool diffable)
 {
+    char shape[WF_SHAPE_TEXT_MAX];
     struct wf_str s = {0};
     for (size_t i = 0; i < p->n_jobs && !s.failed; i++) {
         const struct wf_job *job = &p->jobs[i];
         s.n = 0;
         wf_str_puts(&s, "{\"event\":\"job\",\"name\":");
         wf_str_json(&s, job->name, strlen(job->name));
-        wf_str_printf(&s, ",\"action\":\"%s\",\"dtype\":\"%s\",\"shape\":[", action_name(p, job),
-                      wf_dtype_info(job->dtype)->name);
-        for (int d = 0; d < job->n_dims; d++)
-            wf_str_printf(&s, "%s%" PRIu64, d ? "," : "", job->shape[d]);
-        wf_str_printf(&s, "],\"bytes\":%" PRIu64, job->bytes);
+        wf_str_printf(&s, ",\"action\":\"%s\",\"dtype\":\"%s\",\"shape\":%s,\"bytes\":%" PRIu64,
+                      wf_job_action_name(p, job), wf_dtype_info(job->dtype)->name,
+                      wf_shape_text(job->shape, job->n_dims, WF_SHAPE_TIGHT, shape), job->bytes);
         if (!diffable)
             wf_str_printf(&s, ",\"file\":\"%s\",\"offset\":%" PRIu64, p->shards[job->shard].name,
                           job->offset);

@@ -156,22 +156,9 @@ void wf_report_close(struct wf_report *r)
     wf_report_end(r);
 }
 
-char *wf_shape_text(const uint64_t *shape, unsigned n_dims, bool json, char buf[WF_SHAPE_TEXT_MAX])
-{
-    size_t at = (size_t)snprintf(buf, WF_SHAPE_TEXT_MAX, "[");
-    for (unsigned i = 0; i < n_dims && at < WF_SHAPE_TEXT_MAX - 24; i++)
-        at += (size_t)snprintf(buf + at, WF_SHAPE_TEXT_MAX - at, "%s%" PRIu64,
-                               i == 0 ? ""
-                               : json ? ","
-                                      : ", ",
-                               shape[i]);
-    snprintf(buf + at, WF_SHAPE_TEXT_MAX - at, "]");
-    return buf;
-}
-
 uint64_t wf_tool_memory(const struct weft_options *o)
 {
-    return o->memory_bytes ? o->memory_bytes : wf_mem_total() / 4;
+    return o->memory_bytes ? o->memory_bytes : wf_mem_default();
 }
 
 unsigned wf_tool_threads(const struct weft_options *o, uint64_t memory, uint64_t bytes_each)

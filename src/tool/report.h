@@ -52,11 +52,6 @@ void wf_report_close(struct wf_report *r);
 /* Columns that `text` takes when wf_report_name prints it. */
 size_t wf_report_width(const char *text);
 
-/* "[32, 64]"; with `json` without the space. Longer than the buffer is cut at its end. Sixteen
- * dimensions of twenty digits fit into WF_SHAPE_TEXT_MAX. Returns buf. */
-#define WF_SHAPE_TEXT_MAX 384
-char *wf_shape_text(const uint64_t *shape, unsigned n_dims, bool json, char buf[WF_SHAPE_TEXT_MAX]);
-
 /* Host bytes that a command may use for buffers: the option, or a quarter of RAM. */
 uint64_t wf_tool_memory(const struct weft_options *o);
 

@@ -49,6 +49,14 @@ static void check_patterns(const char *const *patterns)
     CHECK(!patterns || n > 0);
 }
 
+static bool has_value(const struct wf_value *values, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(values[i].name, name))
+            return true;
+    return false;
+}
+
 static void check_models(const struct wf_recipe *r)
 {
     const struct wf_method *m = r->method;
@@ -63,8 +71,11 @@ static void check_models(const struct wf_recipe *r)
         CHECK(r->has_base || !model->is_base);
         check_values(m, model->values, model->n_values, true);
         for (size_t o = 0; o < m->n_options; o++) {
-            bool given;
-            double v = wf_recipe_value(r, o, (int)i, "t", &given);
+            const char *name = m->options[o].name;
+            bool given = has_value(r->values, r->n_values, name) ||
+                         (m->options[o].where == WF_PER_MODEL &&
+                          has_value(model->values, model->n_values, name));
+            double v = wf_recipe_value(r, o, (int)i, "t");
             CHECK(isfinite(v) && (given || v == m->options[o].fallback));
             CHECK(given || exempt || !m->options[o].required);
         }

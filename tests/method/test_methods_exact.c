@@ -352,6 +352,48 @@ static void weights_that_cannot_be_added_up_are_refused(void **state)
     assert_non_null(tf_prepare(&c, (double[]){0, -1e308, -1e308}, true, 1));
 }
 
+/* --compat mergekit: inputs rounded on loading are the same as inputs that were stored rounded. */
+static void a_cast_is_the_same_as_input_stored_in_that_type(void **state)
+{
+    enum { N = 4099 };
+    static const enum wf_dtype types[] = {WF_BF16, WF_F16, WF_F32};
+    (void)state;
+    for (size_t k = 0; k < 3; k++) {
+        double values[N];
+        uint16_t halves[N];
+        float floats[N], plain[N], cast[N];
+        double weights[1][WF_ARGS_MODEL] = {{1.0}};
+        struct wf_args args = {.g = {0}, .m = weights, .n = 1};
+        for (size_t e = 0; e < N; e++) {
+            values[e] = ((double)(e * 2654435761u % 100003) / 50001 - 1) * (e % 7 ? 1 : 1e-6);
+            floats[e] = (float)values[e];
+            halves[e] = types[k] == WF_BF16 ? wf_f64_to_bf16(values[e]) : wf_f64_to_f16(values[e]);
+        }
+        const void *wide_in[] = {values},
+                   *short_in[] = {types[k] == WF_F32 ? (void *)floats : halves};
+        uint8_t wide_type = WF_F64, short_type = (uint8_t)types[k];
+        struct wf_tile t = {.method = wf_method_index(wf_method_find("linear")),
+                            .args = &args,
+                            .in = wide_in,
+                            .in_dtype = &wide_type,
+                            .n = 1,
+                            .cast = short_type,
+                            .out = cast,
+                            .out_dtype = WF_F32,
+                            .wide = true,
+                            .check = true,
+                            .count = N};
+        struct wf_tile_result r;
+        wf_frame_base(&t, &r);
+        assert_int_equal(r.verdict, WF_TILE_OK);
+        t.in = short_in;
+        t.in_dtype = &short_type;
+        t.out = plain;
+        wf_frame_base(&t, &r);
+        assert_memory_equal(plain, cast, sizeof plain);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -367,6 +409,7 @@ int main(void)
         cmocka_unit_test(unchecked_tiles_store_canonical_nan),
         cmocka_unit_test(weights_that_add_up_to_zero_are_refused),
         cmocka_unit_test(weights_that_cannot_be_added_up_are_refused),
+        cmocka_unit_test(a_cast_is_the_same_as_input_stored_in_that_type),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,9 +5,9 @@
 #include <math.h>
 
 #include "model_tree.h"
+#include "st_rows.h"
 #include "../../kernels/dtype_conv.h"
 #include "../../src/format/ckpt.h"
-#include "../../src/format/st_header.h"
 #include "../../src/plan/budget.h"
 #include "../../src/recipe/recipe.h"
 
@@ -56,24 +56,13 @@ static inline char *ef_model(struct tree *t, const char *relative, const struct 
 {
     struct wf_st_tensor *rows = test_calloc(n + 1, sizeof *rows);
     struct wf_str header = {0};
-    uint64_t at = 0;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         rows[i] = (struct wf_st_tensor){.name = tensors[i].name,
                                         .dtype = (uint8_t)tensors[i].dtype,
                                         .n_dims = tensors[i].n_dims,
-                                        .shape = tensors[i].shape,
-                                        .count = 1};
-        for (unsigned d = 0; d < tensors[i].n_dims; d++)
-            rows[i].count *= tensors[i].shape[d];
-    }
-    qsort(rows, n, sizeof *rows, wf_st_order);
-    for (size_t i = 0; i < n; i++) {
-        uint64_t bytes;
-        assert_true(wf_dtype_bytes((enum wf_dtype)rows[i].dtype, rows[i].count, &bytes));
-        rows[i].begin = at;
-        rows[i].end = at += bytes;
-    }
-    assert_int_equal(wf_st_format(&t->err, rows, n, NULL, 0, 8, &header), WF_OK);
+                                        .shape = tensors[i].shape};
+    uint64_t at = st_rows_lay_out(rows, n);
+    assert_int_equal(wf_st_format(&t->err, rows, n, 8, &header), WF_OK);
     char *data = test_calloc(at + 1, 1);
     for (size_t i = 0; i < n; i++) {
         struct wf_hash128 name = wf_xxh128(rows[i].name, strlen(rows[i].name));

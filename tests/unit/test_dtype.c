@@ -7,6 +7,8 @@
 #include <cmocka.h>
 
 #include "../../src/format/dtype.h"
+#include "../../src/format/shape.h"
+#include "../../src/format/st_header.h"
 
 static void ranks_are_those_of_the_reference_writer(void **state)
 {
@@ -95,6 +97,21 @@ static void sizes_that_are_not_whole_bytes_or_overflow(void **state)
     assert_false(wf_dtype_bytes(WF_U8, UINT64_MAX, &bytes));
 }
 
+static void shapes_as_text(void **state)
+{
+    char buf[WF_SHAPE_TEXT_MAX];
+    uint64_t shape[WF_ST_DIMS_MAX] = {32, 0};
+    (void)state;
+    assert_string_equal(wf_shape_text(NULL, 0, WF_SHAPE_SPACED, buf), "[]");
+    assert_string_equal(wf_shape_text(shape, 2, WF_SHAPE_SPACED, buf), "[32, 0]");
+    assert_string_equal(wf_shape_text(shape, 2, WF_SHAPE_TIGHT, buf), "[32,0]");
+    for (int d = 0; d < WF_ST_DIMS_MAX; d++)
+        shape[d] = UINT64_MAX;
+    wf_shape_text(shape, WF_ST_DIMS_MAX, WF_SHAPE_SPACED, buf); /* the longest is whole */
+    assert_int_equal(strlen(buf), 2 + 20 * WF_ST_DIMS_MAX + 2 * (WF_ST_DIMS_MAX - 1));
+    assert_int_equal(buf[strlen(buf) - 1], ']');
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -105,6 +122,7 @@ int main(void)
         cmocka_unit_test(arithmetic_types_are_the_four),
         cmocka_unit_test(sizes_in_bytes),
         cmocka_unit_test(sizes_that_are_not_whole_bytes_or_overflow),
+        cmocka_unit_test(shapes_as_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,7 +60,7 @@ static void write_shard(struct work *w)
 
 static void write_manifest(struct work *w)
 {
-    struct wf_manifest_options o = {.kind = WF_MANIFEST_NONE, .shard_bytes = 1, .compat = "weft"};
+    struct wf_manifest_options o = {.kind = WEFT_MANIFEST_NONE};
     assert_worked(w->t, wf_manifest_write(&w->t->err, w->partial, &w->plan, &w->blocks, &o));
 }
 

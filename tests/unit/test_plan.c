@@ -133,7 +133,8 @@ static void types_decide_width_and_storage(void **state)
         assert_int_equal(p.jobs[0].wide, cases[k].wide);
         assert_int_equal(p.jobs[0].bytes, 6 * wf_dtype_info(cases[k].stored)->bits / 8);
         assert_int_equal(p.jobs[0].n_inputs, 2); /* linear does not read the base */
-        assert_int_equal(p.config_dtype, cases[k].r == half ? WF_F16 : WF_DTYPE_NONE);
+        for (int n = 0; n < 2; n++)
+            assert_int_equal(p.jobs[0].in_dtype[n], p.jobs[0].in[n]->dtype);
         wf_plan_destroy(&p);
     }
     assert_failed(t, ef_plan(t, r, NULL, (const struct wf_ckpt *[]){i, j}, 0, &p), WF_USAGE,
@@ -358,8 +359,9 @@ static void hash_changes_with_its_parts_and_nothing_else(void **state)
     struct setup s = usual_models(t);
     struct wf_recipe *r = ef_simple_recipe(t, "linear", false, 2, NULL);
     struct wf_plan p, q;
-    struct wf_plan_options sha = ef_options;
+    struct wf_plan_options sha = ef_options, benchmark = ef_options;
     sha.manifest = "sha256";
+    benchmark.null_compute = true;
     assert_worked(t, ef_plan(t, r, NULL, s.models, 0, &p));
 
     assert_worked(t, ef_plan(t, r, NULL, s.models, 0, &q));
@@ -369,6 +371,9 @@ static void hash_changes_with_its_parts_and_nothing_else(void **state)
     check_differs(&p, &q, 1u << WF_PART_LAYOUT);
     wf_plan_destroy(&q);
     assert_worked(t, wf_plan_build(&t->err, &t->arena, r, NULL, s.models, &sha, &q));
+    check_differs(&p, &q, 1u << WF_PART_MANIFEST);
+    wf_plan_destroy(&q);
+    assert_worked(t, wf_plan_build(&t->err, &t->arena, r, NULL, s.models, &benchmark, &q));
     check_differs(&p, &q, 1u << WF_PART_MANIFEST);
     wf_plan_destroy(&q);
     struct wf_recipe *other = ef_simple_recipe(t, "linear", false, 2, "# a remark\n");

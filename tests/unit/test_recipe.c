@@ -422,8 +422,7 @@ static void null_is_the_same_as_absent(void **state)
                   "  - model: b\n    parameters: {weight: ~}\n",
            false);
     assert_int_equal(t.r.models[0].n_values + t.r.models[1].n_values, 0);
-    assert_true(
-        wf_recipe_value(&t.r, (size_t)wf_method_option(t.r.method, "weight"), 1, "t", NULL) == 2);
+    assert_true(wf_recipe_value(&t.r, (size_t)wf_method_option(t.r.method, "weight"), 1, "t") == 2);
     wf_arena_destroy(&t.a);
 }
 
@@ -444,7 +443,6 @@ static void the_nearest_level_gives_the_value(void **state)
 {
     (void)state;
     struct recipe_test t;
-    bool given;
     accept(&t,
            "merge_method: task_arithmetic\nbase_model: b\nmodels:\n"
            "  - model: x\n    parameters: {weight: 3, density: 0.5}\n"
@@ -456,12 +454,12 @@ static void the_nearest_level_gives_the_value(void **state)
     size_t density = (size_t)wf_method_option(m, "density");
     size_t lambda = (size_t)wf_method_option(m, "lambda");
     size_t normalize = (size_t)wf_method_option(m, "normalize");
-    assert_true(wf_recipe_value(&t.r, weight, 0, "t", &given) == 3 && given);
-    assert_true(wf_recipe_value(&t.r, weight, 1, "t", &given) == 7 && given);
-    assert_true(wf_recipe_value(&t.r, density, 0, "t", &given) == 0.5 && given);
-    assert_true(wf_recipe_value(&t.r, density, 1, "t", &given) == 1 && !given);
-    assert_true(wf_recipe_value(&t.r, lambda, -1, "t", &given) == 0.25 && given);
-    assert_true(wf_recipe_value(&t.r, normalize, -1, "t", NULL) == 0);
+    assert_true(wf_recipe_value(&t.r, weight, 0, "t") == 3);
+    assert_true(wf_recipe_value(&t.r, weight, 1, "t") == 7);
+    assert_true(wf_recipe_value(&t.r, density, 0, "t") == 0.5);
+    assert_true(wf_recipe_value(&t.r, density, 1, "t") == 1);
+    assert_true(wf_recipe_value(&t.r, lambda, -1, "t") == 0.25);
+    assert_true(wf_recipe_value(&t.r, normalize, -1, "t") == 0);
     /* The same model twice counts twice. */
     assert_int_equal(t.r.n_models, 2);
     wf_arena_destroy(&t.a);

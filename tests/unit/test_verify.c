@@ -233,6 +233,9 @@ static void test_manifest_and_tensors_must_agree(void **state)
 #define H64 "\"0000000000000000000000000000000000000000000000000000000000000000\""
 #define ONE(entry) HEAD "\"tensors\":{},\"files\":[" entry "]}"
 #define NAMED(name) ONE("{\"name\":" name ",\"bytes\":1}")
+#define PLANNED(options)                                                                           \
+    "{\"recipe\":\"\",\"seed\":0,\"options\":{" options "},\"version\":\"\",\"inputs\":[],"        \
+    "\"tensors\":{},\"files\":[]}"
 #define SUMMED(sum) ONE("{\"name\":\"config.json\",\"bytes\":100000," sum "}")
 
 static void test_hostile_manifests_are_refused_with_the_reason(void **state)
@@ -248,6 +251,10 @@ static void test_hostile_manifests_are_refused_with_the_reason(void **state)
         {"{\"recipe\":\"\",\"seed\":\"0\"}", "\"seed\""},
         {HEAD "\"tensors\":[],\"files\":[]}", "\"tensors\""},
         {HEAD "\"tensors\":{},\"files\":{}}", "\"files\""},
+        {PLANNED("\"plan\":7"), "\"plan\""},
+        {PLANNED("\"plan\":" H32), "\"plan_parts\""},
+        {PLANNED("\"plan_parts\":[]"), "\"plan\""},
+        {PLANNED("\"plan\":" H32 ",\"plan_parts\":[" H32 "," H64 "]"), "plan part 1 is not"},
         {ONE("7"), "no \"name\""},
         {ONE("null"), "no \"name\""},
         {ONE("{\"bytes\":1}"), "no \"name\""},

@@ -21,7 +21,7 @@
 #include "../../src/base/mem.h"
 #include "../../src/base/str.h"
 #include "../../src/format/json.h"
-#include "../../src/format/st_header.h"
+#include "st_rows.h"
 
 #define FX_TENSORS_MAX 64
 #define FX_LINES_MAX 512
@@ -89,31 +89,44 @@ static inline void fx_folder(struct fx *f, const char *name)
     assert_int_equal(mkdir(fx_path(f, name), 0777), 0);
 }
 
+/* wf_st_format's header with more metadata behind {"format":"pt"}. */
+static inline void fx_st_header(struct fx *f, const struct wf_st_tensor *rows, size_t n,
+                                const struct wf_st_pair *metadata, size_t n_metadata,
+                                struct wf_str *out)
+{
+    static const char start[] = "{\"__metadata__\":{\"format\":\"pt\"", no_length[8];
+    struct wf_str plain = {0};
+    assert_int_equal(wf_st_format(&f->e, rows, n, 8, &plain), WF_OK);
+    assert_memory_equal(plain.text + 8, start, sizeof start - 1);
+    wf_str_add(out, no_length, 8);
+    wf_str_puts(out, start);
+    for (size_t i = 0; i < n_metadata; i++) {
+        wf_str_puts(out, ",");
+        wf_str_json(out, metadata[i].key, strlen(metadata[i].key));
+        wf_str_puts(out, ":");
+        wf_str_json(out, metadata[i].value, strlen(metadata[i].value));
+    }
+    wf_str_add(out, plain.text + 8 + sizeof start - 1, plain.n - 8 - (sizeof start - 1));
+    assert_int_equal(wf_str_finish(out, &f->e), WF_OK);
+    for (int i = 0; i < 8; i++)
+        out->text[i] = (char)((out->n - 8) >> (8 * i));
+    wf_str_free(&plain);
+}
+
 /* Writes a safetensors file with these tensors, in canonical order. */
 static inline void fx_st(struct fx *f, const char *name, const struct fx_tensor *tensors, size_t n,
                          const struct wf_st_pair *metadata, size_t n_metadata)
 {
     struct wf_st_tensor rows[FX_TENSORS_MAX] = {0};
     struct wf_str file = {0};
-    uint64_t at = 0;
     assert_true(n <= FX_TENSORS_MAX);
-    for (size_t i = 0; i < n; i++) {
-        rows[i].name = tensors[i].name;
-        rows[i].dtype = tensors[i].dtype;
-        rows[i].n_dims = (uint8_t)tensors[i].n_dims;
-        rows[i].shape = tensors[i].shape;
-        rows[i].count = 1;
-        for (unsigned d = 0; d < tensors[i].n_dims; d++)
-            rows[i].count *= tensors[i].shape[d];
-    }
-    qsort(rows, n, sizeof *rows, wf_st_order);
-    for (size_t i = 0; i < n; i++) {
-        uint64_t bytes;
-        assert_true(wf_dtype_bytes((enum wf_dtype)rows[i].dtype, rows[i].count, &bytes));
-        rows[i].begin = at;
-        rows[i].end = at += bytes;
-    }
-    assert_int_equal(wf_st_format(&f->e, rows, n, metadata, n_metadata, 8, &file), WF_OK);
+    for (size_t i = 0; i < n; i++)
+        rows[i] = (struct wf_st_tensor){.name = tensors[i].name,
+                                        .dtype = (uint8_t)tensors[i].dtype,
+                                        .n_dims = (uint8_t)tensors[i].n_dims,
+                                        .shape = tensors[i].shape};
+    st_rows_lay_out(rows, n);
+    fx_st_header(f, rows, n, metadata, n_metadata, &file);
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < n; k++)
             if (!strcmp(tensors[k].name, rows[i].name) && rows[i].end > rows[i].begin)
