@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# golden.sh - files that weft must accept, and files and recipes it must reject with a stated exit code.
+# golden.sh - files that weft must accept, merges that must give known bytes, and files and recipes it must reject with a
+# stated exit code.
 #
 #   tests/golden/accept/        inspect, verify: 0
+#   tests/golden/equal/         merge NAME.yaml: weights with the checksum in NAME.sha256
 #   tests/golden/reject-3/      inspect: 3, verify: 1 or 3
 #   tests/golden/recipes/reject-2/   plan: 2, merge: 2 and nothing written
 source tests/suite/suite.sh
@@ -12,6 +14,12 @@ for file in tests/golden/accept/*; do
     [ -e "$file" ] || continue
     expect_exit "inspect accepts $file" 0 $weft inspect "$file"
     expect_exit "verify accepts $file" 0 $weft verify "$file"
+done
+for file in tests/golden/equal/*.yaml; do
+    rm -rf "$SCRATCH/equal"
+    expect_exit "merge $file" 0 $weft merge "$file" "$SCRATCH/equal" --progress none
+    got=$(sha256sum <"$SCRATCH/equal/model.safetensors" | cut -d' ' -f1)
+    if [ "$got" = "$(cat "${file%.yaml}.sha256")" ]; then pass; else fail "bytes of $file" "sha256 $got"; fi
 done
 for file in tests/golden/reject-3/*; do
     [ -e "$file" ] || continue
