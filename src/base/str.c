@@ -55,17 +55,43 @@ void wf_str_printf(struct wf_str *s, const char *format, ...)
     va_end(args);
 }
 
+/* Length of the well-formed sequence at s[0..n), 0 if none (Unicode 15, table 3-7). */
+static size_t utf8_sequence(const unsigned char *s, size_t n)
+{
+    if (s[0] < 0x80)
+        return 1;
+    size_t need = s[0] >= 0xc2 && s[0] <= 0xdf   ? 2
+                  : s[0] >= 0xe0 && s[0] <= 0xef ? 3
+                  : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4
+                                                 : 0;
+    if (need == 0 || n < need)
+        return 0;
+    unsigned low = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80;
+    unsigned high = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
+    if (s[1] < low || s[1] > high)
+        return 0;
+    for (size_t i = 2; i < need; i++)
+        if (s[i] < 0x80 || s[i] > 0xbf)
+            return 0;
+    return need;
+}
+
 void wf_str_json(struct wf_str *s, const char *text, size_t n)
 {
     wf_str_add(s, "\"", 1);
     size_t plain = 0; /* start of the run not yet added */
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)text[i];
-        if (c >= 0x20 && c != '"' && c != '\\')
+        size_t sequence = c < 0x80 ? 1 : utf8_sequence((const unsigned char *)text + i, n - i);
+        if (sequence && c >= 0x20 && c != '"' && c != '\\') {
+            i += sequence - 1;
             continue;
+        }
         wf_str_add(s, text + plain, i - plain);
         plain = i + 1;
-        if (c == '"' || c == '\\')
+        if (!sequence)
+            wf_str_puts(s, "\\ufffd"); /* names of files may be any bytes */
+        else if (c == '"' || c == '\\')
             wf_str_printf(s, "\\%c", c);
         else if (c == '\n')
             wf_str_puts(s, "\\n");
@@ -185,27 +211,6 @@ bool wf_glob_valid(const char *pattern)
             return false;
     }
     return true;
-}
-
-/* Length of the well-formed sequence at s[0..n), 0 if none (Unicode 15, table 3-7). */
-static size_t utf8_sequence(const unsigned char *s, size_t n)
-{
-    if (s[0] < 0x80)
-        return 1;
-    size_t need = s[0] >= 0xc2 && s[0] <= 0xdf   ? 2
-                  : s[0] >= 0xe0 && s[0] <= 0xef ? 3
-                  : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4
-                                                 : 0;
-    if (need == 0 || n < need)
-        return 0;
-    unsigned low = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80;
-    unsigned high = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
-    if (s[1] < low || s[1] > high)
-        return 0;
-    for (size_t i = 2; i < need; i++)
-        if (s[i] < 0x80 || s[i] > 0xbf)
-            return 0;
-    return need;
 }
 
 bool wf_utf8_valid(const char *text, size_t n, size_t *bad)

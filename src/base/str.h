@@ -21,7 +21,8 @@ struct wf_str {
 void wf_str_add(struct wf_str *s, const char *text, size_t n);
 void wf_str_puts(struct wf_str *s, const char *text);
 void wf_str_printf(struct wf_str *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Appends `text` as a JSON string with quotes; escapes only ", \ and control characters. */
+/* Appends `text` as a JSON string with quotes; escapes only ", \ and control
+ * characters; a byte that is not UTF-8 becomes U+FFFD. */
 void wf_str_json(struct wf_str *s, const char *text, size_t n);
 /* WF_OK, or the out-of-memory error. `s->text` is never NULL afterwards on success. */
 int wf_str_finish(struct wf_str *s, struct wf_err *e);

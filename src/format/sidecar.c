@@ -37,6 +37,7 @@ struct rule {
 static const struct rule file_rules[] = {
     {".*", REPLACED, NULL},
     {"weft_manifest.json", REPLACED, NULL},
+    {"weft.journal", REPLACED, NULL},
     {"weft_recipe.*", REPLACED, NULL},
     {"*.index.json", REPLACED, NULL},
     {"*.index.*.json", REPLACED, NULL},
@@ -216,6 +217,8 @@ static int add_entry(struct listing *l, const char *name, bool nested)
     struct stat st;
     if (!path)
         return wf_err_status(l->e);
+    if (!wf_utf8_valid(last, n, NULL))
+        return miss(l, rule, name, "its name is not UTF-8");
     if (stat(path, &st))
         return miss(l, rule, name, strerror(errno));
     if (S_ISDIR(st.st_mode))
@@ -306,8 +309,9 @@ int wf_sidecar_copy(struct wf_err *e, const struct wf_sidecar *s, const char *fo
         goto out;
     to = wf_path_join(&scratch, e, folder, s->name);
     status = to ? wf_write_small(e, to, text, n) : wf_err_status(e);
-    if (!status)
-        status = wf_sync_folder(e, to_folder);
+    if (!status && to_folder != folder)
+        status =
+            wf_sync_folder(e, to_folder); /* the folder itself is synced when it is published */
 out:
     wf_free(text);
     wf_arena_destroy(&scratch);

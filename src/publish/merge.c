@@ -14,6 +14,8 @@
 #include "output.h"
 #include "sidefiles.h"
 
+#define OTHER_FILES 16u /* standard streams, journal, lock, folders */
+
 /* One merge under way. */
 struct job {
     struct wf_err *e;
@@ -40,13 +42,24 @@ static enum wf_progress_style progress_style(const struct weft_options *o)
 }
 
 /* Many shards are open at once: take what the system allows. */
-static void raise_file_limit(void)
+static int raise_file_limit(struct wf_err *e, const struct wf_plan *plan)
 {
     struct rlimit l;
-    if (!getrlimit(RLIMIT_NOFILE, &l) && l.rlim_cur < l.rlim_max) {
+    uint64_t needed = 2 * plan->n_shards + OTHER_FILES; /* each once direct, once ordinary */
+    for (size_t c = 0; c < plan->n_ckpts; c++)
+        needed += 2 * plan->ckpts[c].ckpt->n_files;
+    if (getrlimit(RLIMIT_NOFILE, &l))
+        return WF_OK;
+    if (l.rlim_cur < l.rlim_max) {
         l.rlim_cur = l.rlim_max;
         setrlimit(RLIMIT_NOFILE, &l);
     }
+    if (l.rlim_cur >= needed)
+        return WF_OK;
+    return wf_fail(e, WF_MACHINE,
+                   "this merge needs up to %" PRIu64 " open files and the limit is %llu; raise it "
+                   "with ulimit -n, or choose a larger --shard-size",
+                   needed, (unsigned long long)l.rlim_cur);
 }
 
 static void emit_plan(const struct job *j)
@@ -129,8 +142,9 @@ static int write_side_files(struct job *j)
     size_t n;
     const char *last = wf_path_last(j->output.out, &n);
     char *title = wf_arena_strndup(&j->setup.arena, j->e, last, n);
-    int status = title ? wf_sidefiles_write(j->e, j->output.partial, title, &j->setup.plan, &names)
-                       : WF_MACHINE;
+    int status =
+        title ? wf_sidefiles_write(j->e, j->output.partial, title, &j->setup.plan, j->stop, &names)
+              : WF_MACHINE;
     if (status)
         return status;
     struct wf_manifest_options mo = {.kind = j->options->manifest,
@@ -164,8 +178,9 @@ static int run(struct job *j, const char *recipe, const char *out, bool *already
         status = wf_fail(j->e, WF_STOPPED, "stopped by a signal before anything was written");
     if (status)
         return status;
-    raise_file_limit();
-    status = wf_output_open(j->e, &j->output, &j->setup.plan, o->resume, &j->blocks);
+    status = raise_file_limit(j->e, &j->setup.plan);
+    if (!status)
+        status = wf_output_open(j->e, &j->output, &j->setup.plan, o->resume, &j->blocks);
     if (status)
         return status;
     emit_plan(j);

@@ -16,6 +16,7 @@
 #include "../base/file.h"
 #include "../base/log.h"
 #include "provenance.h"
+#include "territory.h"
 
 /* "a/b/" -> "a/b"; the parent of "b" is ".". */
 static int split_path(struct wf_err *e, struct wf_arena *a, const char *out, struct wf_output *o)
@@ -89,67 +90,36 @@ int wf_output_check(struct wf_err *e, struct wf_arena *a, const char *out, bool 
     return check_partial(e, o, resume);
 }
 
-/* True if `inner` is `outer` or lies below it (both absolute, resolved). */
-static bool within(const char *inner, const char *outer)
-{
-    size_t n = strlen(outer);
-    if (!strcmp(outer, "/"))
-        return true;
-    return !strncmp(inner, outer, n) && (inner[n] == 0 || inner[n] == '/');
-}
-
-/* The resolved path OUT has or will have. False when it cannot be known. */
-static bool resolve_out(const struct wf_output *o, char resolved[PATH_MAX])
-{
-    char parent[PATH_MAX];
-    size_t n;
-    if (realpath(o->out, resolved))
-        return true;
-    const char *last = wf_path_last(o->out, &n);
-    return realpath(o->parent, parent) &&
-           snprintf(resolved, PATH_MAX, "%s/%.*s", strcmp(parent, "/") ? parent : "", (int)n,
-                    last) < PATH_MAX;
-}
-
-/* Where the files of OUT and OUT.partial are, or will be. */
-struct territory {
-    char out[PATH_MAX], partial[PATH_MAX + 16];
-};
-
-static bool holds(const struct territory *t, const char *path)
+/* A checkpoint's folder or any of its files, which may be links to elsewhere; the whole repository
+ * folder for one of the Hub cache. */
+static bool is_touched(const struct wf_territory *t, const struct wf_ckpt *k)
 {
     char resolved[PATH_MAX];
-    return realpath(path, resolved) && (within(resolved, t->out) || within(resolved, t->partial));
-}
-
-/* A checkpoint's folder or any of its files, which may be links to elsewhere. */
-static bool is_touched(const struct territory *t, const struct wf_ckpt *k)
-{
-    char resolved[PATH_MAX];
-    bool touched = holds(t, k->place.path) || (k->config_path && holds(t, k->config_path));
+    const char *own = k->place.boundary ? k->place.boundary : k->place.path;
+    bool touched = wf_territory_holds(t, k->place.path) ||
+                   (k->config_path && wf_territory_holds(t, k->config_path));
     for (size_t f = 0; f < k->n_files && !touched; f++)
-        touched = holds(t, k->files[f].path);
-    return touched || (realpath(k->place.path, resolved) && within(t->out, resolved));
+        touched = wf_territory_holds(t, k->files[f].path);
+    return touched || (realpath(own, resolved) && wf_path_within(t->out, resolved));
 }
 
 int wf_output_check_inputs(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan)
 {
-    struct territory t;
+    struct wf_territory t;
     char here[PATH_MAX];
-    if (!resolve_out(o, t.out))
+    if (!wf_territory_set(&t, o->out, o->parent))
         return wf_fail(e, WF_USAGE, "%s: the path cannot be resolved", o->out);
-    snprintf(t.partial, sizeof t.partial, "%s.partial", t.out);
     for (size_t c = 0; c < plan->n_ckpts; c++)
         if (is_touched(&t, plan->ckpts[c].ckpt))
             return wf_fail(e, WF_USAGE,
                            "OUT '%s' is, holds, or lies in the input '%s'; choose another OUT",
                            o->out, plan->ckpts[c].text);
-    if (holds(&t, plan->recipe->path))
+    if (wf_territory_holds(&t, plan->recipe->path))
         return wf_fail(e, WF_USAGE,
                        "the recipe '%s' lies in OUT, which is replaced; copy it to another place "
                        "first",
                        plan->recipe->path);
-    if (o->overwrite && wf_exists(o->out) && realpath(".", here) && within(here, t.out))
+    if (o->overwrite && wf_exists(o->out) && realpath(".", here) && wf_path_within(here, t.out))
         return wf_fail(e, WF_USAGE, "--overwrite would remove the folder you are in: %s", o->out);
     return WF_OK;
 }
@@ -243,6 +213,8 @@ static int resume_published(struct wf_err *e, struct wf_output *o, const struct 
     char *stray = wf_path_join(plan->arena, e, o->out, WF_JOURNAL_NAME);
     if (stray)
         unlink(stray); /* left if a run died right after the rename */
+    if (wf_exists(o->partial))
+        wf_log(WF_LOG_WARNING, "%s is there as well and of no use: remove it", o->partial);
     o->state = WF_OUTPUT_PUBLISHED;
     return WF_OK;
 }
@@ -351,7 +323,8 @@ static void tidy_up(struct wf_output *o, const char *old)
     if (!status && *old)
         status = wf_remove_tree(&e, old);
     if (status)
-        wf_log(WF_LOG_WARNING, "%s is complete, but: %s", o->out, e.text);
+        wf_log(WF_LOG_WARNING, "%s is complete, but: %s%s%s", o->out, e.text,
+               *old ? "; the old one is in " : "", old);
 }
 
 int wf_output_publish(struct wf_err *e, struct wf_output *o)

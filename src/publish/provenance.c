@@ -112,6 +112,13 @@ static void add_xxh3(struct wf_str *s, const struct wf_hash128 *hashes, uint64_t
     wf_str_puts(s, "]");
 }
 
+static int stopped(struct wf_err *e)
+{
+    return wf_fail(e, WF_STOPPED,
+                   "stopped by a signal while checksums were made; run the same "
+                   "command with --resume to go on");
+}
+
 /* `bytes` of a file through SHA-256, read once more. */
 static int sha256_file(struct wf_err *e, const char *path, uint64_t bytes, const volatile int *stop,
                        char hex[65])
@@ -127,9 +134,7 @@ static int sha256_file(struct wf_err *e, const char *path, uint64_t bytes, const
         if (!status)
             wf_sha256_add(sha, buffer, n);
         if (!status && *stop)
-            status = wf_fail(e, WF_STOPPED,
-                             "stopped by a signal while checksums were made; run the "
-                             "same command with --resume to go on");
+            status = stopped(e);
     }
     if (!status)
         wf_sha256_hex(sha, hex);
@@ -225,6 +230,8 @@ static int add_files(const struct listing *l)
         wf_str_puts(l->s, "}");
     }
     for (size_t i = 0; !status && i < l->o->n_small_files; i++) {
+        if (*l->o->stop)
+            return stopped(l->e);
         wf_str_puts(l->s, ",\n    {");
         status = add_small(l, l->o->small_files[i]);
         wf_str_puts(l->s, "}");

@@ -106,12 +106,16 @@ static bool is_written(const struct writer *w, const char *name)
     return !strcmp(name, "weft_manifest.json");
 }
 
-static int copy_sidecars(struct writer *w, const struct wf_sidecars *cars)
+static int copy_sidecars(struct writer *w, const struct wf_sidecars *cars, const volatile int *stop)
 {
     int status = WF_OK;
     for (size_t i = 0; !status && i < cars->n; i++) {
         if (is_written(w, cars->files[i].name))
             continue;
+        if (*stop)
+            return wf_fail(w->e, WF_STOPPED,
+                           "stopped by a signal while side files were copied; run "
+                           "the same command with --resume to go on");
         status = wf_sidecar_copy(w->e, &cars->files[i], w->folder);
         if (!status)
             status = note(w, cars->files[i].name);
@@ -125,7 +129,8 @@ static int name_order(const void *left, const void *right)
 }
 
 int wf_sidefiles_write(struct wf_err *e, const char *folder, const char *title,
-                       const struct wf_plan *plan, struct wf_side_names *out)
+                       const struct wf_plan *plan, const volatile int *stop,
+                       struct wf_side_names *out)
 {
     const struct wf_sidecars *cars = plan->sidecars;
     struct writer w = {e, folder, plan, out, (cars ? cars->n : 0) + 8};
@@ -141,7 +146,7 @@ int wf_sidefiles_write(struct wf_err *e, const char *folder, const char *title,
     if (!status)
         status = put_card(&w, title);
     if (!status && cars)
-        status = copy_sidecars(&w, cars);
+        status = copy_sidecars(&w, cars, stop);
     qsort(out->names, out->n, sizeof *out->names, name_order);
     return status;
 }

@@ -11,9 +11,11 @@ struct wf_side_names {
     size_t n;
 };
 
-/* Writes them into `folder` (OUT.partial), each synced. `title` is OUT's last part. */
+/* Writes them into `folder` (OUT.partial), each synced. `title` is OUT's last part. WF_STOPPED when
+ * *stop becomes nonzero. */
 int wf_sidefiles_write(struct wf_err *e, const char *folder, const char *title,
-                       const struct wf_plan *plan, struct wf_side_names *out);
+                       const struct wf_plan *plan, const volatile int *stop,
+                       struct wf_side_names *out);
 
 /* card.c: the text of README.md. */
 int wf_card_format(struct wf_err *e, const char *title, const struct wf_plan *plan,

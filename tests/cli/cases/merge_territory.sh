@@ -1,0 +1,44 @@
+# What OUT may never replace: inputs and recipes, however they are reached; and side files with awkward names.
+# shellcheck source=tests/cli/lib.sh disable=SC2154
+. "$ROOT/tests/cli/lib.sh"
+
+cp -r "$ROOT/tests/data/tinylm/python" s0
+cp -r "$ROOT/tests/data/tinylm/c" s1
+printf 'merge_method: linear\nmodels:\n - {model: s0, parameters: {weight: 1}}\n - {model: s1, parameters: {weight: 1}}\n' >r.yaml
+run merge r.yaml o
+expect_exit 0
+
+# An input in the OUT.partial beside an OUT that is a link.
+mkdir real
+ln -s real ol
+cp -r s0 ol.partial
+sed 's/model: s0/model: ol.partial/' r.yaml >partial.yaml
+run merge partial.yaml ol --overwrite
+expect_usage_error ol.partial
+[[ -e ol.partial/config.json ]] || fail 'the input was removed'
+
+# An input, or the recipe, behind links that lead through OUT.
+ln -s "$PWD/s0" o/lm
+mkdir m0
+for file in s0/*; do ln -s "../o/lm/${file##*/}" m0/; done
+sed 's/model: s0/model: m0/' r.yaml >links.yaml
+run merge links.yaml o --overwrite
+expect_usage_error m0
+sed 's/model: s0/model: o\/lm/' r.yaml >through.yaml
+run merge through.yaml o --overwrite
+expect_usage_error o/lm
+ln -s ../r.yaml o/link.yaml
+run merge o/link.yaml o --overwrite
+expect_usage_error link.yaml
+[[ -e o/link.yaml && -e o/lm ]] || fail 'OUT was touched'
+
+# Names of side files: not UTF-8, and that of the journal.
+printf x >s0/$'\xff.txt'
+mkdir s0/weft.journal
+echo '{}' >s0/weft.journal/x.json
+run merge r.yaml awkward
+expect_exit 0
+run verify awkward
+expect_exit 0
+run merge r.yaml awkward --resume
+expect_exit 0
