@@ -15,8 +15,8 @@
 #include "outfile.h"
 
 #define DIRECT_BYTES_MIN (64u << 10)
-#define DIRECT_SHARE_MAX 0.5  /* cached less than this: go around the cache */
-#define CACHED_SHARE_MIN 0.98 /* cached at least this: reading is copying */
+#define DIRECT_SHARE_MAX 0.5 /* cached less than this: go around the cache */
+#define CACHED_SHARE_MIN 0.9 /* cached at least this: reading is copying */
 #define PROBES 16
 
 /* Linux 6.5's cachestat(2); -1 where the kernel has none. */
