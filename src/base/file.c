@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -85,6 +86,15 @@ int wf_pwrite(struct wf_err *e, int fd, const char *path, const void *data, size
                                  "%s: cannot write at byte %" PRIu64, path, offset + done);
         done += (size_t)put;
     }
+    return WF_OK;
+}
+
+int wf_lock_fd(struct wf_err *e, int fd, const char *path)
+{
+    if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
+        return wf_fail(e, WF_MACHINE,
+                       "%s: another weft is at work there; wait for it or choose another OUT",
+                       path);
     return WF_OK;
 }
 

@@ -31,6 +31,11 @@ int wf_pread(struct wf_err *e, int fd, const char *path, void *data, size_t n, u
 int wf_pwrite(struct wf_err *e, int fd, const char *path, const void *data, size_t n,
               uint64_t offset);
 
+/* Locks an open file or folder for this process without waiting: WF_MACHINE while another weft
+ * holds it. On a file system without such locks it does nothing: work goes on there, as with any
+ * tool. */
+int wf_lock_fd(struct wf_err *e, int fd, const char *path);
+
 int wf_fdatasync(struct wf_err *e, int fd, const char *path);
 int wf_sync_folder(struct wf_err *e, const char *path);
 int wf_rename(struct wf_err *e, const char *from, const char *to);

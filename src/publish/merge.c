@@ -95,21 +95,6 @@ static void emit_done(const struct job *j, const struct weft_merge_result *r, co
     wf_str_free(&s);
 }
 
-/* Output bytes of blocks that an earlier run finished. */
-static uint64_t bytes_done(const struct job *j)
-{
-    const struct wf_plan *p = &j->setup.plan;
-    uint64_t done = 0;
-    for (uint32_t s = 0; s < p->n_shards; s++)
-        for (uint64_t k = 0; k < wf_blocks_count(p, s); k++) {
-            uint64_t begin = k * WF_BLOCK_BYTES, end = begin + WF_BLOCK_BYTES;
-            begin = begin ? begin : p->shards[s].header.n;
-            end = end < p->shards[s].bytes ? end : p->shards[s].bytes;
-            done += wf_blocks_at(&j->blocks, s, k)->done && end > begin ? end - begin : 0;
-        }
-    return done;
-}
-
 static int stream(struct job *j)
 {
     const struct weft_options *o = j->options;
@@ -124,7 +109,7 @@ static int stream(struct job *j)
                                    .journal = &j->output.journal,
                                    .progress = &j->progress,
                                    .stop = j->stop};
-    uint64_t before = bytes_done(j);
+    uint64_t before = wf_blocks_bytes_done(&j->blocks);
     if (before) {
         char text[32];
         wf_log(WF_LOG_INFO, "resuming: %s are done already", wf_format_bytes(before, text));
@@ -132,7 +117,7 @@ static int stream(struct job *j)
     wf_progress_start(&j->progress, progress_style(o), o->out, j->setup.plan.bytes_written, before);
     int status = wf_stream_run(j->e, &so, &j->stats);
     wf_progress_stop(&j->progress);
-    j->keep = !status || status == WF_STOPPED || bytes_done(j) > 0;
+    j->keep = !status || status == WF_STOPPED || wf_blocks_bytes_done(&j->blocks) > 0;
     return status;
 }
 
@@ -216,8 +201,7 @@ int wf_merge_run(struct wf_err *e, const struct weft_options *options, const cha
     fill_result(&j, start_ns, result);
     if (!status)
         emit_done(&j, result, out);
-    if (j.blocks.first)
-        wf_blocks_destroy(&j.blocks);
+    wf_blocks_destroy(&j.blocks);
     wf_setup_destroy(&j.setup);
     wf_arena_destroy(&j.arena);
     return status;

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -36,18 +35,6 @@ static int split_path(struct wf_err *e, struct wf_arena *a, const char *out, str
     return o->journal_path ? WF_OK : WF_MACHINE;
 }
 
-/* WF_MACHINE while another weft holds the folder; *fd is locked otherwise. Failures other than
- * "held": a file system without locks. Work goes on there, as with any tool. */
-static int lock_fd(struct wf_err *e, const char *path, int fd)
-{
-    if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
-        return wf_fail(e, WF_MACHINE,
-                       "%s: another weft is at work there; wait for it or choose "
-                       "another OUT",
-                       path);
-    return WF_OK;
-}
-
 static int refuse_leftover(struct wf_err *e, const struct wf_output *o)
 {
     return wf_fail(e, WF_USAGE,
@@ -65,7 +52,7 @@ static int check_partial(struct wf_err *e, struct wf_output *o, bool resume)
     if (fd < 0)
         return wf_fail(e, WF_USAGE, "%s exists and is not a folder; weft works there: move it",
                        o->partial);
-    int status = lock_fd(e, o->partial, fd);
+    int status = wf_lock_fd(e, fd, o->partial);
     close(fd);
     if (!status && !resume && !o->overwrite)
         status = refuse_leftover(e, o);
@@ -163,7 +150,7 @@ static int lock_partial(struct wf_err *e, struct wf_output *o, bool *made)
             continue;
         if (o->lock_fd < 0)
             return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot open the folder", o->partial);
-        int status = lock_fd(e, o->partial, o->lock_fd);
+        int status = wf_lock_fd(e, o->lock_fd, o->partial);
         if (status || still_there(o))
             return status;
         close(o->lock_fd);

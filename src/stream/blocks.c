@@ -79,6 +79,18 @@ void wf_blocks_forget(struct wf_blocks *b)
         b->blocks[i].done = false;
 }
 
+uint64_t wf_blocks_bytes_done(const struct wf_blocks *b)
+{
+    uint64_t done = 0;
+    for (uint32_t s = 0; s < b->plan->n_shards; s++)
+        for (uint64_t k = 0; k < wf_blocks_count(b->plan, s); k++) {
+            uint64_t begin = k ? k * WF_BLOCK_BYTES : b->plan->shards[s].header.n;
+            if (wf_blocks_at(b, s, k)->done)
+                done += block_end(b, s, k) - begin;
+        }
+    return done;
+}
+
 bool wf_blocks_is_done(void *blocks, uint32_t shard, uint64_t block)
 {
     return wf_blocks_at(blocks, shard, block)->done;

@@ -56,6 +56,9 @@ void wf_blocks_mark(void *blocks, uint32_t shard, uint64_t block, const struct w
 /* Takes all marks back: the files they speak of are not there. */
 void wf_blocks_forget(struct wf_blocks *b);
 
+/* Output bytes, headers aside, of the blocks that are done. */
+uint64_t wf_blocks_bytes_done(const struct wf_blocks *b);
+
 /* Usable as skip_block of wf_span_next. */
 bool wf_blocks_is_done(void *blocks, uint32_t shard, uint64_t block);
 

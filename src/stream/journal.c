@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "../base/fault.h"
@@ -26,14 +25,11 @@ int wf_journal_open(struct wf_err *e, const char *path, bool create, struct wf_j
         return WF_OK;
     if (fd < 0)
         return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot open", path);
-    if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {
+    int status = wf_lock_fd(e, fd, path);
+    if (status) {
         close(fd);
-        return wf_fail(e, WF_MACHINE,
-                       "%s: another weft is at work on this output; wait for it "
-                       "or choose another OUT",
-                       path);
+        return status;
     }
-    /* Other failures of flock: a file system without locks. Work goes on, as with any tool. */
     j->fd = fd;
     return WF_OK;
 }

@@ -8,7 +8,8 @@
  *   block SHARD INDEX HASH                       CHECK     64 MiB of a shard, synced; HASH or '-'
  *
  * A line is appended only after the data it speaks of were synced. A torn or damaged tail is
- * ignored. The open journal holds a lock: a second weft on the same OUT.partial is refused.
+ * ignored. The open journal is locked as well as its folder (publish/output.h): where a file system
+ * (NFS) locks no folders, this lock keeps a second weft away.
  */
 #ifndef WF_JOURNAL_H
 #define WF_JOURNAL_H

@@ -24,7 +24,6 @@ static int read_one(struct wf_ring *r, struct wf_slot *slot, const struct wf_rea
 /* Under the lock: one read is over. */
 static void finish_read(struct wf_ring *r, struct wf_slot *slot, uint64_t bytes)
 {
-    slot->reads_active--;
     slot->reads_done++;
     r->stats.bytes_read += bytes;
     if (r->abandon) {
@@ -49,7 +48,6 @@ void *wf_reader_run(void *ring)
             continue;
         }
         const struct wf_read *read = &slot->span.reads[slot->next_read++];
-        slot->reads_active++;
         if (!r->stats.first_read_at_ns)
             r->stats.first_read_at_ns = wf_now_ns();
         pthread_mutex_unlock(&r->lock);

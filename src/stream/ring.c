@@ -94,9 +94,8 @@ int wf_ring_create(struct wf_err *e, const struct wf_stream_options *options, st
     pthread_cond_init(&r->commit, &monotonic);
     pthread_condattr_destroy(&monotonic);
     int status = create_inputs(e, r);
-    if (!status)
-        status =
-            create_outputs(e, r); /* before the slots: a full disk shows before memory is touched */
+    if (!status) /* before the slots: a full disk shows before memory is touched */
+        status = create_outputs(e, r);
     if (!status)
         status = create_slots(e, r);
     return status;
@@ -161,7 +160,7 @@ void wf_ring_drop_idle(struct wf_ring *r)
         struct wf_slot *s = &r->slots[i];
         bool idle = s->state == WF_SLOT_READY || s->state == WF_SLOT_DONE ||
                     s->state == WF_SLOT_WRITABLE ||
-                    (s->state == WF_SLOT_READING && s->reads_active == 0);
+                    (s->state == WF_SLOT_READING && s->next_read == s->reads_done);
         if (idle)
             wf_ring_move(r, s, s->state, WF_SLOT_FREE);
     }

@@ -23,7 +23,7 @@ struct wf_slot {
     enum wf_slot_state state;
     uint64_t sequence; /* order of the spans: who is served first */
     struct wf_span span;
-    uint32_t next_read, reads_active, reads_done;
+    uint32_t next_read, reads_done; /* those between are under way */
     bool late; /* inputs are in the page cache: compute threads fetch them (segment.c) */
     char *in, *out;
 };

@@ -114,7 +114,7 @@ static bool feed(struct wf_ring *r, struct wf_slot *slot, struct wf_span_walk *w
     if (!wf_span_next(o->plan, o->budget, walk, wf_blocks_is_done, o->blocks, &slot->span))
         return false;
     slot->sequence = n;
-    slot->next_read = slot->reads_active = slot->reads_done = 0;
+    slot->next_read = slot->reads_done = 0;
     slot->late = is_late(r, &slot->span);
     wf_ring_move(r, slot, WF_SLOT_FREE, WF_SLOT_READING);
     if (slot->late) {
