@@ -63,10 +63,11 @@ $(LIB): $(LIB_OBJ)
 	@echo "  AR    $@"
 	$(Q)rm -f $@ && ar rcs $@ $^
 
+# -g1: hundreds of loops, twice the time to compile if their variables are described too.
 $(B)/src/backend/frame_cpu_%.o: src/backend/frame_cpu.c
 	@mkdir -p $(@D)
 	@echo "  CC    $< ($*)"
-	$(Q)$(CC) $(CFLAGS) $(ISA_FLAGS_$*) $(ISA_DEFINE) -DWF_ISA=$* -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS) $(ISA_FLAGS_$*) $(ISA_DEFINE) -DWF_ISA=$* -g1 -MMD -MP -c -o $@ $<
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)

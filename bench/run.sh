@@ -5,8 +5,8 @@
 # rounds that take turns so that a slow minute of the disk hits all alike:
 #
 #   null     read all inputs, write the output, compute nothing: what the machine needs for the bytes
-#   linear   of 3 models
-#   task     task arithmetic of a base and 2 models
+#   METHODS  below, of 3 models (a base and 2, where there is a base), or of 2 (against null2)
+#   model    ties at scope model with so little memory that the inputs are read again
 #   fio      the same bytes on the same files: 3 files read, 1 written, all at once, direct I/O, synced;
 #            the fastest of three block sizes
 #
@@ -45,16 +45,34 @@ model() { # NAME MKCKPT-OPTIONS...: unless it is there from an earlier run with 
     echo "$*" >$dir/$name/options
 }
 files() { find "$@" -name '*.safetensors'; }
-recipe() { # FILE METHOD MODEL...; of task_arithmetic the first is the base
-    local file=$1 method=$2 base=$3 model
-    shift 2
+recipe() { # FILE METHOD PARAMETERS MODEL...; of methods with a base the first is the base
+    local file=$1 method=$2 parameters=$3 base=$4 model
+    shift 3
     {
         echo "merge_method: $method"
-        [ "$method" != task_arithmetic ] || { echo "base_model: $base"; shift; }
+        [ "$method" = linear ] || { echo "base_model: $base"; shift; }
+        [ -z "$parameters" ] || echo "parameters: {$parameters}"
         echo "models:"
-        for model in "$@"; do printf '  - model: %s\n    parameters: {weight: 0.4}\n' "$model"; done
+        for model in "$@"; do
+            printf '  - model: %s\n' "$model"
+            case $method in slerp | model_stock | sce) ;; *) printf '    parameters: {weight: 0.4}\n' ;; esac
+        done
     } >$dir/"$file"
 }
+# Name, most it may take of the null method's time cold and warm (- for none), method, parameters.
+METHODS='
+linear       1.1   1.3  linear
+task         1.1   1.3  task_arithmetic
+slerp        1.15  1.6  slerp            t: 0.4
+dare         1.15  1.6  dare_ties        density: 0.5
+stock        1.15  -    model_stock
+ties         1.25  2.2  ties             density: 0.2
+breadcrumbs  1.25  -    breadcrumbs      density: 0.9, gamma: 0.01
+sce          1.25  -    sce              select_topk: 0.5
+della        2     -    della            density: 0.5, epsilon: 0.1
+'
+methods() { grep -v '^$' <<<"$METHODS"; }
+null_of() { [ "$1" = slerp ] && echo null2 || echo null; } # NAME: what it is compared with
 bytes_of() { files "$@" -printf '%s\n' | awk '{ n += $1 } END { printf "%.0f", n }'; }
 median() { sort -g | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 column() { awk -v c="$2" '{ print $c }' $dir/"$1".log | median; } # LOG COLUMN
@@ -77,7 +95,7 @@ number() { awk -v v="$1" -v d="$2" 'BEGIN { printf "%.*f", d, v }'; }
 check_memory() {
     say "memory: 4 GB, one tensor over 256 MiB, --memory 256MiB"
     model big --bytes 4GB --largest 300MiB --seed 1
-    recipe big.yaml linear big big
+    recipe big.yaml linear "" big big
     rm -rf $dir/out
     quiet $tools/measure $dir/memory.log $weft merge $dir/big.yaml $dir/out --memory 256MiB --progress none --json
     row "peak memory, --memory 256MiB, 4 GB checkpoint" "$(number "$(column memory 4)" 0)" MiB "<= 320"
@@ -90,10 +108,10 @@ check_start() {
     say "start: 1,000 tensors merged, 100,000 planned"
     model many1 --tensors 1000 --bytes 64MB --seed 1
     model many2 --tensors 1000 --bytes 64MB --seed 2 --base-seed 1 --delta 0.1
-    recipe many.yaml linear many1 many2
+    recipe many.yaml linear "" many1 many2
     model plan1 --tensors 100000 --bytes 20GB --header-only
     model plan2 --tensors 100000 --bytes 20GB --header-only
-    recipe plan.yaml linear plan1 plan2
+    recipe plan.yaml linear "" plan1 plan2
     local i
     for ((i = 0; i < rounds; i++)); do
         rm -rf $dir/out
@@ -117,7 +135,7 @@ run_weft() { # LOG RECIPE FLAGS...
     *-cold) $tools/dropcache $(files $dir/m?) ;;
     *-warm) $tools/dropcache --warm $(files $dir/m?) ;;
     esac
-    quiet $tools/measure $dir/$log.log $weft merge $dir/$recipe.yaml $dir/out --progress none --json "$@"
+    $tools/measure $dir/$log.log $weft merge $dir/$recipe.yaml $dir/out --progress none --json "$@" >$dir/events
 }
 run_fio() {
     local file n=0 jobs=() shape best=''
@@ -138,35 +156,54 @@ run_fio() {
     sort -g <<<"${best%$'\n'}" | head -n 1 | awk '{ print 0, $1, 0, 0 }' >>$dir/fio.log
     rm -f $dir/fio-write
 }
+write_recipes() {
+    methods | while read -r name _ _ method parameters; do
+        if [ "$name" = slerp ]; then
+            recipe "$name.yaml" "$method" "$parameters" m0 m1
+        else
+            recipe "$name.yaml" "$method" "$parameters" m0 m1 m2
+        fi
+    done
+    recipe model.yaml ties "density: 0.2, scope: model" m0 m1 m2
+}
+# The methods' names; those who follow the null method change places from round to round.
+names_in_turn() { if (($1 % 2)); then methods | awk '{ print $1 }'; else methods | awk '{ print $1 }' | tac; fi; }
 check_speed() {
-    local i order name cache target
+    local i name cache
     say "speed: 3 models of $size, $rounds rounds"
     model m0 --bytes "$size" --seed 1
     model m1 --bytes "$size" --seed 2 --base-seed 1 --delta 0.1
     model m2 --bytes "$size" --seed 3 --base-seed 1 --delta 0.1
-    recipe linear.yaml linear m0 m1 m2
-    recipe task.yaml task_arithmetic m0 m1 m2
+    write_recipes
     input=$(bytes_of $dir/m?) output=$(bytes_of $dir/m0)
     for ((i = 1; i <= rounds; i++)); do
         say "round $i"
         for cache in cold warm; do
             run_weft null-$cache linear --null-compute
-            # Who follows the null method alternates.
-            if ((i % 2)); then order="linear task"; else order="task linear"; fi
-            for name in $order; do run_weft $name-$cache $name; done
+            run_weft null2-$cache slerp --null-compute
+            for name in $(names_in_turn $i); do run_weft $name-$cache $name; done
         done
+        run_weft model-cold model --memory 512MiB
+        event $dir/events bytes_read | awk -v i="$input" '{ print 0, $1 / i }' >>$dir/passes.log
         command -v fio >/dev/null && run_fio
     done
     for cache in cold warm; do
-        for name in null linear task; do speed_row $name-$cache; done
+        for name in null null2 $(names_in_turn 1); do speed_row $name-$cache; done
     done
+    speed_row model-cold
     [ ! -e $dir/fio.log ] || speed_row fio
-    for cache in cold warm; do
-        target=$([ $cache = cold ] && echo 1.1 || echo 1.3)
-        for name in linear task; do
-            row "$name / null, $cache" "$(number "$(ratio $name-$cache null-$cache)" 3)" x "<= $target"
-        done
-    done
+    report_ratios
+}
+report_ratios() {
+    local name cold warm null
+    while read -r name cold warm _; do
+        null=$(null_of "$name")
+        row "$name / $null, cold" "$(number "$(ratio $name-cold $null-cold)" 3)" x "<= $cold"
+        [ "$warm" = - ] || row "$name / $null, warm" "$(number "$(ratio $name-warm $null-warm)" 3)" x "<= $warm"
+    done < <(methods)
+    row "ties, scope model, read again: passes" "$(number "$(column passes 2)" 2)" "" ""
+    row "the same / null, cold, per pass" \
+        "$(paste $dir/model-cold.log $dir/null-cold.log $dir/passes.log | awk '{ print $2 / $6 / $10 }' | median)" x "<= 1.2"
     if [ -e $dir/fio.log ]; then
         row "null / fio, cold" "$(number "$(ratio null-cold fio)" 3)" x "<= 1.2"
     else

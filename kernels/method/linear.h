@@ -18,12 +18,13 @@ enum { LINEAR_OPT_WEIGHT, LINEAR_OPT_NORMALIZE }; /* rows of the options table *
 
 #ifdef WF_DESCRIBE
 static const struct wf_option linear_options[] = {
-    {"weight", WF_OPTION_NUMBER, WF_PER_MODEL, true, 0.0, -HUGE_VAL, HUGE_VAL, "the model's share"},
+    {"weight", WF_OPTION_NUMBER, WF_PER_MODEL, true, 0.0, -HUGE_VAL, HUGE_VAL, "the model's share",
+     NULL},
     {"normalize", WF_OPTION_BOOL, WF_GLOBAL, false, 1.0, 0.0, 1.0,
-     "divide by the sum of the weights"},
+     "divide by the sum of the weights", NULL},
 };
 
-static const struct wf_stage linear_stages[] = {{WF_STAGE_MAP, WF_SCOPE_ELEMENT}};
+static const struct wf_stage linear_stages[] = {{.kind = WF_STAGE_MAP, .scope = WF_SCOPE_ELEMENT}};
 
 static const char *linear_prepare(const struct wf_settings *s, struct wf_args *args)
 {
@@ -58,15 +59,14 @@ static const struct wf_method method_linear = {
     .min_models = 1,
     .max_models = WF_MODELS_MAX,
     .base = WF_BASE_NONE,
+    .map = WF_ID_linear_map,
     .prepare = linear_prepare,
 };
 #endif
 
 #ifdef WF_ELEMENTS
-WF_ELEMENT wf_real WF_NAME(linear_map)(const wf_real *x, int n, const struct WF_NAME(wf_view) * v,
-                                       uint64_t index)
+WF_ELEMENT wf_real WF_NAME(linear_map)(const wf_real *x, int n, const struct WF_NAME(wf_view) * v)
 {
-    (void)index;
     wf_real sum = v->m[0][LINEAR_WEIGHT] * x[0];
     int equal = v->g[LINEAR_AVERAGES] != 0;
     WF_EACH_INPUT (i, 1, n) {

@@ -12,10 +12,11 @@ enum { PASSTHROUGH_SCALE }; /* in m[0] */
 #ifdef WF_DESCRIBE
 static const struct wf_option passthrough_options[] = {
     {"scale", WF_OPTION_NUMBER, WF_PER_MODEL, false, 1.0, -HUGE_VAL, HUGE_VAL,
-     "factor on every value; 1 moves the bytes untouched"},
+     "factor on every value; 1 moves the bytes untouched", NULL},
 };
 
-static const struct wf_stage passthrough_stages[] = {{WF_STAGE_MAP, WF_SCOPE_ELEMENT}};
+static const struct wf_stage passthrough_stages[] = {
+    {.kind = WF_STAGE_MAP, .scope = WF_SCOPE_ELEMENT}};
 
 static const char *passthrough_prepare(const struct wf_settings *s, struct wf_args *args)
 {
@@ -42,6 +43,7 @@ static const struct wf_method method_passthrough = {
     .min_models = 1,
     .max_models = 1,
     .base = WF_BASE_NONE,
+    .map = WF_ID_passthrough_map,
     .prepare = passthrough_prepare,
     .is_copy = passthrough_is_copy,
 };
@@ -49,10 +51,9 @@ static const struct wf_method method_passthrough = {
 
 #ifdef WF_ELEMENTS
 WF_ELEMENT wf_real WF_NAME(passthrough_map)(const wf_real *x, int n,
-                                            const struct WF_NAME(wf_view) * v, uint64_t index)
+                                            const struct WF_NAME(wf_view) * v)
 {
     (void)n;
-    (void)index;
     return v->m[0][PASSTHROUGH_SCALE] * x[0];
 }
 #endif

@@ -7,7 +7,7 @@
 
 #include "frame.h"
 
-static wf_frame_fn *frame = wf_frame_base;
+static const struct wf_backend *frame = &wf_frame_base;
 static const char *isa = "base";
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -23,26 +23,20 @@ static void choose(void)
               __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
               __builtin_cpu_supports("avx512vl");
     if (v3 && !(cap && !strcmp(cap, "base"))) {
-        frame = wf_frame_v3;
+        frame = &wf_frame_v3;
         isa = "x86-64-v3";
     }
     if (v4 && !(cap && (!strcmp(cap, "base") || !strcmp(cap, "v3")))) {
-        frame = wf_frame_v4;
+        frame = &wf_frame_v4;
         isa = "x86-64-v4";
     }
 #endif
 }
 
-static void map(const struct wf_tile *tile, struct wf_tile_result *result)
-{
-    frame(tile, result);
-}
-
 const struct wf_backend *wf_backend_cpu(void)
 {
-    static const struct wf_backend cpu = {.name = "cpu", .map = map};
     pthread_once(&once, choose);
-    return &cpu;
+    return frame;
 }
 
 const char *wf_cpu_isa(void)

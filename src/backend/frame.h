@@ -6,12 +6,10 @@
 
 #include "backend.h"
 
-typedef void wf_frame_fn(const struct wf_tile *tile, struct wf_tile_result *result);
-
-wf_frame_fn wf_frame_base;
+extern const struct wf_backend wf_frame_base;
 #ifdef WF_HAVE_X86_ISAS
-wf_frame_fn wf_frame_v3; /* x86-64-v3: AVX2 */
-wf_frame_fn wf_frame_v4; /* x86-64-v4: AVX-512 */
+extern const struct wf_backend wf_frame_v3; /* x86-64-v3: AVX2 */
+extern const struct wf_backend wf_frame_v4; /* x86-64-v4: AVX-512 */
 #endif
 
 /* Name of the frame that wf_backend_cpu() chose: "base", "x86-64-v3", "x86-64-v4". */

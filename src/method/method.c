@@ -7,11 +7,11 @@
 #define WF_DESCRIBE
 #include "../../kernels/methods.h"
 
-#define ROW(name, map) &method_##name,
+#define ROW(name) &method_##name,
 static const struct wf_method *const methods[] = {WF_METHOD_LIST(ROW)};
 #undef ROW
 
-#define NAME(name, map) #name,
+#define NAME(name) #name,
 static const char *const names[] = {WF_METHOD_LIST(NAME) NULL};
 #undef NAME
 
@@ -54,11 +54,33 @@ int wf_method_option(const struct wf_method *m, const char *name)
     return -1;
 }
 
-unsigned wf_method_passes(const struct wf_method *m)
+unsigned wf_method_passes(const struct wf_method *m, const struct wf_args *args)
 {
     unsigned passes = 1; /* the pass that writes */
     for (size_t i = 0; i < m->n_stages; i++)
-        if (m->stages[i].scope == WF_SCOPE_MODEL)
+        if (args->scope[i] == WF_SCOPE_MODEL)
             passes++;
     return passes;
+}
+
+static uint64_t product(const uint64_t *shape, unsigned from, unsigned to)
+{
+    uint64_t n = 1;
+    for (unsigned d = from; d < to; d++)
+        n *= shape[d];
+    return n;
+}
+
+struct wf_rows wf_method_rows(const struct wf_method *m, const uint64_t *shape, unsigned n_dims)
+{
+    if (n_dims < 2)
+        return (struct wf_rows){product(shape, 0, n_dims), 1};
+    switch (m->rows) {
+    case WF_ROWS_FIRST_AXIS:
+        return (struct wf_rows){product(shape, 1, n_dims), 1};
+    case WF_ROWS_SECOND_AXIS:
+        return (struct wf_rows){shape[1], product(shape, 2, n_dims)};
+    default:
+        return (struct wf_rows){shape[n_dims - 1], 1};
+    }
 }

@@ -1,55 +1,71 @@
-/* budget.c - choosing span and slot sizes, and cutting the output into spans. */
+/* budget.c - choosing span and slot sizes, and how much of the memory statistics get. */
 #include "budget.h"
 
 #include <inttypes.h>
 
 #include "../base/num.h"
 #include "../format/outfile.h"
+#include "span.h"
 
 /* Chosen by bench/run.sh (docs/PERFORMANCE.md): spans large enough for full-speed direct I/O, slots
  * enough to keep every reader and writer busy. */
 #define SPAN_BYTES_MAX (4u << 20)
 #define SPAN_BYTES_MIN 4096u
-#define SLOTS_MAX 24u
+#define SLOTS_USUAL 24u
 #define SLOTS_MIN 2u
 #define SLOTS_WANTED 8u
+#define SLOTS_MAX 65536u
 #define READERS 8u
 #define WRITERS 4u
+#define GATHERS 4u
+
+/* Bins of a bracket: enough that one count finds the threshold of floats exactly, when memory allows. */
+#define BINS_APART (1u << 20)
+#define BINS_INSIDE (1u << 18)
+#define KEYS_APART (1u << 16)
+#define KEYS_INSIDE (1u << 16)
+#define BINS_MIN (1u << 10)
+#define KEYS_MIN (1u << 10)
+#define STATISTICS_SHARE 4u /* of the memory, at most one in so many, while there is a choice */
 
 /* What an input range may take in the buffer beyond its bytes: direct reads start and end at
  * multiples of WF_DIRECT_ALIGN. */
 #define READ_SLACK (2u * WF_DIRECT_ALIGN)
 
-uint64_t wf_job_input_bytes(const struct wf_job *job, uint32_t i, uint64_t out_bytes)
+bool wf_budget_holds(const struct wf_budget *b, const struct wf_job *job)
 {
-    if (job->action == WF_ACTION_COPY)
-        return out_bytes;
-    return out_bytes / (wf_dtype_info(job->dtype)->bits / 8) *
-           (wf_dtype_info(job->in[i]->dtype)->bits / 8);
+    return wf_job_pieces(b, job) + SLOTS_MIN <= b->slots;
 }
 
-/* The largest input volume for one span of span_bytes, over all jobs, and the inputs' number. */
-static void worst_job(const struct wf_plan *plan, uint64_t span_bytes, uint64_t *bytes,
-                      uint32_t *n_inputs)
+/* ---- spans and slots ---- */
+
+/* Bytes of the windows of one span of `span_bytes` that the job fills. */
+static uint64_t span_input(const struct wf_job *job, uint64_t span_bytes)
 {
-    *bytes = 0;
-    *n_inputs = 1;
+    struct wf_segment s = {job, 0, wf_min_u64(span_bytes, job->bytes)};
+    uint64_t sum = 0, extra = 0;
+    if (job->action == WF_ACTION_MAP && wf_job_has_scope(job, WF_SCOPE_TENSOR))
+        extra += WF_FOLD_BLOCK;
+    if (job->action == WF_ACTION_MAP && wf_job_has_scope(job, WF_SCOPE_ROW))
+        extra += 2 * job->rows.length * job->rows.stride;
+    for (uint32_t i = 0; i < job->n_inputs; i++) {
+        uint64_t most = job->in[i]->bytes; /* a window never leaves the tensor */
+        uint64_t wide = wf_window_bytes(&s, i) + extra * (wf_dtype_info(job->in[i]->dtype)->bits / 8);
+        sum += wf_min_u64(wide, most) + READ_SLACK;
+    }
+    return sum;
+}
+
+static void set_slot(const struct wf_plan *plan, struct wf_budget *b, uint64_t span_bytes)
+{
+    uint64_t worst = 0;
+    uint32_t n_inputs = 1;
     for (size_t j = 0; j < plan->n_jobs; j++) {
         const struct wf_job *job = &plan->jobs[j];
-        uint64_t sum = 0;
-        for (uint32_t i = 0; i < job->n_inputs; i++)
-            sum += wf_job_input_bytes(job, i, span_bytes) + READ_SLACK;
-        *bytes = wf_max_u64(*bytes, sum);
-        if (job->n_inputs > *n_inputs)
-            *n_inputs = job->n_inputs;
+        if (job->bytes)
+            worst = wf_max_u64(worst, span_input(job, span_bytes));
+        n_inputs = job->n_inputs > n_inputs ? job->n_inputs : n_inputs;
     }
-}
-
-static void set_sizes(const struct wf_plan *plan, struct wf_budget *b, uint64_t span_bytes)
-{
-    uint32_t n_inputs;
-    uint64_t worst;
-    worst_job(plan, span_bytes, &worst, &n_inputs);
     b->span_bytes = span_bytes;
     b->input_bytes = wf_round_up(worst + READ_SLACK, WF_DIRECT_ALIGN);
     b->slot_bytes = b->input_bytes + span_bytes;
@@ -57,147 +73,227 @@ static void set_sizes(const struct wf_plan *plan, struct wf_budget *b, uint64_t 
     b->segments_max = WF_SEGMENT_INPUTS;
 }
 
-/* Tables of one slot: reads, segments and input places, beside its buffers. */
-static uint64_t table_bytes(const struct wf_budget *b)
+/* A slot with its tables. */
+static uint64_t slot_cost(const struct wf_budget *b)
 {
-    return b->reads_max * (sizeof(struct wf_read) + sizeof(uint64_t)) +
+    return b->slot_bytes + b->reads_max * (sizeof(struct wf_read) + sizeof(uint64_t)) +
            b->segments_max * sizeof(struct wf_segment);
+}
+
+/* ---- statistics ---- */
+
+static void raise_u32(uint32_t *top, uint64_t n)
+{
+    *top = n > *top ? (uint32_t)n : *top;
+}
+
+/* Raises a unit's need to what a job's stages of `scope` (and of columns, with TENSOR) ask for. */
+static void add_unit_need(struct wf_unit_need *need, const struct wf_job *job, enum wf_scope scope)
+{
+    raise_u32(&need->inputs, job->n_inputs);
+    for (size_t s = 0; s < job->method->n_stages; s++) {
+        const struct wf_stage *stage = &job->method->stages[s];
+        bool columns = scope == WF_SCOPE_TENSOR && job->args->scope[s] == WF_SCOPE_COLUMN;
+        if (job->args->scope[s] != scope && !columns)
+            continue;
+        if (stage->kind == WF_STAGE_FOLD)
+            raise_u32(&need->terms, stage->fold.terms(job->n_inputs));
+        need->count = wf_max_u64(need->count, job->count);
+        if (stage->kind == WF_STAGE_SELECT) {
+            raise_u32(&need->streams, stage->select.per_model ? job->n_inputs - 1 : 1);
+            raise_u32(&need->ranks, stage->select.n_ranks);
+        }
+        if (columns)
+            need->columns = wf_max_u64(need->columns, job->rows.stride);
+    }
+}
+
+static void add_scratch_need(struct wf_need *need, const struct wf_job *job)
+{
+    raise_u32(&need->inputs, job->n_inputs);
+    for (size_t s = 0; s < job->method->n_stages; s++) {
+        const struct wf_stage *stage = &job->method->stages[s];
+        if (job->args->scope[s] == WF_SCOPE_OFF)
+            continue;
+        if (stage->kind == WF_STAGE_FOLD)
+            raise_u32(&need->terms, stage->fold.terms(job->n_inputs));
+        if (stage->kind == WF_STAGE_RANK) {
+            need->rank_row = wf_max_u64(need->rank_row, job->rows.length);
+            raise_u32(&need->ranked, job->n_inputs - 1);
+        }
+    }
+}
+
+static void set_needs(const struct wf_plan *plan, struct wf_budget *b)
+{
+    b->scratch = (struct wf_need){.inputs = 1};
+    b->inside = b->apart = b->model = (struct wf_unit_need){0};
+    uint64_t model_pieces = 0, apart = 0;
+    for (size_t j = 0; j < plan->n_jobs && !plan->null_compute; j++) {
+        const struct wf_job *job = &plan->jobs[j];
+        if (job->action != WF_ACTION_MAP || !job->count)
+            continue;
+        add_scratch_need(&b->scratch, job);
+        if (wf_job_has_scope(job, WF_SCOPE_MODEL)) {
+            add_unit_need(&b->model, job, WF_SCOPE_MODEL);
+            model_pieces += wf_job_pieces(b, job);
+        }
+        if (!wf_job_gathers(job))
+            continue;
+        struct wf_unit_need *need = wf_job_is_apart(b, job) ? &b->apart : &b->inside;
+        add_unit_need(need, job, WF_SCOPE_TENSOR);
+        raise_u32(&need->pieces, wf_job_pieces(b, job));
+        apart += need == &b->apart;
+    }
+    b->model.pieces = (uint32_t)wf_min_u64(model_pieces, UINT32_MAX);
+    /* Slots are served in order, but for those that are still being read or that another thread has:
+     * the feeder stops when the reads ahead are enough (feed.c). */
+    b->apart.open = WF_READS_AHEAD * b->readers + b->compute + 2;
+    b->apart.threads = b->model.threads = b->compute;
+    /* While the model's statistics are gathered with everything in the ring, no tensor is finished:
+     * each that is apart needs a gather of its own. */
+    b->gathers = (uint32_t)(b->model.pieces ? apart : wf_min_u64(apart, GATHERS));
+}
+
+static uint64_t statistics_bytes(const struct wf_budget *b)
+{
+    uint64_t bytes = b->compute * wf_scratch_bytes(&b->scratch);
+    if (b->inside.pieces)
+        bytes += b->compute * wf_unit_bytes(&b->inside);
+    if (b->apart.pieces)
+        bytes += b->gathers * wf_unit_bytes(&b->apart);
+    if (b->model.pieces)
+        bytes += wf_unit_bytes(&b->model);
+    return bytes;
+}
+
+static void halve_u32(uint32_t *n, uint32_t min)
+{
+    *n = *n / 2 > min ? *n / 2 : min;
+}
+
+/* Bins, keys, gathers and threads as many as a share of the memory holds; fewer cost time, not truth. */
+static void set_statistics(const struct wf_plan *plan, struct wf_budget *b)
+{
+    set_needs(plan, b);
+    b->apart.bins = b->model.bins = BINS_APART;
+    b->apart.keys = b->model.keys = KEYS_APART;
+    b->inside.bins = BINS_INSIDE;
+    b->inside.keys = KEYS_INSIDE;
+    uint64_t most = b->memory_bytes / STATISTICS_SHARE;
+    while (statistics_bytes(b) > most && b->apart.bins > BINS_MIN) {
+        struct wf_unit_need *needs[] = {&b->apart, &b->inside, &b->model};
+        for (int k = 0; k < 3; k++) {
+            halve_u32(&needs[k]->bins, BINS_MIN);
+            halve_u32(&needs[k]->keys, KEYS_MIN);
+        }
+        b->gathers = (uint32_t)wf_min_u64(b->gathers, GATHERS);
+    }
+    while (statistics_bytes(b) > most && b->compute > 1)
+        b->apart.threads = b->model.threads = --b->compute;
+    b->statistics_bytes = statistics_bytes(b);
+}
+
+/* ---- both ---- */
+
+/* Slots that would hold all spans of the largest tensor, or of the whole output, besides those that
+ * keep reading and writing busy. */
+static uint64_t slots_wanted(const struct wf_plan *plan, const struct wf_budget *b)
+{
+    uint64_t most = 0, spans = 0;
+    if (b->model.pieces) {
+        for (size_t s = 0; s < plan->n_shards; s++)
+            spans += plan->shards[s].bytes / b->span_bytes + 1;
+        for (size_t j = 0; j < plan->n_jobs; j++)
+            spans += wf_job_is_apart(b, &plan->jobs[j]) ? 2 : 0;
+        most = spans;
+    }
+    for (size_t j = 0; j < plan->n_jobs && b->apart.pieces; j++)
+        if (wf_job_is_apart(b, &plan->jobs[j]))
+            most = wf_max_u64(most, wf_job_pieces(b, &plan->jobs[j]));
+    return wf_min_u64(SLOTS_USUAL + most, SLOTS_MAX);
+}
+
+/* Input bytes of a job, times its stages that have to see all of a tensor (or model) first. */
+static uint64_t again_bytes(const struct wf_job *job, bool model)
+{
+    uint64_t sum = 0, stages = 0;
+    for (uint32_t i = 0; i < job->n_inputs; i++)
+        sum += job->in[i]->bytes;
+    for (size_t s = 0; s < job->method->n_stages; s++) {
+        enum wf_scope scope = job->args->scope[s];
+        stages += model ? scope == WF_SCOPE_MODEL
+                        : scope == WF_SCOPE_TENSOR || scope == WF_SCOPE_COLUMN;
+    }
+    return sum * stages;
+}
+
+static void set_residency(const struct wf_plan *plan, struct wf_budget *b)
+{
+    uint64_t apart = 0, wanted = slots_wanted(plan, b);
+    for (size_t j = 0; j < plan->n_jobs && b->apart.pieces; j++)
+        apart += wf_job_is_apart(b, &plan->jobs[j]);
+    b->model_resident = b->model.pieces && b->slots == wanted && b->gathers >= apart;
+    b->passes = b->model.pieces && !b->model_resident ? plan->passes : 1;
+    b->resident_bytes = b->meta_bytes + b->statistics_bytes + wanted * slot_cost(b);
+    b->again_bytes = 0;
+    for (size_t j = 0; j < plan->n_jobs; j++) {
+        const struct wf_job *job = &plan->jobs[j];
+        if (b->passes > 1 && wf_job_has_scope(job, WF_SCOPE_MODEL))
+            b->again_bytes += again_bytes(job, true);
+        if (b->apart.pieces && wf_job_is_apart(b, job) && !wf_budget_holds(b, job))
+            b->again_bytes += again_bytes(job, false);
+    }
+}
+
+/* Takes as many slots as the memory holds beside everything else; false if those are under `min`. */
+static bool take_slots(const struct wf_plan *plan, struct wf_budget *b, uint64_t min)
+{
+    uint64_t used = b->meta_bytes + b->statistics_bytes;
+    uint64_t slots = b->memory_bytes > used ? (b->memory_bytes - used) / slot_cost(b) : 0;
+    if (slots < min)
+        return false;
+    b->slots = (uint32_t)wf_min_u64(slots, slots_wanted(plan, b));
+    b->compute = (unsigned)wf_min_u64(b->compute, b->slots); /* one works on one slot */
+    set_residency(plan, b);
+    return true;
+}
+
+/* The least that works at all: one thread, the smallest units, one tensor at a time. */
+static void squeeze(struct wf_budget *b)
+{
+    struct wf_unit_need *needs[] = {&b->apart, &b->inside, &b->model};
+    for (int k = 0; k < 3; k++) {
+        needs[k]->bins = BINS_MIN;
+        needs[k]->keys = KEYS_MIN;
+    }
+    b->gathers = (uint32_t)wf_min_u64(b->gathers, 1);
+    b->compute = b->apart.threads = b->model.threads = 1;
+    b->statistics_bytes = statistics_bytes(b);
 }
 
 int wf_budget_set(struct wf_err *e, const struct wf_plan *plan, uint64_t memory_bytes,
                   uint64_t meta_bytes, unsigned threads, struct wf_budget *out)
 {
-    struct wf_budget b = {.memory_bytes = memory_bytes,
-                          .meta_bytes = meta_bytes,
-                          .readers = READERS,
-                          .writers = WRITERS,
-                          .compute = threads};
-    uint64_t ring = memory_bytes > meta_bytes ? memory_bytes - meta_bytes : 0;
+    *out = (struct wf_budget){.memory_bytes = memory_bytes,
+                              .meta_bytes = meta_bytes,
+                              .readers = READERS,
+                              .writers = WRITERS};
     for (uint64_t span = SPAN_BYTES_MAX; span >= SPAN_BYTES_MIN; span /= 2) {
-        set_sizes(plan, &b, span);
-        uint64_t slots = ring / (b.slot_bytes + table_bytes(&b));
-        if (slots >= SLOTS_WANTED || (span == SPAN_BYTES_MIN && slots >= SLOTS_MIN)) {
-            b.slots = (uint32_t)wf_min_u64(slots, SLOTS_MAX);
-            b.compute = (unsigned)wf_min_u64(b.compute, b.slots); /* one works on one slot */
-            *out = b;
+        out->compute = threads;
+        set_slot(plan, out, span);
+        set_statistics(plan, out);
+        if (take_slots(plan, out, SLOTS_WANTED))
             return WF_OK;
-        }
     }
-    uint64_t needed = meta_bytes + SLOTS_MIN * (b.slot_bytes + table_bytes(&b));
+    squeeze(out);
+    if (take_slots(plan, out, SLOTS_MIN))
+        return WF_OK;
+    uint64_t needed = meta_bytes + out->statistics_bytes + SLOTS_MIN * slot_cost(out);
     char text[2][32];
     return wf_fail(e, WF_MACHINE,
                    "--memory %s is too little for this merge; it needs at least "
                    "%" PRIu64 " bytes (%s)",
                    wf_format_bytes(memory_bytes, text[0]), needed,
                    wf_format_bytes(needed, text[1]));
-}
-
-/* Steps the walk over shards and jobs until it stands at a byte that belongs to a span. */
-static bool find_start(const struct wf_plan *plan, struct wf_span_walk *w,
-                       bool (*skip_block)(void *, uint32_t, uint64_t), void *arg)
-{
-    for (; w->shard < plan->n_shards; w->shard++, w->at = 0) {
-        const struct wf_shard *s = &plan->shards[w->shard];
-        if (w->at == 0) {
-            w->at = s->header.n;
-            w->job = s->first_job;
-        }
-        while (w->at < s->bytes && skip_block && skip_block(arg, w->shard, w->at / WF_BLOCK_BYTES))
-            w->at = wf_min_u64(s->bytes, (w->at / WF_BLOCK_BYTES + 1) * WF_BLOCK_BYTES);
-        if (w->at < s->bytes)
-            break;
-    }
-    if (w->shard == plan->n_shards)
-        return false;
-    while (plan->jobs[w->job].offset + plan->jobs[w->job].bytes <= w->at)
-        w->job++; /* also steps over tensors without elements */
-    return true;
-}
-
-/* What a segment may take of the input buffer at most. */
-static uint64_t segment_cost(const struct wf_job *job, uint64_t bytes)
-{
-    uint64_t cost = 0;
-    for (uint32_t i = 0; i < job->n_inputs; i++)
-        cost += wf_job_input_bytes(job, i, bytes) + READ_SLACK;
-    return cost;
-}
-
-static void add_segments(const struct wf_plan *plan, const struct wf_budget *b,
-                         struct wf_span_walk *w, uint64_t limit, struct wf_span *span)
-{
-    uint64_t used = 0;
-    uint32_t inputs = 0;
-    while (w->at < limit) {
-        const struct wf_job *job = &plan->jobs[w->job];
-        uint64_t end = wf_min_u64(job->offset + job->bytes, limit), bytes = end - w->at;
-        uint64_t cost = segment_cost(job, bytes);
-        bool full = used + cost > b->input_bytes || inputs + job->n_inputs > b->reads_max ||
-                    span->n_segments == b->segments_max;
-        if (bytes && span->n_segments && full)
-            return;
-        if (bytes) {
-            span->segments[span->n_segments++] =
-                (struct wf_segment){job, w->at - job->offset, bytes};
-            used += cost;
-            inputs += job->n_inputs;
-        }
-        w->at = end;
-        if (end == job->offset + job->bytes)
-            w->job++;
-    }
-}
-
-/* Places the inputs of all segments in the buffer, input by input, so that neighbours in a file
- * become one read. Element alignment within a page is kept, as direct reads need. */
-static void add_reads(struct wf_span *span)
-{
-    uint64_t top = 0;
-    bool more = true;
-    span->n_reads = 0;
-    for (uint32_t i = 0; more; i++) {
-        struct wf_read *open = NULL; /* the read that the next segment may extend */
-        uint64_t *place = span->input_at;
-        more = false;
-        for (uint32_t s = 0; s < span->n_segments; s++) {
-            const struct wf_segment *g = &span->segments[s];
-            uint32_t n = g->job->n_inputs;
-            more |= i + 1 < n;
-            if (i < n) {
-                const struct wf_tensor *t = g->job->in[i];
-                uint32_t ckpt = g->job->input_ckpt[i];
-                uint64_t offset = t->offset + wf_job_input_bytes(g->job, i, g->skip);
-                uint64_t bytes = wf_job_input_bytes(g->job, i, g->bytes);
-                if (!open || open->ckpt != ckpt || open->file != t->file ||
-                    open->offset + open->bytes != offset) {
-                    open = &span->reads[span->n_reads++];
-                    uint64_t page = wf_round_up(top, WF_DIRECT_ALIGN);
-                    *open =
-                        (struct wf_read){ckpt, t->file, offset, 0, page + offset % WF_DIRECT_ALIGN};
-                }
-                place[i] = open->at + open->bytes;
-                open->bytes += bytes;
-                top = open->at + open->bytes;
-            }
-            place += n;
-        }
-    }
-}
-
-bool wf_span_next(const struct wf_plan *plan, const struct wf_budget *budget,
-                  struct wf_span_walk *walk, bool (*skip_block)(void *, uint32_t, uint64_t),
-                  void *arg, struct wf_span *span)
-{
-    if (!find_start(plan, walk, skip_block, arg))
-        return false;
-    const struct wf_shard *shard = &plan->shards[walk->shard];
-    uint64_t limit = wf_round_down(walk->at, budget->span_bytes) + budget->span_bytes;
-    limit = wf_min_u64(limit, shard->bytes);
-    span->shard = walk->shard;
-    span->begin = walk->at;
-    span->n_segments = 0;
-    add_segments(plan, budget, walk, limit, span);
-    span->end = walk->at;
-    add_reads(span);
-    return true;
 }

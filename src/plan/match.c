@@ -34,7 +34,8 @@ struct matcher {
     const struct wf_tensor **here; /* per checkpoint: the tensor of this name, or NULL */
     size_t jobs_max, left_out_max, unused_max;
     double *global, **per_model;     /* option values of the current tensor */
-    const struct wf_args *last_args; /* shared by consecutive tensors with equal numbers */
+    /* Shared by consecutive tensors with equal numbers; by shape_class, since scopes follow shapes. */
+    const struct wf_args *last_args[4];
 };
 
 static const char *where(const struct matcher *m)
@@ -101,7 +102,7 @@ static int collect_inputs(struct matcher *m, const struct wf_ckpt *base,
     const struct wf_recipe *r = m->recipe;
     struct wf_plan *plan = m->plan;
     struct wf_arena *a = plan->arena;
-    bool with_base = r->method->base == WF_BASE_REQUIRED;
+    bool with_base = base && r->method->base != WF_BASE_NONE;
     plan->ckpts = wf_arena_alloc(a, m->e, r->n_models + 1, sizeof *plan->ckpts);
     m->inputs = wf_arena_alloc(a, m->e, r->n_models + 1, sizeof *m->inputs);
     m->input_model = wf_arena_alloc(a, m->e, r->n_models + 1, sizeof *m->input_model);
@@ -109,7 +110,7 @@ static int collect_inputs(struct matcher *m, const struct wf_ckpt *base,
         return WF_MACHINE;
     if (base)
         add_ckpt(plan, base, r->base.text, "base", r->base.line, true);
-    if (base && with_base) {
+    if (with_base) {
         m->inputs[0] = 0;
         m->input_model[0] = NO_MODEL;
         m->n_inputs = 1;
@@ -117,7 +118,7 @@ static int collect_inputs(struct matcher *m, const struct wf_ckpt *base,
     for (size_t i = 0; i < r->n_models; i++) {
         uint32_t c = add_ckpt(plan, models[i], r->models[i].ref.text, r->models[i].task,
                               r->models[i].line, false);
-        if (base && with_base && c == 0)
+        if (with_base && c == 0)
             continue; /* the base listed among the models has no task vector */
         m->inputs[m->n_inputs] = c;
         m->input_model[m->n_inputs++] = (int)i;
@@ -128,7 +129,12 @@ static int collect_inputs(struct matcher *m, const struct wf_ckpt *base,
                        "%s:%d: method '%s' needs at least %" PRIu32 " model%s besides the base",
                        r->path, r->method_line, r->method->name, r->method->min_models,
                        r->method->min_models == 1 ? "" : "s");
-    return join_base(m, base);
+    int status = join_base(m, base);
+    if (!status && m->n_inputs - with_base > r->method->max_models)
+        status = wf_fail(m->e, WF_USAGE,
+                         "%s:%d: method '%s' takes at most %" PRIu32 " models, the base included",
+                         r->path, r->method_line, r->method->name, r->method->max_models);
+    return status;
 }
 
 static int allocate(struct matcher *m)
@@ -254,8 +260,9 @@ static int add_single(struct matcher *m, uint32_t ckpt, const struct wf_tensor *
     if (!args || !row)
         return WF_MACHINE;
     (*row)[0] = 1.0; /* passthrough's scale */
-    *args = (struct wf_args){.m = row, .n = 1};
     job->method = wf_method_find("passthrough");
+    *args = (struct wf_args){.m = row, .n = 1, .map = job->method->map};
+    args->scope[0] = WF_SCOPE_ELEMENT;
     job->args = args;
     job->wide = t->dtype == WF_F64;
     return set_dtype(m, job, stored);
@@ -321,42 +328,93 @@ static bool args_finite(const struct wf_args *args)
     return finite;
 }
 
-/* Settings for one tensor -> args; the last tensor's are reused when the numbers are the same. */
-static int resolve_args(struct matcher *m, const char *name, const struct wf_args **out)
+static bool same_number(double a, double b)
+{
+    return a == b || (isnan(a) && isnan(b));
+}
+
+/* Reads the settings for one tensor; true if any differs from the last tensor's. */
+static bool read_settings(struct matcher *m, const char *name)
 {
     const struct wf_method *method = m->recipe->method;
-    bool changed = !m->last_args;
+    bool changed = false;
     for (size_t o = 0; o < method->n_options; o++) {
         double g = wf_recipe_value(m->recipe, o, -1, name);
-        changed |= g != m->global[o];
+        changed |= !same_number(g, m->global[o]);
         m->global[o] = g;
         for (uint32_t i = 0; i < m->n_inputs; i++) {
             int model = m->input_model[i]; /* BASE_JOINS, too, reads the top level */
             double v = model == NO_MODEL ? 0.0 : wf_recipe_value(m->recipe, o, model, name);
-            changed |= v != m->per_model[i][o];
+            changed |= !same_number(v, m->per_model[i][o]);
             m->per_model[i][o] = v;
         }
     }
-    if (!changed) {
-        *out = m->last_args;
-        return WF_OK;
-    }
+    return changed;
+}
+
+static struct wf_args *new_args(struct matcher *m)
+{
+    const struct wf_method *method = m->recipe->method;
     struct wf_args *args = wf_arena_alloc(m->plan->arena, m->e, 1, sizeof *args);
     double(*rows)[WF_ARGS_MODEL] = wf_arena_alloc(m->plan->arena, m->e, m->n_inputs, sizeof *rows);
     if (!args || !rows)
+        return NULL;
+    *args = (struct wf_args){.m = rows, .n = m->n_inputs, .map = method->map};
+    for (size_t s = 0; s < method->n_stages; s++)
+        args->scope[s] = (uint8_t)method->stages[s].scope;
+    return args;
+}
+
+enum { MATRIX = 1, ONE_ROW = 2 }; /* bits of a shape class */
+
+static unsigned shape_class(const struct matcher *m, const struct wf_tensor *t)
+{
+    struct wf_rows rows = wf_method_rows(m->recipe->method, t->shape, t->n_dims);
+    return (t->n_dims == 2 ? MATRIX : 0) | (t->count <= rows.length ? ONE_ROW : 0);
+}
+
+/* Columns are those of a matrix; in another tensor rows are meant. Sums over the only row are sums over
+ * the tensor: the tree is the same, and a tensor may be of any size. */
+static void fit_scopes(const struct wf_method *method, struct wf_args *args, unsigned class)
+{
+    for (size_t s = 0; s < method->n_stages; s++) {
+        if (args->scope[s] == WF_SCOPE_COLUMN && !(class & MATRIX))
+            args->scope[s] = WF_SCOPE_ROW;
+        if (args->scope[s] == WF_SCOPE_ROW && class & ONE_ROW &&
+            method->stages[s].kind == WF_STAGE_FOLD)
+            args->scope[s] = WF_SCOPE_TENSOR;
+    }
+}
+
+/* Settings for one tensor -> args; an earlier tensor's are reused when the numbers are the same. */
+static int resolve_args(struct matcher *m, const struct wf_tensor *t, const struct wf_args **out)
+{
+    const struct wf_method *method = m->recipe->method;
+    unsigned class = shape_class(m, t);
+    if (read_settings(m, t->name))
+        memset(m->last_args, 0, sizeof m->last_args);
+    *out = m->last_args[class];
+    if (*out)
+        return WF_OK;
+    struct wf_args *args = new_args(m);
+    if (!args)
         return WF_MACHINE;
-    *args = (struct wf_args){.m = rows, .n = m->n_inputs};
-    struct wf_settings s = {m->global, (const double *const *)m->per_model, m->n_inputs};
+    struct wf_settings s = {.global = m->global,
+                            .model = (const double *const *)m->per_model,
+                            .n = m->n_inputs,
+                            .has_base = m->input_model[0] == NO_MODEL,
+                            .compat = !strcmp(m->plan->compat, "mergekit")};
     const char *why = method->prepare(&s, args);
     if (why)
         return wf_fail(m->e, WF_USAGE, "%s:%d: tensor '%s': %s", where(m), m->recipe->method_line,
-                       name, why);
+                       t->name, why);
     if (!args_finite(args))
         return wf_fail(m->e, WF_USAGE,
                        "%s:%d: tensor '%s': the weights are too large: their sum or quotient "
                        "overflows",
-                       where(m), m->recipe->method_line, name);
-    *out = m->last_args = args;
+                       where(m), m->recipe->method_line, t->name);
+    fit_scopes(method, args, class);
+    *out = m->last_args[class] = args;
     return WF_OK;
 }
 
@@ -372,7 +430,7 @@ static int note_uncomputed(struct matcher *m, const struct wf_tensor *t)
     uint32_t source;
     if (!is_float(t->dtype) || !m->recipe->method->is_copy)
         return WF_OK;
-    int status = resolve_args(m, t->name, &args);
+    int status = resolve_args(m, t, &args);
     if (status || m->recipe->method->is_copy(args, &source))
         return status;
     if (m->plan->n_uncomputed++ == 0)
@@ -404,13 +462,32 @@ static int add_equal(struct matcher *m, const char *name)
     return WF_OK;
 }
 
+/* The first 64 bits of XXH3-128 of the seed, eight bytes, low first, and the tensor's name. */
+static int set_draw_key(struct matcher *m, struct wf_job *job)
+{
+    unsigned char seed[8];
+    struct wf_str s = {0};
+    for (int k = 0; k < 8; k++)
+        seed[k] = (unsigned char)(m->recipe->seed >> (8 * k));
+    wf_str_add(&s, (const char *)seed, sizeof seed);
+    wf_str_puts(&s, job->name);
+    int status = wf_str_finish(&s, m->e);
+    if (!status) {
+        struct wf_hash128 h = wf_xxh128(s.text, s.n);
+        for (int k = 0; k < 8; k++)
+            job->draw_key = job->draw_key << 8 | h.bytes[k];
+    }
+    wf_str_free(&s);
+    return status;
+}
+
 /* Arithmetic tensors: the method, over the inputs in its order. */
-static int add_merged(struct matcher *m, const char *name)
+static int add_merged(struct matcher *m)
 {
     const struct wf_recipe *r = m->recipe;
     const struct wf_args *args = NULL;
     uint32_t source = 0;
-    int status = resolve_args(m, name, &args);
+    int status = resolve_args(m, m->here[0], &args);
     if (status)
         return status;
     enum wf_dtype stored = r->dtype != WF_DTYPE_NONE ? r->dtype : (enum wf_dtype)m->here[0]->dtype;
@@ -426,7 +503,11 @@ static int add_merged(struct matcher *m, const char *name)
         set_input(job, i, m->inputs[i], m->here[m->inputs[i]]);
         job->wide |= job->in[i]->dtype == WF_F64;
     }
-    return set_dtype(m, job, stored);
+    job->rows = wf_job_has_scope(job, WF_SCOPE_COLUMN)
+                    ? (struct wf_rows){job->shape[0], job->shape[1]}
+                    : wf_method_rows(r->method, job->shape, job->n_dims);
+    status = r->method->draws ? set_draw_key(m, job) : WF_OK;
+    return status ? status : set_dtype(m, job, stored);
 }
 
 static int match_one(struct matcher *m, const char *name)
@@ -439,7 +520,7 @@ static int match_one(struct matcher *m, const char *name)
     bool arithmetic = true;
     for (size_t c = 0; c < m->plan->n_ckpts; c++)
         arithmetic &= wf_dtype_info(m->here[c]->dtype)->arithmetic;
-    return arithmetic ? add_merged(m, name) : add_equal(m, name);
+    return arithmetic ? add_merged(m) : add_equal(m, name);
 }
 
 /* Patterns that match no tensor are listed: often a typo, sometimes a recipe for several models. */

@@ -1,6 +1,7 @@
 /* plan.c - puts the steps of a plan together and hashes the result. */
 #include "plan.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "../../include/weft.h"
@@ -19,6 +20,14 @@ const char *wf_job_action_name(const struct wf_plan *plan, const struct wf_job *
     if (job->action == WF_ACTION_COPY)
         return "copy";
     return job->method == plan->recipe->method ? job->method->name : "convert";
+}
+
+bool wf_job_has_scope(const struct wf_job *job, enum wf_scope scope)
+{
+    bool found = false;
+    for (size_t s = 0; job->action == WF_ACTION_MAP && s < job->method->n_stages; s++)
+        found |= job->args->scope[s] == scope;
+    return found;
 }
 
 static int hash_inputs(struct wf_err *e, struct wf_plan *plan)
@@ -93,19 +102,55 @@ static void count_bytes(struct wf_plan *plan)
         plan->n_merged += job->action == WF_ACTION_MAP;
         plan->n_copied += job->action == WF_ACTION_COPY;
     }
-    plan->passes = wf_method_passes(plan->recipe->method);
 }
 
-/* This version runs COPY and MAP; the descriptor type knows the other stages already. */
-static int check_stages(struct wf_err *e, const struct wf_recipe *r)
+/* One set of numbers for the whole group: what differs by tensor cannot cut it in one go. */
+static int check_model_scope(struct wf_err *e, const struct wf_plan *plan, const struct wf_job *a,
+                             const struct wf_job *b)
 {
-    for (size_t i = 0; i < r->method->n_stages; i++)
-        if (r->method->stages[i].kind != WF_STAGE_MAP && r->method->stages[i].kind != WF_STAGE_COPY)
-            return wf_fail(e, WF_USAGE,
-                           "%s:%d: method '%s' needs a stage that this version of "
-                           "weft does not run",
-                           r->path, r->method_line, r->method->name);
-    return WF_OK;
+    size_t rows = a->args->n * sizeof *a->args->m;
+    if (!memcmp(a->args->g, b->args->g, sizeof a->args->g) &&
+        !memcmp(a->args->m, b->args->m, rows))
+        return WF_OK;
+    return wf_fail(e, WF_USAGE,
+                   "%s:%d: with scope: model every tensor needs the same parameters, but '%s' and "
+                   "'%s' have different ones",
+                   plan->recipe->path, plan->recipe->method_line, a->name, b->name);
+}
+
+static int by_name(const void *left, const void *right)
+{
+    const struct wf_job *const *a = left, *const *b = right;
+    return strcmp((*a)->name, (*b)->name);
+}
+
+/* The group of stages of model scope: all tensors that have one. */
+static int set_model_group(struct wf_err *e, struct wf_plan *plan)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < plan->n_jobs; i++)
+        n += wf_job_has_scope(&plan->jobs[i], WF_SCOPE_MODEL);
+    plan->passes = 1;
+    plan->model_jobs = wf_arena_alloc(plan->arena, e, n, sizeof(struct wf_job *));
+    if (!plan->model_jobs)
+        return WF_MACHINE;
+    for (size_t i = 0; i < plan->n_jobs; i++)
+        if (wf_job_has_scope(&plan->jobs[i], WF_SCOPE_MODEL))
+            plan->model_jobs[plan->n_model_jobs++] = &plan->jobs[i];
+    if (!n)
+        return WF_OK;
+    qsort(plan->model_jobs, n, sizeof *plan->model_jobs, by_name);
+    const struct wf_job *first = plan->model_jobs[0];
+    plan->passes = wf_method_passes(first->method, first->args);
+    int status = WF_OK;
+    for (size_t i = 0; !status && i < n; i++) {
+        struct wf_job *job = plan->model_jobs[i];
+        job->model_first = plan->model_count;
+        plan->model_count += job->count;
+        plan->model_wide |= job->wide;
+        status = check_model_scope(e, plan, first, job);
+    }
+    return status;
 }
 
 int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *recipe,
@@ -121,11 +166,11 @@ int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *
                          .compat = options->compat,
                          .cast = strcmp(options->compat, "mergekit") ? WF_DTYPE_NONE : recipe->cast,
                          .null_compute = options->null_compute};
-    int status = check_stages(e, recipe);
-    if (!status)
-        status = wf_match(e, out, base, models);
+    int status = wf_match(e, out, base, models);
     if (!status)
         status = wf_lay_out(e, out);
+    if (!status)
+        status = set_model_group(e, out);
     if (!status) {
         count_bytes(out);
         status = hash_plan(e, out);

@@ -42,6 +42,9 @@ struct wf_job {
         *method;                /* MAP: who computes (may be a plain conversion by passthrough) */
     const struct wf_args *args; /* MAP */
     bool wide;                  /* MAP: computes in double */
+    struct wf_rows rows;        /* MAP: what the method's stages of row or column scope mean */
+    uint64_t draw_key;          /* MAP, where the method draws */
+    uint64_t model_first;       /* with a stage of model scope: elements before it in its group */
     uint32_t n_inputs;
     uint32_t *input_ckpt;        /* index into wf_plan.ckpts */
     const struct wf_tensor **in; /* n_inputs tensors */
@@ -100,7 +103,11 @@ struct wf_plan {
     size_t n_uncomputed;
     uint64_t bytes_read, bytes_written; /* tensor bytes of one whole run */
     uint64_t n_merged, n_copied;
-    unsigned passes;
+    unsigned passes;     /* over inputs that do not fit in memory: 1 and one for each stage of model scope */
+    struct wf_job **model_jobs; /* those with a stage of model scope, by name in byte order */
+    size_t n_model_jobs;
+    uint64_t model_count; /* their elements together */
+    bool model_wide;      /* one of them computes in double */
     uint64_t shard_bytes; /* as asked; this and the rest: copies of the options */
     const char *manifest, *compat;
     enum wf_dtype cast; /* inputs are rounded to it first; WF_DTYPE_NONE: they are not */
@@ -131,6 +138,9 @@ void wf_plan_destroy(struct wf_plan *plan);
 
 /* What a job does, in one word: "copy", the recipe's method, or "convert". */
 const char *wf_job_action_name(const struct wf_plan *plan, const struct wf_job *job);
+
+/* True if a stage of the job has this scope. */
+bool wf_job_has_scope(const struct wf_job *job, enum wf_scope scope);
 
 /* The name of a part, for messages: "the recipe", "an input checkpoint", ... */
 const char *wf_plan_part_name(enum wf_plan_part part);

@@ -14,19 +14,10 @@
 #define PATTERNS_MAX 1024
 #define PATTERN_BYTES_MAX 1024
 
-/* Names of mergekit and of papers that weft is to have: no typos, and no method of today. */
+/* Methods that weft is to have: no typos, and no method of today. */
 static bool is_later_method(const char *name)
 {
-    static const char *const names[] = {
-        "slerp",    "nuslerp",      "multislerp",  "karcher",     "model_stock",
-        "ties",     "dare_ties",    "dare_linear", "breadcrumbs", "breadcrumbs_ties",
-        "della",    "della_linear", "sce",         "ram",         "ramplus_tl",
-        "nearswap", "arcee_fusion", "pcb",         "byom_lora",
-    };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (!strcmp(names[i], name))
-            return true;
-    return false;
+    return !strcmp(name, "pcb") || !strcmp(name, "byom_lora");
 }
 
 /* Says why `name` is no method, and which there are. */

@@ -23,8 +23,8 @@ struct wf_recipe_model {
     struct wf_reference ref;
     const char *task;        /* `name` or derived from the reference */
     int name_line;           /* of `name`; 0: derived */
-    bool is_base;            /* names the recipe's base_model (same text): under a method with
-                                WF_BASE_REQUIRED the entry is not an input of its own */
+    bool is_base;            /* names the recipe's base_model (same text): under a method that
+                                takes a base the entry is not an input of its own */
     struct wf_value *values; /* given on this model entry */
     size_t n_values;
     int line;
@@ -65,7 +65,9 @@ int wf_recipe_parse(struct wf_err *e, struct wf_arena *a, const char *path, cons
                     size_t n, bool compat, struct wf_recipe *out);
 
 /* The value of the method's option number `option` for a tensor: model entry first, then top
- * level, then the option's default. model = -1 for an option of the whole method. */
+ * level, then the option's default, which is NaN for an option that may be left out. A model entry
+ * with `density` or `gamma` does not see `low` and `high` of the top level (recipe_band.c).
+ * model = -1 for an option of the whole method. */
 double wf_recipe_value(const struct wf_recipe *r, size_t option, int model, const char *tensor);
 
 #endif

@@ -8,6 +8,7 @@
  */
 #include "recipe_read.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "../base/log.h"
@@ -183,20 +184,26 @@ static int check_count(struct wf_recipe_reader *r, int line)
 {
     const struct wf_recipe *recipe = r->out;
     const struct wf_method *m = recipe->method;
-    const char *besides = m->base == WF_BASE_REQUIRED ? " besides the base" : "";
+    const struct wf_recipe_model *base = NULL; /* an entry that is it */
     size_t n = 0;
     for (size_t i = 0; i < recipe->n_models; i++)
-        n += !wf_recipe_exempt(recipe, i);
+        if (wf_recipe_exempt(recipe, i))
+            base = &recipe->models[i];
+        else
+            n++;
     if (n >= m->min_models && n <= m->max_models)
         return WF_OK;
-    if (m->min_models == m->max_models)
-        return wf_recipe_fail(r, line, "merge_method '%s' takes exactly %u model%s%s; here are %zu",
-                              m->name, m->min_models, m->min_models == 1 ? "" : "s", besides, n);
     bool few = n < m->min_models;
     unsigned limit = few ? m->min_models : m->max_models;
-    return wf_recipe_fail(r, line, "merge_method '%s' takes at %s %u model%s%s; here are %zu",
-                          m->name, few ? "least" : "most", limit, limit == 1 ? "" : "s", besides,
-                          n);
+    const char *bound = m->min_models == m->max_models ? "exactly" : few ? "at least" : "at most";
+    char aside[128] = "";
+    struct wf_clip clip;
+    if (few && base) /* told where it stands: it was perhaps meant as a model */
+        snprintf(aside, sizeof aside, " ('%s' on line %d is the base itself)",
+                 wf_clip(base->ref.text, &clip), base->line);
+    return wf_recipe_fail(r, line, "merge_method '%s' takes %s %u model%s%s; here are %zu%s",
+                          m->name, bound, limit, limit == 1 ? "" : "s",
+                          wf_recipe_uses_base(recipe) ? " besides the base" : "", n, aside);
 }
 
 /* Parameters of the base's own entry are legal in the dialect and mean nothing: say so. */
@@ -223,7 +230,7 @@ int wf_recipe_models(struct wf_recipe_reader *r, const struct wf_yaml *document)
                               wf_recipe_kind(list));
     if (list->n == 0)
         return wf_recipe_fail(r, line, "'models' is an empty list");
-    size_t most = WF_MODELS_MAX - (recipe->method->base == WF_BASE_REQUIRED);
+    size_t most = WF_MODELS_MAX - wf_recipe_uses_base(recipe);
     if (list->n > most)
         return wf_recipe_fail(r, line, "'models' has %zu entries; at most %zu are taken", list->n,
                               most);
@@ -241,6 +248,8 @@ int wf_recipe_models(struct wf_recipe_reader *r, const struct wf_yaml *document)
         s = check_count(r, line);
     if (!s)
         s = wf_recipe_check_required(r);
+    if (!s)
+        s = wf_recipe_check_bands(r);
     if (!s)
         warn_of_base_parameters(r);
     return s;

@@ -55,13 +55,13 @@ static int structured_value(struct wf_recipe_reader *r, const struct wf_yaml *v)
                                           : v->n > 0 && v->children[0]->kind == WF_YAML_MAP;
     if (filters)
         return wf_recipe_fail(
-            r, v->key_line, "this version does not have filters yet: give '%s' one number", v->key);
+            r, v->key_line, "this version does not have filters yet: give '%s' one value", v->key);
     if (v->kind == WF_YAML_LIST)
         return wf_recipe_fail(
             r, v->key_line,
-            "this version does not have gradients (lists of numbers) yet: give '%s' one number",
+            "this version does not have gradients (lists of numbers) yet: give '%s' one value",
             v->key);
-    return wf_recipe_fail(r, v->key_line, "'%s' needs a number, not a map", v->key);
+    return wf_recipe_fail(r, v->key_line, "'%s' needs one value, not a map", v->key);
 }
 
 /* A text in quotes that would be a boolean without them. */
@@ -101,10 +101,27 @@ static int scalar_value(struct wf_recipe_reader *r, const struct wf_yaml *v,
     return WF_OK;
 }
 
+/* One of the option's words, plain or in quotes; its place among them. */
+static int choice_value(struct wf_recipe_reader *r, const struct wf_yaml *v,
+                        const struct wf_option *option, double *out)
+{
+    for (size_t i = 0; option->choices[i]; i++)
+        if (!strcmp(option->choices[i], v->text)) {
+            *out = (double)i;
+            return WF_OK;
+        }
+    struct wf_clip clip;
+    char hint[128], list[WF_CHOICES_TEXT];
+    return wf_recipe_fail(r, v->key_line, "'%s' is '%s'%s; it must be %s", v->key,
+                          wf_clip(v->text, &clip),
+                          wf_did_you_mean(v->text, option->choices, hint, sizeof hint),
+                          wf_choices_text(option->choices, list));
+}
+
 static int check_range(struct wf_recipe_reader *r, const struct wf_yaml *v,
                        const struct wf_option *option, double number)
 {
-    if (option->kind == WF_OPTION_BOOL || (number >= option->min && number <= option->max))
+    if (option->kind != WF_OPTION_NUMBER || (number >= option->min && number <= option->max))
         return WF_OK;
     char is[32], low[32], high[32];
     wf_format_f64(number, is);
@@ -140,14 +157,15 @@ static int parameter(struct wf_recipe_reader *r, const struct wf_yaml *v,
     if (v->kind == WF_YAML_LIST || v->kind == WF_YAML_MAP)
         return structured_value(r, v);
     *out = (struct wf_value){.name = option->name, .line = v->key_line};
-    int s = scalar_value(r, v, option, &out->number);
+    int s = option->kind == WF_OPTION_CHOICE ? choice_value(r, v, option, &out->number)
+                                             : scalar_value(r, v, option, &out->number);
     if (!s)
         s = check_range(r, v, option, out->number);
     *set = !s;
     return s;
 }
 
-static const struct wf_value *find_value(const struct wf_value *values, size_t n, const char *name)
+const struct wf_value *wf_recipe_find(const struct wf_value *values, size_t n, const char *name)
 {
     for (size_t i = 0; i < n; i++)
         if (!strcmp(values[i].name, name))
@@ -178,11 +196,11 @@ int wf_recipe_parameters(struct wf_recipe_reader *r, const struct wf_yaml *v,
             return s;
         if (!set)
             continue;
-        if (find_value(*values, *n, value.name))
+        if (wf_recipe_find(*values, *n, value.name))
             return wf_recipe_fail(r, value.line, "'%s' is given twice", value.name);
         (*values)[(*n)++] = value;
     }
-    return WF_OK;
+    return wf_recipe_check_level_band(r, *values, *n);
 }
 
 int wf_recipe_check_required(struct wf_recipe_reader *r)
@@ -191,7 +209,7 @@ int wf_recipe_check_required(struct wf_recipe_reader *r)
     const struct wf_method *m = recipe->method;
     for (size_t o = 0; o < m->n_options; o++) {
         const char *name = m->options[o].name;
-        if (!m->options[o].required || find_value(recipe->values, recipe->n_values, name))
+        if (!m->options[o].required || wf_recipe_find(recipe->values, recipe->n_values, name))
             continue;
         if (m->options[o].where == WF_GLOBAL)
             return wf_recipe_fail(r, recipe->method_line,
@@ -200,7 +218,7 @@ int wf_recipe_check_required(struct wf_recipe_reader *r)
         for (size_t i = 0; i < recipe->n_models; i++) {
             const struct wf_recipe_model *model = &recipe->models[i];
             struct wf_clip clip;
-            if (wf_recipe_exempt(recipe, i) || find_value(model->values, model->n_values, name))
+            if (wf_recipe_exempt(recipe, i) || wf_recipe_find(model->values, model->n_values, name))
                 continue;
             return wf_recipe_fail(r, model->line,
                                   "model '%s' has no '%s', which merge_method '%s' needs: put it "
@@ -215,9 +233,13 @@ double wf_recipe_value(const struct wf_recipe *r, size_t option, int model, cons
 {
     const struct wf_option *o = &r->method->options[option];
     const struct wf_value *v = NULL;
-    if (model >= 0 && o->where == WF_PER_MODEL)
-        v = find_value(r->models[model].values, r->models[model].n_values, o->name);
-    if (!v)
-        v = find_value(r->values, r->n_values, o->name);
+    bool hidden = false;
+    if (model >= 0 && o->where == WF_PER_MODEL) {
+        const struct wf_recipe_model *entry = &r->models[model];
+        v = wf_recipe_find(entry->values, entry->n_values, o->name);
+        hidden = wf_recipe_band_hides(entry, o->name);
+    }
+    if (!v && !hidden)
+        v = wf_recipe_find(r->values, r->n_values, o->name);
     return v ? wf_value_at(v, tensor) : o->fallback;
 }

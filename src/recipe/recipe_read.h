@@ -4,6 +4,7 @@
  *   recipe_keys.c    key tables, messages, plain texts
  *   recipe_models.c  `models`, `base_model`, references
  *   recipe_params.c  `parameters` against the method's options
+ *   recipe_band.c    two ways to give a band: `density` and `gamma`, or `low` and `high`
  *   reference.c      a reference's text (messages only)
  */
 #ifndef WF_RECIPE_READ_H
@@ -87,13 +88,33 @@ int wf_recipe_models(struct wf_recipe_reader *r, const struct wf_yaml *document)
 int wf_recipe_parameters(struct wf_recipe_reader *r, const struct wf_yaml *v,
                          enum wf_recipe_level level, struct wf_value **values, size_t *n);
 
+/* The value of that name, NULL if there is none. */
+const struct wf_value *wf_recipe_find(const struct wf_value *values, size_t n, const char *name);
+
 /* Every required option has a value where the method needs one. */
 int wf_recipe_check_required(struct wf_recipe_reader *r);
 
-/* The entry is the base itself under a method that works on differences from the base. */
+/* The recipe has a base and its method makes use of it. */
+static inline bool wf_recipe_uses_base(const struct wf_recipe *recipe)
+{
+    return recipe->method->base != WF_BASE_NONE && recipe->has_base;
+}
+
+/* The entry is the base itself, and not an input of its own. */
 static inline bool wf_recipe_exempt(const struct wf_recipe *recipe, size_t model)
 {
-    return recipe->method->base == WF_BASE_REQUIRED && recipe->models[model].is_base;
+    return wf_recipe_uses_base(recipe) && recipe->models[model].is_base;
 }
+
+/* --- bands (recipe_band.c) --- */
+
+/* The values of one level give a band in one way, not in both. */
+int wf_recipe_check_level_band(struct wf_recipe_reader *r, const struct wf_value *values, size_t n);
+
+/* Every model with `low` has `high`, and the other way round, and they are in order. */
+int wf_recipe_check_bands(struct wf_recipe_reader *r);
+
+/* The model's own values give a band in the other way, so `name` of the top level is not for it. */
+bool wf_recipe_band_hides(const struct wf_recipe_model *model, const char *name);
 
 #endif

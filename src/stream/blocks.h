@@ -18,7 +18,7 @@
 
 #include "../base/hash.h"
 #include "../base/status.h"
-#include "../plan/budget.h"
+#include "../plan/span.h"
 #include "journal.h"
 
 struct wf_block {

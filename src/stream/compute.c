@@ -1,21 +1,7 @@
-/* compute.c - compute threads: the segments of a span, then the checksum while the result is still
- * in the cache.
+/* compute.c - compute threads: statistics or the result of a slot's segments, then the checksum while
+ * the result is still in the cache.
  */
 #include "ring.h"
-
-static int compute_span(struct wf_ring *r, struct wf_slot *slot)
-{
-    const uint64_t *place = slot->span.input_at;
-    char *out = slot->out + slot->span.begin % r->options->budget->span_bytes;
-    int status = WF_OK;
-    for (uint32_t s = 0; !status && s < slot->span.n_segments; s++) {
-        const struct wf_segment *g = &slot->span.segments[s];
-        status = wf_segment_run(r, slot, g, place, out);
-        place += g->job->n_inputs;
-        out += g->bytes;
-    }
-    return status;
-}
 
 /* Under the lock: hashes every piece whose turn it is, this one or others that waited for it. */
 static void hash_ready(struct wf_ring *r)
@@ -41,26 +27,45 @@ static void hash_ready(struct wf_ring *r)
     }
 }
 
+/* Under the lock, which is given up for the arithmetic. */
+static void work_on(struct wf_ring *r, struct wf_slot *slot, struct wf_gather *gather,
+                    const struct wf_bench *bench)
+{
+    int status = WF_OK;
+    wf_ring_move(r, slot, WF_SLOT_READY, WF_SLOT_COMPUTING);
+    pthread_mutex_unlock(&r->lock);
+    if (gather)
+        status = wf_segments_serve(r, slot, gather, bench);
+    else if (!slot->discarded)
+        status = wf_segments_map(r, slot, bench);
+    if (status)
+        wf_ring_abandon(r);
+    pthread_mutex_lock(&r->lock);
+    if (gather && !status) {
+        wf_gather_served(r, slot, gather);
+        return;
+    }
+    wf_gather_mapped(r, slot);
+    bool nothing = status || slot->discarded;
+    wf_ring_move(r, slot, WF_SLOT_COMPUTING, nothing ? WF_SLOT_FREE : WF_SLOT_DONE);
+    if (!nothing)
+        hash_ready(r);
+}
+
 void *wf_compute_run(void *ring)
 {
     struct wf_ring *r = ring;
     pthread_mutex_lock(&r->lock);
+    const struct wf_bench *bench = &r->benches[r->n_benches++];
     for (;;) {
-        struct wf_slot *slot = r->abandon ? NULL : wf_ring_first(r, WF_SLOT_READY);
-        if (!slot) {
-            if (r->closing)
-                break;
+        struct wf_gather *gather = NULL;
+        struct wf_slot *slot = r->abandon ? NULL : wf_gather_next(r, &gather);
+        if (slot)
+            work_on(r, slot, gather, bench);
+        else if (r->closing)
+            break;
+        else
             pthread_cond_wait(&r->changed[WF_SLOT_READY], &r->lock);
-            continue;
-        }
-        wf_ring_move(r, slot, WF_SLOT_READY, WF_SLOT_COMPUTING);
-        pthread_mutex_unlock(&r->lock);
-        int status = compute_span(r, slot);
-        if (status)
-            wf_ring_abandon(r);
-        pthread_mutex_lock(&r->lock);
-        wf_ring_move(r, slot, WF_SLOT_COMPUTING, WF_SLOT_DONE);
-        hash_ready(r);
         if (r->abandon)
             wf_ring_drop_idle(r);
     }

@@ -98,12 +98,15 @@ int wf_ring_create(struct wf_err *e, const struct wf_stream_options *options, st
         status = create_outputs(e, r);
     if (!status)
         status = create_slots(e, r);
+    if (!status)
+        status = wf_gathers_create(r);
     return status;
 }
 
 void wf_ring_destroy(struct wf_ring *r)
 {
     const struct wf_plan *plan = r->options->plan;
+    wf_gathers_destroy(r);
     for (uint32_t i = 0; i < r->n_slots; i++) {
         wf_free(r->slots[i].span.segments);
         wf_free(r->slots[i].span.reads);
@@ -142,8 +145,9 @@ void wf_ring_move(struct wf_ring *r, struct wf_slot *slot, enum wf_slot_state fr
                   enum wf_slot_state to)
 {
     bool next = to == (from + 1) % WF_SLOT_STATES;
+    bool served = from == WF_SLOT_COMPUTING && (to == WF_SLOT_READY || to == WF_SLOT_FREE);
     bool dropped = to == WF_SLOT_FREE && r->abandon;
-    if (slot->state != from || !(next || dropped)) {
+    if (slot->state != from || !(next || served || dropped)) {
         wf_log(WF_LOG_ERROR, "internal: slot %td goes from state %d to %d but is in %d",
                slot - r->slots, (int)from, (int)to, (int)slot->state);
         abort();

@@ -11,12 +11,28 @@ enum wf_slot_state {
     WF_SLOT_FREE,
     WF_SLOT_READING, /* readers fetch its inputs, one read each */
     WF_SLOT_READY,   /* all inputs are there */
-    WF_SLOT_COMPUTING,
+    WF_SLOT_COMPUTING, /* back to READY while statistics need it again; to FREE if they alone did */
     WF_SLOT_DONE, /* computed, waits for its turn in the block's checksum */
     WF_SLOT_HASHING,
     WF_SLOT_WRITABLE,
     WF_SLOT_WRITING,
     WF_SLOT_STATES
+};
+
+/* The slots that a unit waits for: those of one tensor that is cut into several spans, or, for
+ * stages of model scope, of all tensors. A unit goes from step to step; in each, every slot is served
+ * once. Held slots stay in the ring from the first step to MAP; slots that only visit are fed anew for
+ * every step (gather.c). */
+struct wf_gather {
+    struct wf_unit *unit;
+    const struct wf_job *job; /* NULL: free, or the model's */
+    uint32_t step;            /* steps that are over */
+    uint32_t held;            /* slots that are served in every step */
+    uint32_t unserved;        /* slots in the ring that this step has still to serve */
+    uint32_t unmapped;        /* slots in the ring or to come that MAP has still to make */
+    uint32_t next_piece;      /* a step that goes in order is here */
+    bool fed;                 /* no more slots come for this step */
+    bool done;                /* nothing is left but MAP */
 };
 
 struct wf_slot {
@@ -25,21 +41,36 @@ struct wf_slot {
     struct wf_span span;
     uint32_t next_read, reads_done; /* those between are under way */
     bool late; /* inputs are in the page cache: compute threads fetch them (segment.c) */
+    bool visits;       /* here for one step of statistics only */
+    bool discarded;    /* its block is done: here for statistics, makes nothing */
+    struct wf_gather *gather; /* of its tensor, NULL: none */
+    uint32_t served[2];       /* steps it has served: of the model's gather, of its tensor's */
     char *in, *out;
+};
+
+/* What a compute thread has of its own. */
+struct wf_bench {
+    struct wf_unit *unit; /* for tensors that lie in one span; NULL: not needed */
+    void *scratch;
 };
 
 /* Everything the threads of one run share. */
 struct wf_ring {
     const struct wf_stream_options *options;
     struct wf_err *e;
-    pthread_mutex_t lock;                   /* slots, blocks, counters */
+    pthread_mutex_t lock;                   /* slots, gathers, blocks, counters */
     pthread_cond_t changed[WF_SLOT_STATES]; /* a slot may have entered this state */
-    pthread_cond_t feed;   /* a slot is free, or the readers have caught up: the feeder may go on */
+    pthread_cond_t feed;   /* a slot is free, a step is over, or the readers have caught up */
     pthread_cond_t commit; /* it is time to close; the committer else looks by the clock */
     struct wf_slot *slots;
     uint32_t n_slots;
     void *pages; /* all buffers */
     size_t pages_bytes;
+    struct wf_gather *gathers; /* budget->gathers of them */
+    struct wf_gather *model;   /* NULL: no stage has model scope */
+    uint32_t *model_piece;     /* by job: the number of its first piece in the model's group */
+    struct wf_bench *benches;  /* one for each compute thread */
+    unsigned n_benches;        /* handed out so far */
     struct wf_infile **inputs;  /* [checkpoint][file] */
     struct wf_outfile *outputs; /* one per shard */
     bool closing;               /* no more spans: threads leave when idle */
@@ -63,9 +94,37 @@ void wf_ring_drop_idle(struct wf_ring *r);
 /* Takes the lock and starts abandoning. */
 void wf_ring_abandon(struct wf_ring *r);
 
-/* segment.c: computes one segment of a slot to `out`; place[i] is where input i lies. */
-int wf_segment_run(struct wf_ring *r, const struct wf_slot *slot, const struct wf_segment *g,
-                   const uint64_t *place, char *out);
+/* segment.c: the segments of a slot. */
+
+/* Makes the output of a slot. */
+int wf_segments_map(struct wf_ring *r, const struct wf_slot *slot, const struct wf_bench *bench);
+/* Shows the slot to a unit whose step is not MAP: the model's, or its tensor's. */
+int wf_segments_serve(struct wf_ring *r, const struct wf_slot *slot, struct wf_gather *gather,
+                      const struct wf_bench *bench);
+
+/* gather.c: units, benches, and who is next. */
+
+int wf_gathers_create(struct wf_ring *r);
+void wf_gathers_destroy(struct wf_ring *r);
+/* The unit of one tensor, ready for its first step. */
+void wf_gather_begin_unit(const struct wf_ring *r, struct wf_unit *u, const struct wf_job *job);
+/* Under the lock. The earliest slot that something can be done with; *gather is who it is to serve,
+ * NULL: it is to be made. */
+struct wf_slot *wf_gather_next(struct wf_ring *r, struct wf_gather **gather);
+/* Under the lock, which is given up on the way. The slot has served; the last one ends the step. */
+void wf_gather_served(struct wf_ring *r, struct wf_slot *slot, struct wf_gather *gather);
+/* Under the lock. The slot's output is made, or there was none to make. */
+void wf_gather_mapped(struct wf_ring *r, struct wf_slot *slot);
+/* Under the lock. A free gather for a tensor, opened for `held` slots or, 0, for visits; NULL while all
+ * are busy. */
+struct wf_gather *wf_gather_open(struct wf_ring *r, const struct wf_job *job);
+/* Under the lock. A slot was fed that the gather's present step is to serve; held: and all others. */
+void wf_gather_add(struct wf_gather *g, bool held);
+/* Under the lock, which is given up on the way. No more slots come for this step. */
+void wf_gather_fed(struct wf_ring *r, struct wf_gather *g);
+
+/* feed.c: hands out spans until all are written. Takes the lock. */
+void wf_feed_all(struct wf_ring *r);
 
 /* Thread bodies; arg is the ring. */
 void *wf_reader_run(void *ring);

@@ -1,4 +1,4 @@
-/* segment.c - one segment, or a piece of one: COPY or MAP, and the sentence when that fails.
+/* segment.c - the segments of a slot: COPY, MAP, and statistics, and the sentence when that fails.
  *
  * Inputs are in the slot already, or, in a slot marked `late`, still in the page cache. Then the
  * compute thread fetches them itself, a piece at a time that fits its second-level cache: the copy
@@ -12,6 +12,17 @@
 
 #define LATE_BYTES (256u << 10) /* inputs of a piece together: a quarter of a common L2 */
 #define LATE_ALIGN 4096u
+
+/* What is being done with a segment, or a piece of one. */
+struct work {
+    struct wf_ring *r;
+    const struct wf_slot *slot;
+    const struct wf_bench *bench;
+    struct wf_unit *unit; /* NULL: none, plain MAP or COPY */
+    uint32_t piece;       /* of the unit's group */
+    bool serves;          /* add to the unit; else MAP by what it found */
+    const uint64_t *place; /* where the segment's inputs are in the slot, unless it is late */
+};
 
 static const struct wf_plan_ckpt *ckpt_of(const struct wf_ring *r, const struct wf_job *job,
                                           uint32_t input)
@@ -47,6 +58,9 @@ static int run_copy(struct wf_ring *r, const struct wf_segment *g, const char *c
 
 static int report(struct wf_ring *r, const struct wf_job *job, const struct wf_tile_result *result)
 {
+    if (result->verdict == WF_TILE_REFUSED)
+        return wf_fail(r->e, WF_INPUT, "tensor '%s', the row or column of element %" PRIu64 ": %s",
+                       job->name, result->index, result->why);
     if (result->verdict == WF_TILE_OVERFLOW)
         return wf_fail(r->e, WF_INPUT,
                        "tensor '%s': the result at element %" PRIu64 " does not fit %s; choose a "
@@ -61,48 +75,68 @@ static int report(struct wf_ring *r, const struct wf_job *job, const struct wf_t
                    t->offset + result->index * width);
 }
 
-static int run_map(struct wf_ring *r, const struct wf_segment *g, const char *const *in, char *out)
+static uint32_t row_stages(const struct wf_job *job)
+{
+    uint32_t mask = 0;
+    for (size_t s = 0; s < job->method->n_stages; s++)
+        mask |= (uint32_t)(job->args->scope[s] == WF_SCOPE_ROW) << s;
+    return mask;
+}
+
+static int run_tile(const struct work *w, const struct wf_segment *g, const char *const *in, char *out)
 {
     const struct wf_job *job = g->job;
-    uint64_t width = wf_dtype_info(job->dtype)->bits / 8;
-    struct wf_tile tile = {.method = wf_method_index(job->method),
+    const struct wf_plan *plan = w->r->options->plan;
+    const struct wf_backend *backend = w->r->options->backend;
+    struct wf_range elements = wf_segment_elements(g), window = wf_segment_window(g);
+    struct wf_tile tile = {.method = job->method,
                            .args = job->args,
                            .in = (const void *const *)in,
                            .in_dtype = job->in_dtype,
-                           .cast = (uint8_t)r->options->plan->cast,
                            .n = job->n_inputs,
+                           .cast = (uint8_t)plan->cast,
+                           .wide = job->wide,
+                           .check = !plan->recipe->allow_non_finite,
+                           .first = window.from,
+                           .count = window.to - window.from,
+                           .from = elements.from,
+                           .to = elements.to,
+                           .total = job->count,
+                           .rows = job->rows,
+                           .local = row_stages(job),
+                           .draw_key = job->draw_key,
                            .out = out,
                            .out_dtype = job->dtype,
-                           .wide = job->wide,
-                           .check = !r->options->plan->recipe->allow_non_finite,
-                           .first = g->skip / width,
-                           .count = g->bytes / width};
-    struct wf_tile_result result;
-    r->options->backend->map(&tile, &result);
-    return result.verdict == WF_TILE_OK ? WF_OK : report(r, job, &result);
+                           .scratch = w->bench->scratch};
+    struct wf_tile_result result = {.verdict = WF_TILE_OK};
+    if (w->serves)
+        wf_unit_add(w->unit, backend, w->piece, &tile, &result);
+    else if (w->unit)
+        wf_unit_map(w->unit, backend, w->piece, &tile, &result);
+    else
+        backend->map(&tile, &result);
+    return result.verdict == WF_TILE_OK ? WF_OK : report(w->r, job, &result);
 }
 
-/* COPY or MAP with the inputs at in[]. Without arithmetic there is nothing left to do. */
-static int run_piece(struct wf_ring *r, const struct wf_segment *g, const char *const *in,
+static int run_piece(const struct work *w, const struct wf_segment *g, const char *const *in,
                      char *out)
 {
-    if (r->options->null_compute)
-        return WF_OK;
-    return g->job->action == WF_ACTION_COPY ? run_copy(r, g, in, out) : run_map(r, g, in, out);
+    if (g->job->action == WF_ACTION_COPY)
+        return run_copy(w->r, g, in, out);
+    return run_tile(w, g, in, out);
 }
 
+/* ---- late slots ---- */
+
 /* Reads the piece's inputs one behind the other into the slot's buffer, always at its start. */
-static int fetch(struct wf_ring *r, const struct wf_slot *slot, const struct wf_segment *piece,
-                 const char **in)
+static int fetch(const struct work *w, const struct wf_segment *piece, const char **in)
 {
     const struct wf_job *job = piece->job;
-    char *to = slot->in;
+    char *to = w->slot->in;
     int status = WF_OK;
     for (uint32_t i = 0; !status && i < job->n_inputs; i++) {
-        const struct wf_tensor *t = job->in[i];
-        uint64_t bytes = wf_job_input_bytes(job, i, piece->bytes);
-        uint64_t offset = t->offset + wf_job_input_bytes(job, i, piece->skip);
-        status = wf_infile_read(r->e, &r->inputs[job->input_ckpt[i]][t->file],
+        uint64_t offset = wf_window_offset(piece, i), bytes = wf_window_bytes(piece, i);
+        status = wf_infile_read(w->r->e, &w->r->inputs[job->input_ckpt[i]][job->in[i]->file],
                                 to + offset % LATE_ALIGN, offset, bytes);
         in[i] = to + offset % LATE_ALIGN;
         to += wf_round_up(offset % LATE_ALIGN + bytes, LATE_ALIGN);
@@ -110,36 +144,146 @@ static int fetch(struct wf_ring *r, const struct wf_slot *slot, const struct wf_
     return status;
 }
 
-/* Output bytes of a late piece: whole pages, so that elements stay whole. */
-static uint64_t piece_bytes(const struct wf_segment *g)
+/* Output bytes after which pieces may be cut: whole pages of a COPY; else whole rows where a stage
+ * has row scope, or whole leaves, so that few elements are fetched twice. */
+static uint64_t cut_bytes(const struct wf_job *job)
 {
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < g->job->n_inputs; i++)
-        sum += wf_job_input_bytes(g->job, i, LATE_ALIGN);
-    return wf_max_u64(LATE_BYTES / sum, 1) * LATE_ALIGN;
+    if (job->action == WF_ACTION_COPY)
+        return LATE_ALIGN;
+    uint64_t unit = row_stages(job) ? job->rows.length * job->rows.stride : WF_FOLD_BLOCK;
+    return unit * (wf_dtype_info(job->dtype)->bits / 8);
 }
 
-static int run_late(struct wf_ring *r, const struct wf_slot *slot, const struct wf_segment *g,
-                    const char **in, char *out)
+/* Where the piece that begins at `at` ends: bytes of the job's output. */
+static uint64_t piece_end(const struct wf_job *job, uint64_t at, uint64_t end)
 {
-    uint64_t step = piece_bytes(g);
+    uint64_t cut = cut_bytes(job), in_bytes = 0;
+    for (uint32_t i = 0; i < job->n_inputs; i++)
+        in_bytes += job->in[i]->bytes;
+    uint64_t step = (uint64_t)((double)LATE_BYTES * ((double)job->bytes / (double)in_bytes));
+    uint64_t to = (at + step) / cut * cut;
+    return wf_min_u64(end, to > at ? to : (at / cut + 1) * cut);
+}
+
+static int run_late(const struct work *w, const struct wf_segment *g, char *out)
+{
+    const char *in[WF_MODELS_MAX + 1]; /* and a base that only donates */
+    uint64_t end = g->skip + g->bytes, next;
     int status = WF_OK;
-    for (uint64_t at = 0; !status && at < g->bytes; at += step) {
-        struct wf_segment piece = {g->job, g->skip + at, wf_min_u64(step, g->bytes - at)};
-        status = fetch(r, slot, &piece, in);
+    for (uint64_t at = g->skip; !status && at < end; at = next) {
+        next = piece_end(g->job, at, end);
+        struct wf_segment piece = {g->job, at, next - at};
+        status = fetch(w, &piece, in);
         if (!status)
-            status = run_piece(r, &piece, in, out + at);
+            status = run_piece(w, &piece, in, out ? out + (at - g->skip) : NULL);
     }
     return status;
 }
 
-int wf_segment_run(struct wf_ring *r, const struct wf_slot *slot, const struct wf_segment *g,
-                   const uint64_t *place, char *out)
+/* `part` is all of the slot's segment `whole`, or a run of its elements. */
+static int run_part(const struct work *w, const struct wf_segment *whole,
+                    const struct wf_segment *part, char *out)
 {
-    const char *in[WF_MODELS_MAX + 1]; /* and a base that only donates */
-    if (slot->late)
-        return run_late(r, slot, g, in, out);
-    for (uint32_t i = 0; i < g->job->n_inputs; i++)
-        in[i] = slot->in + place[i];
-    return run_piece(r, g, in, out);
+    const char *in[WF_MODELS_MAX + 1];
+    if (w->slot->late)
+        return run_late(w, part, out);
+    for (uint32_t i = 0; i < whole->job->n_inputs; i++)
+        in[i] = w->slot->in + w->place[i] + (wf_window_offset(part, i) - wf_window_offset(whole, i));
+    return run_piece(w, part, in, out);
+}
+
+/* ---- units ---- */
+
+/* Shows a segment to the work's unit: all of it, or the runs that the step wants. */
+static int serve_segment(const struct work *w, const struct wf_segment *g, uint64_t group_first)
+{
+    struct wf_range e = wf_segment_elements(g);
+    uint64_t width = wf_dtype_info(g->job->dtype)->bits / 8;
+    int status = WF_OK;
+    for (uint64_t at = e.from; !status && at < e.to;) {
+        uint64_t from = group_first + at, to = group_first + e.to;
+        if (!wf_unit_wants(w->unit, w->piece, &from, &to))
+            break;
+        from -= group_first;
+        to -= group_first;
+        struct wf_segment part = {g->job, from * width, (to - from) * width};
+        status = run_part(w, g, &part, NULL);
+        at = to;
+    }
+    return status;
+}
+
+int wf_segments_serve(struct wf_ring *r, const struct wf_slot *slot, struct wf_gather *gather,
+                      const struct wf_bench *bench)
+{
+    const struct wf_plan *plan = r->options->plan;
+    struct work w = {.r = r,
+                     .slot = slot,
+                     .bench = bench,
+                     .unit = gather->unit,
+                     .serves = true,
+                     .place = slot->span.input_at};
+    int status = WF_OK;
+    for (uint32_t s = 0; !status && s < slot->span.n_segments; s++) {
+        const struct wf_segment *g = &slot->span.segments[s];
+        bool of_model = gather == r->model;
+        w.piece = wf_job_piece(r->options->budget, g->job, g->skip);
+        if (of_model)
+            w.piece += r->model_piece[g->job - plan->jobs];
+        if (!of_model || wf_job_has_scope(g->job, WF_SCOPE_MODEL))
+            status = serve_segment(&w, g, of_model ? g->job->model_first : 0);
+        w.place += g->job->n_inputs;
+    }
+    return status;
+}
+
+/* A tensor that lies in one segment: all of its statistics, by this thread. */
+static int gather_inside(const struct work *map, const struct wf_segment *g)
+{
+    struct work w = *map;
+    int status = WF_OK;
+    w.serves = true;
+    wf_gather_begin_unit(w.r, w.unit, g->job);
+    while (!status && wf_unit_step(w.unit) != WF_STEP_MAP) {
+        status = serve_segment(&w, g, 0);
+        const char *why = status ? NULL : wf_unit_advance(w.unit);
+        if (why)
+            status = wf_fail(w.r->e, WF_INPUT, "tensor '%s': %s", g->job->name, why);
+    }
+    return status;
+}
+
+/* Makes the output of one segment. */
+static int map_segment(struct work *w, const struct wf_segment *g, char *out)
+{
+    const struct wf_ring *r = w->r;
+    int status = WF_OK;
+    w->unit = NULL;
+    w->piece = wf_job_piece(r->options->budget, g->job, g->skip);
+    if (w->slot->gather) {
+        w->unit = w->slot->gather->unit;
+    } else if (wf_job_gathers(g->job)) {
+        w->unit = w->bench->unit;
+        status = gather_inside(w, g);
+    } else if (r->model && wf_job_has_scope(g->job, WF_SCOPE_MODEL)) {
+        w->unit = r->model->unit;
+        w->piece += r->model_piece[g->job - r->options->plan->jobs];
+    }
+    return status ? status : run_part(w, g, g, out);
+}
+
+int wf_segments_map(struct wf_ring *r, const struct wf_slot *slot, const struct wf_bench *bench)
+{
+    struct work w = {.r = r, .slot = slot, .bench = bench, .place = slot->span.input_at};
+    char *out = slot->out + slot->span.begin % r->options->budget->span_bytes;
+    int status = WF_OK;
+    if (r->options->null_compute)
+        return WF_OK; /* without arithmetic there is nothing left to do */
+    for (uint32_t s = 0; !status && s < slot->span.n_segments; s++) {
+        const struct wf_segment *g = &slot->span.segments[s];
+        status = map_segment(&w, g, out);
+        w.place += g->job->n_inputs;
+        out += g->bytes;
+    }
+    return status;
 }

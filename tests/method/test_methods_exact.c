@@ -2,6 +2,7 @@
  * are not finite.
  */
 #include "tile_fixture.h"
+#include "../../kernels/methods.h"
 
 static struct wf_tile_result last;
 
@@ -286,7 +287,7 @@ static void overflow_begins_where_rounding_does(void **state)
         tf_inputs(&c, &cases[k].from, 1, 1);
         c.out_dtype = cases[k].to;
         tf_put(cases[k].from, input(&c, 0), 0, cases[k].value);
-        char *out = tf_whole(&c, wf_frame_base, &last);
+        char *out = tf_whole(&c, &wf_frame_base, &last);
         assert_int_equal(last.verdict, cases[k].fits ? WF_TILE_OK : WF_TILE_OVERFLOW);
         tf_free(out);
         tf_end(&c);
@@ -363,7 +364,7 @@ static void a_cast_is_the_same_as_input_stored_in_that_type(void **state)
         uint16_t halves[N];
         float floats[N], plain[N], cast[N];
         double weights[1][WF_ARGS_MODEL] = {{1.0}};
-        struct wf_args args = {.g = {0}, .m = weights, .n = 1};
+        struct wf_args args = {.m = weights, .n = 1, .map = WF_ID_linear_map};
         for (size_t e = 0; e < N; e++) {
             values[e] = ((double)(e * 2654435761u % 100003) / 50001 - 1) * (e % 7 ? 1 : 1e-6);
             floats[e] = (float)values[e];
@@ -372,7 +373,8 @@ static void a_cast_is_the_same_as_input_stored_in_that_type(void **state)
         const void *wide_in[] = {values},
                    *short_in[] = {types[k] == WF_F32 ? (void *)floats : halves};
         uint8_t wide_type = WF_F64, short_type = (uint8_t)types[k];
-        struct wf_tile t = {.method = wf_method_index(wf_method_find("linear")),
+        char *memory;
+        struct wf_tile t = {.method = wf_method_find("linear"),
                             .args = &args,
                             .in = wide_in,
                             .in_dtype = &wide_type,
@@ -382,14 +384,19 @@ static void a_cast_is_the_same_as_input_stored_in_that_type(void **state)
                             .out_dtype = WF_F32,
                             .wide = true,
                             .check = true,
-                            .count = N};
+                            .count = N,
+                            .to = N,
+                            .total = N,
+                            .rows = {N, 1},
+                            .scratch = tf_scratch(&(struct wf_need){.inputs = 1}, &memory)};
         struct wf_tile_result r;
-        wf_frame_base(&t, &r);
+        wf_frame_base.map(&t, &r);
         assert_int_equal(r.verdict, WF_TILE_OK);
         t.in = short_in;
         t.in_dtype = &short_type;
         t.out = plain;
-        wf_frame_base(&t, &r);
+        wf_frame_base.map(&t, &r);
+        test_free(memory);
         assert_memory_equal(plain, cast, sizeof plain);
     }
 }

@@ -19,6 +19,7 @@
 #endif
 #include "../../kernels/dtype_conv.h"
 #include "../../src/backend/frame.h"
+#include "../../src/backend/scratch.h"
 
 #define TF_INPUTS_MAX 101
 #define TF_GUARD 64
@@ -28,23 +29,23 @@ static const enum wf_dtype tf_dtypes[] = {WF_F64, WF_F32, WF_F16, WF_BF16};
 
 struct tf_frame {
     const char *name;
-    wf_frame_fn *run;
+    const struct wf_backend *run;
 };
 
 /* The frames of this build that this CPU has, the plain one first. */
 static inline size_t tf_frames(struct tf_frame out[3])
 {
     size_t n = 0;
-    out[n++] = (struct tf_frame){"base", wf_frame_base};
+    out[n++] = (struct tf_frame){"base", &wf_frame_base};
 #ifdef WF_HAVE_X86_ISAS
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
         __builtin_cpu_supports("fma"))
-        out[n++] = (struct tf_frame){"v3", wf_frame_v3};
+        out[n++] = (struct tf_frame){"v3", &wf_frame_v3};
     if (n == 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl"))
-        out[n++] = (struct tf_frame){"v4", wf_frame_v4};
+        out[n++] = (struct tf_frame){"v4", &wf_frame_v4};
 #endif
     return n;
 }
@@ -159,8 +160,10 @@ static inline const char *tf_prepare(struct tf_case *c, const double *weights, b
         global[at] = normalize;
     if ((at = wf_method_option(c->method, "lambda")) >= 0)
         global[at] = lambda;
-    c->args = (struct wf_args){.m = c->rows, .n = c->n};
-    struct wf_settings s = {global, rows, c->n};
+    c->args = (struct wf_args){.m = c->rows, .n = c->n, .map = c->method->map};
+    for (size_t k = 0; k < c->method->n_stages; k++)
+        c->args.scope[k] = (uint8_t)c->method->stages[k].scope;
+    struct wf_settings s = {.global = global, .model = rows, .n = c->n};
     return c->method->prepare(&s, &c->args);
 }
 
@@ -186,32 +189,47 @@ static inline void tf_end(struct tf_case *c)
         test_free(c->memory[i]);
 }
 
-/* Runs elements [from, to) of the case into `out`, which stands for element `from`. */
-static inline struct wf_tile_result tf_run(const struct tf_case *c, wf_frame_fn *frame, size_t from,
-                                           size_t to, void *out)
+/* Working memory for a tile, exactly as large as promised. Freed with test_free(*memory). */
+static inline void *tf_scratch(const struct wf_need *need, char **memory)
 {
-    const void *in[TF_INPUTS_MAX];
-    for (uint32_t i = 0; i < c->n; i++)
-        in[i] = (const char *)c->in[i] + from * tf_width(c->in_dtype[i]);
-    struct wf_tile tile = {.method = wf_method_index(c->method),
+    size_t bytes = (size_t)wf_scratch_bytes(need);
+    *memory = test_malloc(bytes + 64);
+    memset(*memory, 0xee, bytes + 64);
+    return *memory + (64 - (uintptr_t)*memory % 64) % 64;
+}
+
+/* Maps elements [from, to) of the case into `out`, which stands for element `from`. */
+static inline struct wf_tile_result tf_run(const struct tf_case *c, const struct wf_backend *frame,
+                                           size_t from, size_t to, void *out)
+{
+    char *memory;
+    struct wf_tile tile = {.method = c->method,
                            .args = &c->args,
-                           .in = in,
+                           .in = c->in,
                            .in_dtype = c->in_dtype,
                            .n = c->n,
-                           .out = out,
-                           .out_dtype = (uint8_t)c->out_dtype,
+                           .cast = WF_DTYPE_NONE,
                            .wide = c->wide,
                            .check = c->check,
-                           .first = c->first + from,
-                           .count = to - from};
-    struct wf_tile_result r = {WF_TILE_OK, 77, 77};
-    frame(&tile, &r);
+                           .first = c->first,
+                           .count = c->count,
+                           .from = c->first + from,
+                           .to = c->first + to,
+                           .total = c->first + c->count,
+                           .rows = {c->first + c->count, 1},
+                           .out = out,
+                           .out_dtype = (uint8_t)c->out_dtype,
+                           .scratch = tf_scratch(&(struct wf_need){.inputs = c->n}, &memory)};
+    struct wf_tile_result r = {WF_TILE_REFUSED, 77, 77, NULL};
+    frame->map(&tile, &r);
+    test_free(memory);
     return r;
 }
 
 /* Runs the whole case with guards around the output; returns the output, freed by the caller with
  * test_free(result - TF_GUARD - 1). */
-static inline char *tf_whole(const struct tf_case *c, wf_frame_fn *frame, struct wf_tile_result *r)
+static inline char *tf_whole(const struct tf_case *c, const struct wf_backend *frame,
+                             struct wf_tile_result *r)
 {
     size_t bytes = c->count * tf_width(c->out_dtype), all = bytes + 2 * TF_GUARD + 1;
     unsigned char *memory = test_malloc(all);

@@ -78,13 +78,14 @@ allowed() { # FOLDER: a regular expression of headers
     format) echo 'src/(base|format)/' ;;
     recipe) echo 'src/(base|format|recipe|method)/' ;;
     method) echo 'src/(base|method)/|src/format/dtype\.h|kernels/' ;;
-    plan) echo 'src/(base|format|recipe|method|plan)/|include/weft\.h' ;; # for its version
+    plan) echo 'src/(base|format|recipe|method|plan)/|include/weft\.h|src/stage/unit\.h|src/backend/scratch\.h' ;; # for its version, and sizes
+    stage) echo 'src/(base|method|backend|stage)/' ;;
     backend) echo 'src/(base|backend)/|src/format/dtype\.h|src/method/method\.h|kernels/' ;;
     dist) echo 'src/(base|dist)/|src/plan/plan\.h' ;;
     publish) echo 'src/(base|format|recipe|method|plan|stream|publish)/|include/weft\.h' ;;
-    stream) echo 'src/(base|format|method|plan|backend|dist|stream)/' ;;
+    stream) echo 'src/(base|format|method|plan|backend|stage|dist|stream)/' ;;
     tool) echo 'src/(base|format|recipe|method|plan|backend|dist|publish|stream|tool)/|include/weft\.h|kernels/dtype_conv\.h' ;;
-    api) echo 'src/(base|format|recipe|method|plan|backend|dist|publish|stream|tool)/|include/weft\.h|src/[a-z_]*\.h' ;;
+    api) echo 'src/(base|format|recipe|method|plan|backend|stage|dist|publish|stream|tool)/|include/weft\.h|src/[a-z_]*\.h' ;;
     program) echo 'include/weft\.h|src/cli\.h' ;;
     kernels) echo 'kernels/|src/method/method\.h' ;;
     include) echo 'include/' ;;

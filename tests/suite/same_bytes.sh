@@ -2,6 +2,7 @@
 # same_bytes.sh - the same bytes from any number of threads, memory, way of I/O, compiler, level of optimisation
 # and sanitizer. docs/NUMERICS.md makes the promise.
 source tests/suite/suite.sh
+source tests/suite/stages.sh
 requires build/plain/weft build/plain/mkckpt
 
 # All types at once, odd sizes, and one tensor of several tiles at the smallest budget.
@@ -67,5 +68,58 @@ for variant in plain O0; do
     else
         fail "one model with weight 1 ($variant)" "other bytes"
     fi
+done
+# ---- statistics: every stage and scope; inside a span, held, visited ----
+
+# bf16: a usual model, whose differences are a coarse lattice. odd: all types and shapes that are hard.
+for i in 1 2 3 4; do
+    build/plain/mkckpt --out "$SCRATCH/bf16-$i" --layers 2 --hidden 256 --vocab 9001 --seed $i --base-seed 1 --delta 0.2
+    odd_model "$SCRATCH/odd-$i" $i
+    odd_model "$SCRATCH/narrow-$i" $i "F32 F16 BF16" # without double, keys have 32 bits
+done
+
+# staged VARIANT NAME FLAGS...: with too little memory, with exactly as much as the refusal says.
+staged() {
+    local variant=$1 name=$2 compat=weft least
+    shift 2
+    [[ $name != *-compat ]] || compat=mergekit
+    least=$(merge "$variant" "$name" --compat $compat "$@") && [ -n "$least" ] && { echo "$least"; return; }
+    least=$(grep -o 'at least [0-9]* bytes' "$SCRATCH/err" | tr -dc 0-9)
+    [ -z "$least" ] || merge "$variant" "$name" --compat $compat "$@" --memory "$least"
+}
+
+same_as() { # DIGEST VARIANT NAME FLAGS...
+    local wanted=$1 got
+    shift
+    got=$(staged "$@")
+    if [ -n "$got" ] && [ "$got" = "$wanted" ]; then
+        pass
+    else
+        fail "${ISA:+$ISA }$*" "${got:+other bytes than with --threads 1}$([ -n "$got" ] || head -c 300 "$SCRATCH/err")"
+    fi
+}
+
+sets="odd narrow bf16"
+for name in $(stage_names); do
+    for set in $sets; do
+        stage_recipe "$SCRATCH/$name.yaml" "$name" "$SCRATCH/$set-"{1,2,3,4}
+        wanted=$(staged plain "$name" --threads 1)
+        [ -n "$wanted" ] || { fail "$name of $set" "$(head -c 300 "$SCRATCH/err")"; continue; }
+        same_as "$wanted" plain "$name" --memory 1 --threads 3
+        same_as "$wanted" plain "$name" --memory 4Mi --threads 2 --io direct
+        [ "$set" != narrow ] || [ "$LONG" = 1 ] || continue
+        same_as "$wanted" plain "$name" --memory 2Mi --threads 5
+        same_as "$wanted" plain "$name" --memory 12Mi --threads 4 --io buffered
+        [ "$set" = odd ] || [ "$LONG" = 1 ] || continue
+        same_as "$wanted" plain "$name" --memory 64Mi --threads 3 --io direct
+        for isa in base v3; do
+            WEFT_ISA=$isa ISA=$isa same_as "$wanted" plain "$name" --memory 8Mi --threads 2
+        done
+        for variant in clang O0 asan; do
+            [ ! -x build/$variant/weft ] || same_as "$wanted" $variant "$name" --memory 4Mi --threads 2
+        done
+        wanted=$(staged plain "$name" --threads 1 --shard-size 500kB)
+        same_as "$wanted" plain "$name" --threads 4 --shard-size 500kB --memory 3Mi
+    done
 done
 finish

@@ -8,7 +8,7 @@
 #include "st_rows.h"
 #include "../../kernels/dtype_conv.h"
 #include "../../src/format/ckpt.h"
-#include "../../src/plan/budget.h"
+#include "../../src/plan/span.h"
 #include "../../src/recipe/recipe.h"
 
 #define EF_TENSORS_MAX 4096
@@ -102,17 +102,20 @@ static inline struct wf_recipe *ef_recipe(struct tree *t, const char *text)
     return r;
 }
 
-/* "merge_method: METHOD", `extra` lines, and models m0, m1, ... of weight 0.5, 0.75, ...; a
- * base_model "base" if asked for. */
+/* "merge_method: METHOD", `extra` lines, and models m0, m1, ..., of weight 0.5, 0.75, ... if the method
+ * knows weights; a base_model "base" if asked for. */
 static inline struct wf_recipe *ef_simple_recipe(struct tree *t, const char *method, bool base,
                                                  size_t n, const char *extra)
 {
     struct wf_str s = {0};
     wf_str_printf(&s, "merge_method: %s\n%s%smodels:\n", method, base ? "base_model: base\n" : "",
                   extra ? extra : "");
-    for (size_t i = 0; i < n; i++)
-        wf_str_printf(&s, "  - model: m%zu\n    parameters: {weight: %g}\n", i,
-                      0.5 + 0.25 * (double)i);
+    bool weights = wf_method_option(wf_method_find(method), "weight") >= 0;
+    for (size_t i = 0; i < n; i++) {
+        wf_str_printf(&s, "  - model: m%zu\n", i);
+        if (weights)
+            wf_str_printf(&s, "    parameters: {weight: %g}\n", 0.5 + 0.25 * (double)i);
+    }
     struct wf_recipe *r = ef_recipe(t, s.text);
     wf_str_free(&s);
     return r;

@@ -19,6 +19,7 @@ struct made {
     struct wf_tensor tensors[JOBS_MAX][INPUTS_MAX];
     const struct wf_tensor *in[JOBS_MAX][INPUTS_MAX];
     uint32_t ckpt[JOBS_MAX][INPUTS_MAX];
+    struct wf_args args[JOBS_MAX];
     uint64_t end_of[CKPTS][FILES]; /* where the next tensor of a file begins */
     uint64_t seed;
 };
@@ -47,6 +48,46 @@ static uint64_t draw_count(struct made *m, bool huge)
     }
 }
 
+static uint32_t one_term(uint32_t n)
+{
+    return n ? 1 : 0;
+}
+
+/* Every kind of stage that cuts or windows depend on; `scope` of a job's args says which are on. */
+enum { TENSOR_SUM, ROW_SUM, COLUMN_SUM, RANK, SELECT, MAP, STAGES };
+static const struct wf_stage all_stages[STAGES] = {
+    [TENSOR_SUM] = {.kind = WF_STAGE_FOLD, .fold = {.terms = one_term}},
+    [ROW_SUM] = {.kind = WF_STAGE_FOLD, .fold = {.terms = one_term}},
+    [COLUMN_SUM] = {.kind = WF_STAGE_FOLD, .fold = {.terms = one_term}},
+    [RANK] = {.kind = WF_STAGE_RANK},
+    [SELECT] = {.kind = WF_STAGE_SELECT, .select = {.per_model = false, .n_ranks = 1}},
+    [MAP] = {.kind = WF_STAGE_MAP}};
+static const struct wf_method all_stages_method = {
+    .name = "every stage", .stages = all_stages, .n_stages = STAGES};
+
+/* Stages by chance; rows of any length that divides the tensor. */
+static void draw_stages(struct made *m, size_t j)
+{
+    struct wf_job *job = &m->jobs[j];
+    struct wf_args *args = &m->args[j];
+    *args = (struct wf_args){.n = job->n_inputs};
+    args->scope[MAP] = WF_SCOPE_ELEMENT;
+    uint64_t length = 1 + draw(m, 300);
+    job->rows = (struct wf_rows){length, 1 + draw(m, 2) * draw(m, 4)};
+    uint64_t slab = job->rows.length * job->rows.stride;
+    job->count = job->count / slab * slab;
+    if (draw(m, 2))
+        args->scope[TENSOR_SUM] = WF_SCOPE_TENSOR;
+    if (draw(m, 4) == 0)
+        args->scope[ROW_SUM] = WF_SCOPE_ROW;
+    if (draw(m, 4) == 0)
+        args->scope[RANK] = WF_SCOPE_ROW;
+    if (draw(m, 4) == 0)
+        args->scope[SELECT] = WF_SCOPE_TENSOR;
+    job->method = &all_stages_method;
+    job->args = args;
+}
+
 static void make_job(struct made *m, size_t j, enum wf_dtype d, bool huge)
 {
     static const enum wf_dtype types[] = {WF_BF16, WF_F16, WF_F32, WF_F64};
@@ -59,6 +100,8 @@ static void make_job(struct made *m, size_t j, enum wf_dtype d, bool huge)
                            .n_inputs = 1 + (uint32_t)draw(m, INPUTS_MAX)};
     bool map = wf_dtype_info(d)->arithmetic && draw(m, 4);
     job->action = map ? WF_ACTION_MAP : WF_ACTION_COPY;
+    if (map)
+        draw_stages(m, j);
     job->bytes = job->count * wf_dtype_info(d)->bits / 8;
     for (uint32_t i = 0; i < job->n_inputs; i++) {
         enum wf_dtype in = map ? types[draw(m, 4)] : d;
@@ -119,13 +162,50 @@ static uint64_t input_width(const struct wf_job *job, uint32_t i, uint64_t out_b
     return out_bytes * wf_dtype_info(job->in[i]->dtype)->bits / wf_dtype_info(job->dtype)->bits;
 }
 
+static uint64_t down(uint64_t a, uint64_t b)
+{
+    return a / b * b;
+}
+
+/* A window holds whole rows around the segment, and all leaves that begin in it. */
+static void check_window(const struct wf_segment *g)
+{
+    const struct wf_job *job = g->job;
+    struct wf_range e = wf_segment_elements(g), w = wf_segment_window(g);
+    uint64_t slab = job->rows.length * job->rows.stride;
+    if (job->args->scope[TENSOR_SUM])
+        assert_true(w.to == job->count || w.to >= down(e.to + WF_FOLD_BLOCK - 1, WF_FOLD_BLOCK));
+    if (job->args->scope[ROW_SUM] || job->args->scope[RANK])
+        assert_true(w.from % slab == 0 && w.to % slab == 0);
+    else
+        assert_true(w.from == e.from);
+}
+
+/* A tensor that gathers lies in one segment, or has its spans to itself. */
+static void check_apart(const struct wf_budget *b, const struct wf_span *span,
+                        const struct wf_segment *g)
+{
+    if (!wf_job_gathers(g->job))
+        return;
+    if (wf_job_is_apart(b, g->job))
+        assert_int_equal(span->n_segments, 1);
+    else
+        assert_int_equal(g->bytes, g->job->bytes);
+    assert_true(wf_job_piece(b, g->job, g->skip) < wf_job_pieces(b, g->job));
+    assert_int_equal(wf_job_piece(b, g->job, g->skip),
+                     wf_job_piece(b, g->job, g->skip + g->bytes - 1));
+}
+
 /* The read that brings byte `offset` of a file: it must hold the whole range. */
 static void check_place(const struct wf_span *span, const struct wf_segment *g, uint32_t i,
                         uint64_t place)
 {
     const struct wf_tensor *t = g->job->in[i];
-    uint64_t offset = t->offset + input_width(g->job, i, g->skip);
-    uint64_t bytes = input_width(g->job, i, g->bytes);
+    uint64_t offset = wf_window_offset(g, i), bytes = wf_window_bytes(g, i);
+    uint64_t first = t->offset + input_width(g->job, i, g->skip);
+    uint64_t last = first + input_width(g->job, i, g->bytes);
+    assert_true(offset <= first && last <= offset + bytes);
+    assert_true(t->offset <= offset && offset + bytes <= t->offset + t->bytes);
     for (uint32_t k = 0; k < span->n_reads; k++) {
         const struct wf_read *r = &span->reads[k];
         if (r->ckpt == g->job->input_ckpt[i] && r->file == t->file && r->offset <= offset &&
@@ -177,6 +257,9 @@ static void check_span(const struct made *m, const struct wf_budget *b, struct w
         assert_int_equal(g->bytes % width, 0);
         for (uint32_t i = 0; i < g->job->n_inputs; i++)
             check_place(span, g, i, place[i]);
+        if (g->job->action == WF_ACTION_MAP && g->job->method)
+            check_window(g);
+        check_apart(b, span, g);
         place += g->job->n_inputs;
         inputs += g->job->n_inputs;
         at += g->bytes;
@@ -243,7 +326,7 @@ static void spans_cover_random_plans_exactly(void **state)
         int status = wf_budget_set(&e, &m->plan, memory, 1000, 2, &b);
         if (!status) {
             assert_true(b.slots >= 2);
-            assert_true(b.slots * b.slot_bytes + 1000 <= memory);
+            assert_true(b.slots * b.slot_bytes + b.statistics_bytes + 1000 <= memory);
             assert_int_equal(b.slot_bytes % WF_DIRECT_ALIGN, 0);
             assert_int_equal(b.input_bytes % WF_DIRECT_ALIGN, 0);
             assert_int_equal(WF_BLOCK_BYTES % b.span_bytes, 0);
@@ -271,7 +354,7 @@ static void refusal_names_the_memory_that_is_enough(void **state)
         assert_int_equal(sscanf(text, "at least %llu bytes", &needed), 1);
         wf_err_clear(&e);
         assert_int_equal(wf_budget_set(&e, &m->plan, needed, 5000, 2, &b), WF_OK);
-        assert_true(b.slots * b.slot_bytes + 5000 <= needed);
+        assert_true(b.slots * b.slot_bytes + b.statistics_bytes + 5000 <= needed);
         assert_int_equal(wf_budget_set(&e, &m->plan, needed - 1, 5000, 2, &b), WF_MACHINE);
         assert_int_equal(wf_err_status(&e), WF_MACHINE);
         check_walk(m, &b, NULL);
@@ -305,6 +388,8 @@ static void a_thousand_models_fit_into_a_span(void **state)
                                      .n_inputs = N,
                                      .in = in,
                                      .input_ckpt = ckpt,
+                                     .method = &all_stages_method,
+                                     .args = &m->args[j],
                                      .action = WF_ACTION_MAP};
         at += 200000;
     }

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <dirent.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,10 @@ struct wrong {
 
 #define ONE "models:\n  - model: a\n    parameters:\n      weight: 1\n" /* four lines */
 #define LINEAR "merge_method: linear\n"
+#define TIES "merge_method: ties\nbase_model: b\n"
+#define CRUMBS "merge_method: breadcrumbs\nbase_model: b\n"
+#define SLERP "merge_method: slerp\nbase_model: b\nparameters: {t: 0.5}\n"
+#define NUSLERP "merge_method: nuslerp\nparameters: {weight: 1}\n"
 #define WEIGHT(v) LINEAR "models:\n  - model: a\n    parameters:\n      weight: " v "\n"
 
 static const struct wrong wrong[] = {
@@ -93,15 +98,17 @@ static const struct wrong wrong[] = {
     /* merge_method */
     {"dtype: float32\n" ONE, 1, "no 'merge_method'"},
     {"merge_method: lniear\n" ONE, 1,
-     "unknown merge_method 'lniear' (did you mean 'linear'?); this version has: linear, "},
+     "unknown merge_method 'lniear' (did you mean 'linear'?); this version has: arcee_fusion, "},
     {ONE "merge_method: task-arithmetic\n", 5, "did you mean 'task_arithmetic'?"},
     {"merge_method:\n" ONE, 1, "'merge_method' has no value"},
     {ONE "merge_method: ~\n", 5, "'merge_method' has no value"},
-    {"merge_method: ties\n" ONE, 1,
-     "merge_method 'ties' is not in this version of weft yet; it has: linear, "},
+    {"merge_method: pcb\n" ONE, 1,
+     "merge_method 'pcb' is not in this version of weft yet; it has: arcee_fusion, breadcrumbs, "},
     {"merge_method: byom_lora\n" ONE, 1, "'byom_lora' is not in this version of weft yet"},
-    {"merge_method: arcee_fusion\n" ONE, 1, "'arcee_fusion' is not in this version of weft yet"},
-    {"merge_method: tiess\n" ONE, 1, "unknown merge_method 'tiess'; this version has: linear, "},
+    {"merge_method: tiess\n" ONE, 1,
+     "unknown merge_method 'tiess' (did you mean 'ties'?); this version has: arcee_fusion, "},
+    {"merge_method: dare-ties\n" ONE, 1, "did you mean 'dare_ties'?"},
+    {"merge_method: consensus_ta\n" ONE, 1, "unknown merge_method 'consensus_ta'; this version "},
     {"merge_method: {a: b}\n" ONE, 1, "'merge_method' needs a text, not a map"},
     {"merge_method: ''\n" ONE, 1, "'merge_method' is an empty text"},
     /* models */
@@ -142,6 +149,23 @@ static const struct wrong wrong[] = {
     {"merge_method: task_arithmetic\nbase_model: [b]\n" ONE, 2, "not a list"},
     {"base_model:\nmerge_method: task_arithmetic\n" ONE, 2, "needs 'base_model'"},
     {LINEAR "base_model: ~\ninclude: a\n" ONE, 3, "'include' needs 'base_model'"},
+    {"merge_method: ties\n" ONE, 1, "merge_method 'ties' needs 'base_model'"},
+    /* how many models */
+    {SLERP "models:\n  - model: b\n", 4,
+     "takes exactly 1 model besides the base; here are 0 ('b' on line 5 is the base itself)"},
+    {SLERP "models: [{model: a}, {model: c}]\n", 4,
+     "takes exactly 1 model besides the base; here are 2"},
+    {"merge_method: model_stock\nbase_model: b\nmodels: [{model: a}]\n", 3,
+     "takes at least 2 models besides the base; here are 1"},
+    {NUSLERP "models: [{model: a}]\n", 3, "takes exactly 2 models; here are 1"},
+    {NUSLERP "models: [{model: a}, {model: c}, {model: d}]\n", 3, "2 models; here are 3"},
+    {NUSLERP "base_model: b\nmodels:\n  - model: a\n  - model: b\n", 4,
+     "exactly 2 models besides the base; here are 1 ('b' on line 6 is the base itself)"},
+    {NUSLERP "base_model: b\nmodels: [{model: a}, {model: b/}, {model: c}, {model: d}]\n", 4,
+     "besides the base; here are 3"},
+    {"merge_method: multislerp\nbase_model: b\nmodels: [{model: b}]\n", 3,
+     "at least 1 model besides the base; here are 0 ('b' on line 3 is"},
+    {"merge_method: multislerp\nparameters: {weight: 1}\nmodels: []\n", 3, "an empty list"},
     /* parameters */
     {LINEAR "models:\n  - model: a\n    parameters:\n      wieght: 1\n", 5,
      "unknown parameter 'wieght' (did you mean 'weight'?); merge_method 'linear' has: weight, "
@@ -180,7 +204,7 @@ static const struct wrong wrong[] = {
     {LINEAR "models:\n  - model: a\n    parameters:\n", 3, "model 'a' has no 'weight'"},
     {LINEAR ONE "parameters: {wieght: ~}\n", 6, "unknown parameter 'wieght'"},
     {WEIGHT("''"), 5, "needs a finite number"},
-    {WEIGHT("{a: 1}"), 5, "needs a number, not a map"},
+    {WEIGHT("{a: 1}"), 5, "'weight' needs one value, not a map"},
     {LINEAR "parameters: {normalize: 2}\n" ONE, 2, "'normalize' needs true or false, not '2'"},
     {LINEAR "parameters: {normalize: 0.5}\n" ONE, 2, "'normalize' needs true or false"},
     {LINEAR "parameters: {normalize: maybe}\n" ONE, 2, "'normalize' needs true or false"},
@@ -188,6 +212,48 @@ static const struct wrong wrong[] = {
      "'density' is 1.5; it must be from 0 to 1"},
     {"merge_method: task_arithmetic\nbase_model: b\nparameters: {density: -1e-9}\n" ONE, 3,
      "'density' is -1e-09; it must be from 0 to 1"},
+    /* words */
+    {TIES "parameters: {scope: tensr}\n" ONE, 3,
+     "'scope' is 'tensr' (did you mean 'tensor'?); it must be row, tensor or model"},
+    {TIES "parameters:\n  scope: layer\n" ONE, 4,
+     "'scope' is 'layer'; it must be row, tensor or model"},
+    {TIES "parameters: {scope: Tensor}\n" ONE, 3, "it must be row, tensor or model"},
+    {TIES "parameters: {scope: 1}\n" ONE, 3, "'scope' is '1'; it must be"},
+    {TIES "parameters: {scope: true}\n" ONE, 3, "'scope' is 'true'; it must be"},
+    {TIES "parameters: {scope: ''}\n" ONE, 3, "'scope' is ''; it must be"},
+    {TIES "parameters: {scope: [row]}\n" ONE, 3, "give 'scope' one value"},
+    {TIES "parameters: {scope: {a: row}}\n" ONE, 3, "'scope' needs one value, not a map"},
+    {TIES "parameters: {ties: exactly}\n" ONE, 3, "it must be inclusive or exact"},
+    {TIES "parameters: {ties: 0}\n" ONE, 3, "'ties' is '0'; it must be inclusive or exact"},
+    {TIES "scope: row\n" ONE, 3, "'scope' is a parameter of 'ties': it belongs under"},
+    {TIES "models:\n  - model: a\n    parameters: {weight: 1, scope: row}\n", 5,
+     "'scope' concerns the whole merge"},
+    {CRUMBS "parameters: {ties: exact}\n" ONE, 3, "unknown parameter 'ties'"},
+    {LINEAR "parameters: {scope: row}\n" ONE, 2, "unknown parameter 'scope'"},
+    /* the two ways to give a band */
+    {CRUMBS "parameters:\n  density: 0.9\n  low: 0.1\n  high: 0.9\n" ONE, 5,
+     "'low' and 'density' say the same thing in two ways"},
+    {CRUMBS "parameters:\n  high: 0.9\n  gamma: 0.01\n" ONE, 5, "'high' and 'gamma' say"},
+    {CRUMBS "models:\n  - model: a\n    parameters: {weight: 1, low: 0.1, density: 0}\n", 5,
+     "'low' and 'density' say"},
+    {CRUMBS "parameters: {low: 0.85}\n" ONE, 3, "'low' needs 'high' as well"},
+    {CRUMBS "models:\n  - model: a\n    parameters:\n      weight: 1\n      high: 0.85\n", 7,
+     "'high' needs 'low' as well"},
+    {CRUMBS "parameters: {low: ~, high: 1}\n" ONE, 3, "'high' needs 'low' as well"},
+    {CRUMBS "parameters: {low: 0.9, high: 0.8}\n" ONE, 3,
+     "'low' is greater than 'high' for model 'a'"},
+    {CRUMBS "parameters: {low: 0.1, high: 0.2}\nmodels:\n  - model: a\n    parameters:\n"
+            "      weight: 1\n      low: 0.3\n",
+     8, "'low' is greater than 'high' for model 'a'"},
+    {CRUMBS "parameters: {low: -0.1, high: 0.2}\n" ONE, 3, "'low' is -0.1; it must be from 0 to"},
+    {CRUMBS "parameters: {low: 0.1, high: 1.5}\n" ONE, 3, "'high' is 1.5; it must be from 0 to"},
+    {TIES "parameters: {low: 0.1, high: 0.2}\n" ONE, 3, "unknown parameter 'low'"},
+    /* what mergekit takes and ignores */
+    {"merge_method: sce\nbase_model: b\n" ONE, 6, "unknown parameter 'weight'"},
+    {"merge_method: linear\nparameters: {int8_mask: true}\n" ONE, 2, "parameter 'int8_mask'"},
+    {SLERP "models:\n  - model: a\n    parameters: {t: 0.5}\n", 6, "'t' concerns the whole"},
+    {"merge_method: slerp\nbase_model: b\nmodels: [{model: a}]\n", 1,
+     "merge_method 'slerp' needs 't' in 'parameters' at the top level"},
     /* types */
     {LINEAR ONE "dtype: bflaot16\n", 6, "'dtype' is 'bflaot16' (did you mean 'bfloat16'?)"},
     {LINEAR ONE "dtype: int64\n", 6, "it must be float32, float16, bfloat16 or float64"},
@@ -265,6 +331,8 @@ static void compat_ignores_what_mergekit_ignores(void **state)
         LINEAR "models:\n  - model: a\n    layer_range: [0, 1]\n    parameters: {weight: 1}\n",
         LINEAR "normalize: false\n" ONE,
         LINEAR "models:\n  - model: a\n    parameters: {weight: 1, normalize: [1, 2]}\n",
+        LINEAR "parameters: {int8_mask: true, scope: 3, low: 2}\n" ONE,
+        LINEAR "models:\n  - model: a\n    parameters: {weight: 1, epsilon: 0.1, gamma: x}\n",
     };
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++) {
         struct recipe_test t;
@@ -293,6 +361,10 @@ static void compat_still_refuses_what_would_change_the_result(void **state)
         "merge_method: liner\n" ONE,
         LINEAR "models:\n  - model: a\n",
         LINEAR "models:\n  - model: a\n    parameters: {wieght: 1}\n",
+        TIES "parameters: {scope: layer}\n" ONE,
+        CRUMBS "parameters: {low: 0.1, high: 0.9, density: 0.5}\n" ONE,
+        CRUMBS "parameters: {low: 0.1}\n" ONE,
+        NUSLERP "base_model: b\nmodels: [{model: a}, {model: b}]\n",
     };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         struct recipe_test t;
@@ -465,6 +537,77 @@ static void the_nearest_level_gives_the_value(void **state)
     wf_arena_destroy(&t.a);
 }
 
+static double value_of(const struct recipe_test *t, const char *option, int model)
+{
+    return wf_recipe_value(&t->r, (size_t)wf_method_option(t->r.method, option), model, "t");
+}
+
+static void words_are_read_plain_and_in_quotes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *parameters;
+        double scope, ties;
+    } forms[] = {
+        {"{}", 1, 0},
+        {"{scope: row, ties: exact}", 0, 1},
+        {"{scope: 'tensor', ties: \"inclusive\"}", 1, 0},
+        {"{scope: model, ties: ~}", 2, 0},
+        {"{\"scope\": \"model\", \"ties\": \"exact\"}", 2, 1},
+    };
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        struct recipe_test t;
+        char text[256];
+        snprintf(text, sizeof text, TIES "parameters: %s\n" ONE, forms[i].parameters);
+        accept(&t, text, false);
+        assert_true(value_of(&t, "scope", -1) == forms[i].scope);
+        assert_true(value_of(&t, "ties", -1) == forms[i].ties);
+        wf_arena_destroy(&t.a);
+    }
+}
+
+static void what_may_be_left_out_is_nan(void **state)
+{
+    (void)state;
+    struct recipe_test t;
+    accept(&t, CRUMBS ONE, false);
+    assert_true(isnan(value_of(&t, "low", 0)) && isnan(value_of(&t, "high", 0)));
+    assert_true(value_of(&t, "density", 0) == 1);
+    wf_arena_destroy(&t.a);
+}
+
+/* `low` and `high` at the top level are not for an entry that says `density` or `gamma`. */
+static void the_nearest_way_to_give_a_band_holds(void **state)
+{
+    (void)state;
+    struct recipe_test t;
+    accept(&t,
+           CRUMBS "parameters: {weight: 1, low: 0.85, high: 0.993}\nmodels:\n"
+                  "  - {model: x}\n"
+                  "  - {model: x, parameters: {low: 0.5}}\n"
+                  "  - {model: x, parameters: {density: 0.25}}\n"
+                  "  - {model: x, parameters: {gamma: 0.5}}\n"
+                  "  - {model: x, parameters: {density: ~}}\n"
+                  "  - {model: b, parameters: {high: 0}}\n",
+           false);
+    static const struct {
+        double low, high, density; /* 2: none */
+    } wanted[] = {{0.85, 0.993, 1}, {0.5, 0.993, 1}, {2, 2, 0.25}, {2, 2, 1}, {0.85, 0.993, 1}};
+    for (int i = 0; i < 5; i++) {
+        double low = value_of(&t, "low", i), high = value_of(&t, "high", i);
+        assert_true((isnan(low) ? 2 : low) == wanted[i].low);
+        assert_true((isnan(high) ? 2 : high) == wanted[i].high);
+        assert_true(value_of(&t, "density", i) == wanted[i].density);
+    }
+    wf_arena_destroy(&t.a);
+    accept(&t,
+           CRUMBS "parameters: {weight: 1, density: 0.9, gamma: 0.02}\nmodels:\n"
+                  "  - {model: x, parameters: {low: 0, high: 0}}\n",
+           false);
+    assert_true(value_of(&t, "low", 0) == 0 && value_of(&t, "high", 0) == 0);
+    wf_arena_destroy(&t.a);
+}
+
 static void numbers_and_booleans_are_read_as_in_mergekit(void **state)
 {
     (void)state;
@@ -562,6 +705,37 @@ static void the_base_may_stand_among_the_models(void **state)
     /* linear: an input like any other. */
     accept(&t, LINEAR "base_model: a\n" ONE, false);
     assert_true(t.r.models[0].is_base);
+    wf_arena_destroy(&t.a);
+    /* mergekit's way of writing slerp: both in the list, the base without parameters. */
+    accept(&t, SLERP "models: [{model: b}, {model: c}]\n", false);
+    wf_arena_destroy(&t.a);
+}
+
+static void an_optional_base_is_the_base_when_it_is_given(void **state)
+{
+    (void)state;
+    struct recipe_test t;
+    accept(&t, NUSLERP "models: [{model: a}, {model: c}]\n", false);
+    assert_false(t.r.has_base);
+    wf_arena_destroy(&t.a);
+    accept(&t, NUSLERP "base_model: b\nmodels: [{model: a}, {model: c}]\n", false);
+    assert_true(t.r.has_base);
+    wf_arena_destroy(&t.a);
+    accept(&t, NUSLERP "base_model: b\nmodels: [{model: a}, {model: b}, {model: c}]\n", false);
+    wf_arena_destroy(&t.a);
+    /* Listed among the models of multislerp it needs no weight. */
+    accept(&t,
+           "merge_method: multislerp\nbase_model: b\nmodels:\n  - model: b\n"
+           "  - {model: a, parameters: {weight: 1}}\n",
+           false);
+    assert_true(t.r.models[0].is_base);
+    wf_arena_destroy(&t.a);
+    assert_int_equal(parse_as(&t, "r",
+                              "merge_method: multislerp\nmodels:\n  - model: b\n"
+                              "  - {model: a, parameters: {weight: 1}}\n",
+                              false),
+                     WF_USAGE);
+    assert_non_null(strstr(t.e.text, "r:3: model 'b' has no 'weight'"));
     wf_arena_destroy(&t.a);
 }
 
@@ -728,10 +902,14 @@ int main(void)
         cmocka_unit_test(null_is_the_same_as_absent),
         cmocka_unit_test(derived_names_may_be_equal),
         cmocka_unit_test(the_nearest_level_gives_the_value),
+        cmocka_unit_test(words_are_read_plain_and_in_quotes),
+        cmocka_unit_test(what_may_be_left_out_is_nan),
+        cmocka_unit_test(the_nearest_way_to_give_a_band_holds),
         cmocka_unit_test(numbers_and_booleans_are_read_as_in_mergekit),
         cmocka_unit_test(dtype_is_the_stored_type_and_out_dtype_wins),
         cmocka_unit_test(reference_maps_of_mergekit_are_read),
         cmocka_unit_test(the_base_may_stand_among_the_models),
+        cmocka_unit_test(an_optional_base_is_the_base_when_it_is_given),
         cmocka_unit_test(json_recipes_have_lines_too),
         cmocka_unit_test(json_escapes_of_python_are_read),
         cmocka_unit_test(golden_wrong_recipes_are_refused),

@@ -27,12 +27,9 @@ run diff "$TINYLM/python" "$TINYLM/english" --base missing
 expect_usage_error missing
 run methods
 expect_exit 0
-for method in linear passthrough task_arithmetic; do
+for method in linear passthrough task_arithmetic ties dare_ties slerp model_stock arcee_fusion; do
     expect_stdout_has $method
 done
-run methods task_arithmetic
-expect_exit 0
-expect_stdout_has weight
 run methods --markdown
 expect_exit 0
 expect_stdout_has '# '

@@ -1,0 +1,215 @@
+/* span.c - cutting the output into spans, and placing what is read for them. */
+#include "span.h"
+
+#include "../base/num.h"
+#include "../format/outfile.h"
+#include "../stage/unit.h"
+
+/* What an input range may take in the buffer beyond its bytes: direct reads start and end at
+ * multiples of WF_DIRECT_ALIGN. */
+#define READ_SLACK (2u * WF_DIRECT_ALIGN)
+
+static uint64_t width(enum wf_dtype d)
+{
+    return wf_dtype_info(d)->bits / 8;
+}
+
+struct wf_range wf_segment_elements(const struct wf_segment *s)
+{
+    uint64_t w = width(s->job->dtype);
+    return (struct wf_range){s->skip / w, (s->skip + s->bytes) / w};
+}
+
+static bool has_row_stage(const struct wf_job *job)
+{
+    return wf_job_has_scope(job, WF_SCOPE_ROW);
+}
+
+struct wf_range wf_segment_window(const struct wf_segment *s)
+{
+    const struct wf_job *job = s->job;
+    struct wf_range r = wf_segment_elements(s);
+    if (wf_job_has_scope(job, WF_SCOPE_TENSOR)) /* leaves that begin in the segment */
+        r.to = wf_round_up(r.to, WF_FOLD_BLOCK);
+    if (has_row_stage(job)) {
+        uint64_t slab = job->rows.length * job->rows.stride;
+        r.from = r.from / slab * slab;
+        r.to = (r.to + slab - 1) / slab * slab;
+    }
+    r.to = wf_min_u64(r.to, job->count);
+    return r;
+}
+
+uint64_t wf_window_offset(const struct wf_segment *s, uint32_t i)
+{
+    const struct wf_tensor *t = s->job->in[i];
+    if (s->job->action == WF_ACTION_COPY)
+        return t->offset + s->skip;
+    return t->offset + wf_segment_window(s).from * width(t->dtype);
+}
+
+uint64_t wf_window_bytes(const struct wf_segment *s, uint32_t i)
+{
+    if (s->job->action == WF_ACTION_COPY)
+        return s->bytes;
+    struct wf_range w = wf_segment_window(s);
+    return (w.to - w.from) * width(s->job->in[i]->dtype);
+}
+
+bool wf_job_gathers(const struct wf_job *job)
+{
+    return wf_job_has_scope(job, WF_SCOPE_TENSOR) || wf_job_has_scope(job, WF_SCOPE_COLUMN);
+}
+
+uint32_t wf_job_piece(const struct wf_budget *b, const struct wf_job *job, uint64_t skip)
+{
+    return (uint32_t)((job->offset + skip) / b->span_bytes - job->offset / b->span_bytes);
+}
+
+uint32_t wf_job_pieces(const struct wf_budget *b, const struct wf_job *job)
+{
+    return job->bytes ? wf_job_piece(b, job, job->bytes - 1) + 1 : 0;
+}
+
+bool wf_job_is_apart(const struct wf_budget *b, const struct wf_job *job)
+{
+    return wf_job_pieces(b, job) > 1 && wf_job_gathers(job);
+}
+
+/* ---- the walk in file order ---- */
+
+/* Steps the walk over shards and jobs until it stands at a byte that belongs to a span. */
+static bool find_start(const struct wf_plan *plan, struct wf_span_walk *w,
+                       bool (*skip_block)(void *, uint32_t, uint64_t), void *arg)
+{
+    for (; w->shard < plan->n_shards; w->shard++, w->at = 0) {
+        const struct wf_shard *s = &plan->shards[w->shard];
+        if (w->at == 0) {
+            w->at = s->header.n;
+            w->job = s->first_job;
+        }
+        while (w->at < s->bytes && skip_block && skip_block(arg, w->shard, w->at / WF_BLOCK_BYTES))
+            w->at = wf_min_u64(s->bytes, (w->at / WF_BLOCK_BYTES + 1) * WF_BLOCK_BYTES);
+        if (w->at < s->bytes)
+            break;
+    }
+    if (w->shard == plan->n_shards)
+        return false;
+    while (plan->jobs[w->job].offset + plan->jobs[w->job].bytes <= w->at)
+        w->job++; /* also steps over tensors without elements */
+    return true;
+}
+
+/* What a segment may take of the input buffer at most. */
+static uint64_t segment_cost(const struct wf_segment *s)
+{
+    uint64_t cost = 0;
+    for (uint32_t i = 0; i < s->job->n_inputs; i++)
+        cost += wf_window_bytes(s, i) + READ_SLACK;
+    return cost;
+}
+
+/* While a span is filled, n_reads counts inputs and input_at[0] their bytes; wf_span_close puts what
+ * belongs there. */
+bool wf_span_add(const struct wf_budget *b, struct wf_span *span, const struct wf_segment *s)
+{
+    uint64_t cost = segment_cost(s);
+    if (span->n_segments &&
+        (span->input_at[0] + cost > b->input_bytes ||
+         span->n_reads + s->job->n_inputs > b->reads_max || span->n_segments == b->segments_max))
+        return false;
+    span->segments[span->n_segments++] = *s;
+    span->input_at[0] += cost;
+    span->n_reads += s->job->n_inputs;
+    return true;
+}
+
+void wf_span_begin(struct wf_span *span)
+{
+    span->shard = 0;
+    span->begin = span->end = 0;
+    span->n_segments = span->n_reads = 0;
+    span->input_at[0] = 0;
+}
+
+static void add_segments(const struct wf_plan *plan, const struct wf_budget *b,
+                         struct wf_span_walk *w, uint64_t limit, struct wf_span *span)
+{
+    while (w->at < limit) {
+        const struct wf_job *job = &plan->jobs[w->job];
+        uint64_t end = wf_min_u64(job->offset + job->bytes, limit), bytes = end - w->at;
+        bool apart = wf_job_is_apart(b, job);
+        struct wf_segment s = {job, w->at - job->offset, bytes};
+        if (bytes && ((apart && span->n_segments) || !wf_span_add(b, span, &s)))
+            return;
+        w->at = end;
+        if (end == job->offset + job->bytes)
+            w->job++;
+        if (bytes && apart)
+            return;
+    }
+}
+
+/* Places the inputs of all segments in the buffer, input by input, so that neighbours in a file
+ * become one read. Element alignment within a page is kept, as direct reads need. */
+void wf_span_close(struct wf_span *span)
+{
+    uint64_t top = 0;
+    bool more = true;
+    span->n_reads = 0;
+    for (uint32_t i = 0; more; i++) {
+        struct wf_read *open = NULL; /* the read that the next segment may extend */
+        uint64_t *place = span->input_at;
+        more = false;
+        for (uint32_t s = 0; s < span->n_segments; s++) {
+            const struct wf_segment *g = &span->segments[s];
+            uint32_t n = g->job->n_inputs;
+            more |= i + 1 < n;
+            if (i < n) {
+                uint32_t ckpt = g->job->input_ckpt[i], file = g->job->in[i]->file;
+                uint64_t offset = wf_window_offset(g, i), bytes = wf_window_bytes(g, i);
+                if (!open || open->ckpt != ckpt || open->file != file ||
+                    open->offset + open->bytes != offset) {
+                    open = &span->reads[span->n_reads++];
+                    uint64_t page = wf_round_up(top, WF_DIRECT_ALIGN);
+                    *open = (struct wf_read){ckpt, file, offset, 0, page + offset % WF_DIRECT_ALIGN};
+                }
+                place[i] = open->at + open->bytes;
+                open->bytes += bytes;
+                top = open->at + open->bytes;
+            }
+            place += n;
+        }
+    }
+}
+
+bool wf_span_next(const struct wf_plan *plan, const struct wf_budget *budget,
+                  struct wf_span_walk *walk, bool (*skip_block)(void *, uint32_t, uint64_t),
+                  void *arg, struct wf_span *span)
+{
+    if (!find_start(plan, walk, skip_block, arg))
+        return false;
+    const struct wf_shard *shard = &plan->shards[walk->shard];
+    uint64_t limit = wf_round_down(walk->at, budget->span_bytes) + budget->span_bytes;
+    wf_span_begin(span);
+    span->shard = walk->shard;
+    span->begin = walk->at;
+    add_segments(plan, budget, walk, wf_min_u64(limit, shard->bytes), span);
+    span->end = walk->at;
+    wf_span_close(span);
+    return true;
+}
+
+void wf_span_of_job(const struct wf_budget *budget, const struct wf_job *job, uint64_t skip,
+                    struct wf_span *span)
+{
+    uint64_t begin = job->offset + skip;
+    uint64_t cut = wf_round_down(begin, budget->span_bytes) + budget->span_bytes;
+    struct wf_segment s = {job, skip, wf_min_u64(cut, job->offset + job->bytes) - begin};
+    wf_span_begin(span);
+    span->shard = job->shard;
+    span->begin = begin;
+    span->end = begin + s.bytes;
+    wf_span_add(budget, span, &s);
+    wf_span_close(span);
+}

@@ -1,0 +1,91 @@
+/* span.h - how the output is cut into pieces, and where every input byte of a piece lands.
+ *
+ * The stream moves spans. A span is a range of one output file, small enough for a slot, never
+ * across a block of 64 MiB (the unit of checksums and of the journal):
+ *
+ *   file    | header | tensor a      | b | c | tensor d                          | ...
+ *   spans            [ span 0              ][ span 1           ][ span 2         ]
+ *   segments         [ a             | b | c | d.0 ][ d.1      ] ...
+ *
+ * A segment is the part of one job inside a span. Cuts fall on multiples of the span size. A tensor
+ * whose stages gather statistics (wf_job_gathers) and which does not lie within one such range is
+ * *apart*: its spans hold nothing else. Of a gathering tensor that is not apart, one segment has all.
+ *
+ * What is read for a segment is a window of elements around it: whole rows where a stage has
+ * row scope, and whole leaves of the tree of sums.
+ *
+ * Everything here is a pure function of the plan and the budget's numbers; spans differ with the
+ * budget, the bytes written do not.
+ */
+#ifndef WF_SPAN_H
+#define WF_SPAN_H
+
+#include "budget.h"
+
+struct wf_segment {
+    const struct wf_job *job;
+    uint64_t skip;  /* bytes of the job's output before this segment */
+    uint64_t bytes; /* output bytes here */
+};
+
+struct wf_read {
+    uint32_t ckpt, file;
+    uint64_t offset, bytes; /* wanted range of the file */
+    uint64_t at;            /* place in the slot's input buffer of the byte `offset` */
+};
+
+struct wf_span {
+    uint32_t shard;
+    uint64_t begin, end;         /* range of the shard file */
+    struct wf_segment *segments; /* segments_max */
+    uint32_t n_segments;
+    struct wf_read *reads; /* reads_max */
+    uint32_t n_reads;
+    uint64_t *input_at; /* [segment * n_inputs of that segment ...]: place in the input buffer of its
+                           window, segment by segment; reads_max entries */
+};
+
+/* A range of elements of a job's tensor. */
+struct wf_range {
+    uint64_t from, to;
+};
+
+/* The elements that `s` makes, and those that it is made from. */
+struct wf_range wf_segment_elements(const struct wf_segment *s);
+struct wf_range wf_segment_window(const struct wf_segment *s);
+/* Where the window of input i begins in its file, and its bytes. */
+uint64_t wf_window_offset(const struct wf_segment *s, uint32_t i);
+uint64_t wf_window_bytes(const struct wf_segment *s, uint32_t i);
+
+/* A stage needs to see all of the tensor before the next one begins. */
+bool wf_job_gathers(const struct wf_job *job);
+bool wf_job_is_apart(const struct wf_budget *b, const struct wf_job *job);
+/* The pieces that cuts make of a job, and which of them byte `skip` of its output lies in. */
+uint32_t wf_job_pieces(const struct wf_budget *b, const struct wf_job *job);
+uint32_t wf_job_piece(const struct wf_budget *b, const struct wf_job *job, uint64_t skip);
+
+/* A walk over all spans in file order. Zero-initialise, then call wf_span_next until it returns
+ * false. `skip_block(arg, shard, block)` (may be NULL) lets a resumed run leave out finished
+ * blocks. */
+struct wf_span_walk {
+    uint32_t shard;
+    uint64_t at; /* next byte of the shard; 0: at its start */
+    size_t job;  /* the job at `at` */
+};
+
+bool wf_span_next(const struct wf_plan *plan, const struct wf_budget *budget,
+                  struct wf_span_walk *walk,
+                  bool (*skip_block)(void *arg, uint32_t shard, uint64_t block), void *arg,
+                  struct wf_span *span);
+
+/* The span of a job that begins at byte `skip` of its output: up to the next cut, or its end. */
+void wf_span_of_job(const struct wf_budget *budget, const struct wf_job *job, uint64_t skip,
+                    struct wf_span *span);
+
+/* A span that writes nothing: emptied, then filled with segments in any order while they fit, then
+ * closed. */
+void wf_span_begin(struct wf_span *span);
+bool wf_span_add(const struct wf_budget *budget, struct wf_span *span, const struct wf_segment *s);
+void wf_span_close(struct wf_span *span);
+
+#endif

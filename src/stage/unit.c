@@ -1,0 +1,472 @@
+/* unit.c - the stages of one group in their order, FOLD among them, and what is known for MAP. */
+#include "unit.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/log.h"
+#include "../base/mem.h"
+#include "../base/num.h"
+#include "keybits.h"
+#include "room.h"
+#include "select.h"
+#include "sums.h"
+
+#define COUNT_UNKNOWN ((uint64_t)1 << 40) /* elements, for the size of a tree */
+
+/* A number of wf_args that a SELECT has found. */
+struct conclusion {
+    struct wf_cut_keys keys;
+    bool split;
+    uint32_t piece; /* where the split is */
+    uint64_t index; /* and at which element of the tensor */
+    int32_t input;
+    uint8_t slot;
+};
+
+/* What one caller works with, taken for the time of one call. */
+struct bench {
+    struct bench *next;
+    struct wf_select_bench select;
+    struct wf_split *splits;
+    struct wf_sums sums;
+};
+
+/* Benches, lent to callers; and the lock of the tree. Apart from the unit, which is constant in
+ * MAP. */
+struct shared {
+    pthread_mutex_t lock;
+    pthread_cond_t returned;
+    struct bench *free;
+};
+
+struct wf_unit {
+    struct wf_unit_need need;
+    struct wf_unit_group group;
+    enum wf_step step;
+    unsigned stage;
+    struct wf_args args; /* TENSOR: the group's, with what was found so far */
+    struct conclusion *conclusions;
+    uint32_t n_conclusions;
+    struct wf_split *splits; /* TENSOR: those of `args` */
+    uint32_t n_splits;
+    struct wf_selecting select;
+    struct wf_sums sums;
+    double *columns;
+    bool has_columns;
+    unsigned column_stage;
+    struct shared *shared;
+    struct bench *benches;
+};
+
+/* ---- memory ---- */
+
+/* Cuts that one stage can make, times the stages that can be before the last. */
+static uint64_t conclusions_max(const struct wf_unit_need *need)
+{
+    return (uint64_t)need->inputs * WF_RANKS_MAX * (WF_STAGES_MAX - 1);
+}
+
+static uint32_t threads_of(const struct wf_unit_need *need)
+{
+    return need->threads ? need->threads : 1;
+}
+
+/* A split has two entries: from element 0, and from its own. */
+static void place_bench(struct bench *b, struct wf_room *room, const struct wf_unit_need *need,
+                        uint64_t leaves)
+{
+    wf_select_bench_place(&b->select, room, need);
+    b->splits = wf_room_take(room, 2 * conclusions_max(need), sizeof *b->splits);
+    if (need->terms)
+        wf_sums_place(&b->sums, room, wf_sums_capacity(leaves, 1), need->terms);
+}
+
+static void place(struct wf_unit *u, struct wf_room *room, const struct wf_unit_need *need)
+{
+    uint64_t count = need->count ? need->count : COUNT_UNKNOWN, cells;
+    uint64_t leaves = count / WF_FOLD_BLOCK + (count % WF_FOLD_BLOCK > 0);
+    /* Runs of leaves begin behind gaps, and one at the start. */
+    uint64_t runs = need->open && need->open < need->pieces ? need->open + 1u : need->pieces;
+    struct bench measured;
+    u->shared = wf_room_take(room, 1, sizeof *u->shared);
+    u->args.m = wf_room_take(room, need->inputs, sizeof *u->args.m);
+    u->conclusions = wf_room_take(room, conclusions_max(need), sizeof *u->conclusions);
+    u->splits = wf_room_take(room, conclusions_max(need), sizeof *u->splits);
+    wf_selecting_place(&u->select, room, need);
+    if (need->terms)
+        wf_sums_place(&u->sums, room, wf_sums_capacity(leaves, runs), need->terms);
+    if (!wf_mul_u64(need->columns, need->terms, &cells))
+        cells = UINT64_MAX;
+    u->columns = wf_room_take(room, cells, sizeof *u->columns);
+    u->benches = wf_room_take(room, threads_of(need), sizeof *u->benches);
+    for (uint32_t i = 0; i < threads_of(need); i++)
+        place_bench(u->benches ? &u->benches[i] : &measured, room, need, leaves);
+}
+
+uint64_t wf_unit_bytes(const struct wf_unit_need *need)
+{
+    struct wf_room room = {0};
+    struct wf_unit u;
+    wf_room_take(&room, 1, sizeof u);
+    place(&u, &room, need);
+    return room.used;
+}
+
+struct wf_unit *wf_unit_create(struct wf_err *e, const struct wf_unit_need *need)
+{
+    struct wf_room room = {0};
+    uint64_t bytes = wf_unit_bytes(need);
+    struct wf_unit *u = wf_alloc(e, WF_MEM_RING, 1, bytes, "statistics (lower --memory)");
+    if (!u)
+        return NULL;
+    room.base = (char *)u;
+    wf_room_take(&room, 1, sizeof *u);
+    u->need = *need;
+    place(u, &room, need);
+    wf_selecting_create(&u->select);
+    pthread_mutex_init(&u->shared->lock, NULL);
+    pthread_cond_init(&u->shared->returned, NULL);
+    for (uint32_t i = 0; i < threads_of(need); i++) {
+        u->benches[i].next = u->shared->free;
+        u->shared->free = &u->benches[i];
+    }
+    return u;
+}
+
+void wf_unit_destroy(struct wf_unit *u)
+{
+    if (!u)
+        return;
+    wf_selecting_destroy(&u->select);
+    pthread_mutex_destroy(&u->shared->lock);
+    pthread_cond_destroy(&u->shared->returned);
+    wf_free(u);
+}
+
+static struct bench *take_bench(const struct wf_unit *u)
+{
+    struct shared *s = u->shared;
+    pthread_mutex_lock(&s->lock);
+    while (!s->free)
+        pthread_cond_wait(&s->returned, &s->lock);
+    struct bench *b = s->free;
+    s->free = b->next;
+    pthread_mutex_unlock(&s->lock);
+    return b;
+}
+
+static void return_bench(const struct wf_unit *u, struct bench *b)
+{
+    struct shared *s = u->shared;
+    pthread_mutex_lock(&s->lock);
+    b->next = s->free;
+    s->free = b;
+    pthread_cond_signal(&s->returned);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- stages ---- */
+
+static const struct wf_stage *stage_of(const struct wf_unit *u)
+{
+    return &u->group.method->stages[u->stage];
+}
+
+/* Whether a stage of the table is this unit's. */
+static bool is_mine(const struct wf_unit *u, unsigned s)
+{
+    enum wf_scope scope = u->group.args->scope[s];
+    switch (u->group.method->stages[s].kind) {
+    case WF_STAGE_SELECT:
+        return scope == u->group.scope;
+    case WF_STAGE_FOLD:
+        return u->group.scope == WF_SCOPE_TENSOR &&
+               (scope == WF_SCOPE_TENSOR || scope == WF_SCOPE_COLUMN);
+    default:
+        return false;
+    }
+}
+
+/* The stages of row scope before the unit's: a tile runs them anew. */
+static uint32_t local_stages(const struct wf_unit *u, const struct wf_args *args)
+{
+    uint32_t mask = 0;
+    for (unsigned s = 0; s < u->stage; s++) {
+        enum wf_stage_kind kind = u->group.method->stages[s].kind;
+        bool runs = kind == WF_STAGE_FOLD || kind == WF_STAGE_RANK;
+        mask |= (uint32_t)(runs && args->scope[s] == WF_SCOPE_ROW) << s;
+    }
+    return mask;
+}
+
+static void begin_select(struct wf_unit *u)
+{
+    const struct wf_select *select = &stage_of(u)->select;
+    struct wf_select_group group = {.select = select,
+                                    .args = &u->args,
+                                    .size = {.count = u->group.count, .tensor = u->group.tensor},
+                                    .stage = u->stage,
+                                    .pieces = u->group.pieces,
+                                    .wide = u->group.wide};
+    wf_selecting_begin(&u->select, &group, select->per_model ? u->args.n - 1 : 1);
+    u->step = u->select.step;
+}
+
+static uint64_t leaves_of(const struct wf_unit *u)
+{
+    return u->group.count / WF_FOLD_BLOCK + (u->group.count % WF_FOLD_BLOCK > 0);
+}
+
+static void begin_fold(struct wf_unit *u)
+{
+    const struct wf_fold *fold = &stage_of(u)->fold;
+    uint32_t terms = fold->terms(u->args.n);
+    if (u->args.scope[u->stage] == WF_SCOPE_COLUMN) {
+        memset(u->columns, 0, u->group.columns * terms * sizeof *u->columns);
+        u->step = WF_STEP_COLUMNS;
+        return;
+    }
+    wf_sums_begin(&u->sums, terms, fold->maxima, leaves_of(u));
+    for (uint32_t i = 0; i < threads_of(&u->need); i++)
+        wf_sums_begin(&u->benches[i].sums, terms, fold->maxima, leaves_of(u));
+    u->step = WF_STEP_FOLD;
+}
+
+/* Begins stage s or the next one after it that is this unit's. */
+static void begin_stage(struct wf_unit *u, unsigned s)
+{
+    while (s < u->group.method->n_stages && !is_mine(u, s))
+        s++;
+    u->stage = s;
+    u->step = WF_STEP_MAP;
+    if (s == u->group.method->n_stages)
+        return;
+    if (stage_of(u)->kind == WF_STAGE_SELECT)
+        begin_select(u);
+    else
+        begin_fold(u);
+}
+
+/* ---- what a SELECT found ---- */
+
+/* The threshold of a key for tiles of one width: `key >= t` means the same in both. */
+static double threshold(uint64_t key, bool key_wide, bool wide)
+{
+    if (key == WF_KEY_NONE)
+        return wf_key_threshold(wf_key_max(wide), wide);
+    if (key_wide && !wide)
+        return wf_key_threshold(wf_key_narrow_up(key), false);
+    return wf_key_threshold(!key_wide && wide ? wf_key_widen(key) : key, wide);
+}
+
+static void set_slot(struct wf_args *args, const struct conclusion *c, double value)
+{
+    if (c->input < 0)
+        args->g[c->slot] = value;
+    else
+        args->m[c->input][c->slot] = value;
+}
+
+static struct wf_split split_at(const struct conclusion *c, uint64_t index, double value)
+{
+    return (struct wf_split){.index = index, .value = value, .input = c->input, .slot = c->slot};
+}
+
+/* Into a list that is in ascending order, behind its equals. */
+static void insert_split(struct wf_split *splits, uint32_t *n, struct wf_split split)
+{
+    uint32_t at = (*n)++;
+    for (; at && splits[at - 1].index > split.index; at--)
+        splits[at] = splits[at - 1];
+    splits[at] = split;
+}
+
+/* Makes a conclusion hold in args and splits of a unit of TENSOR scope. `first` and `end`: the
+ * tensor's pieces, numbered as those of the conclusion. */
+static void apply(struct wf_unit *u, const struct conclusion *c, bool key_wide, uint32_t first,
+                  uint64_t end)
+{
+    bool before = c->split && c->piece < first; /* all of the tensor is behind the split */
+    bool inside = c->split && c->piece >= first && c->piece < end;
+    double rest = threshold(c->keys.rest, key_wide, u->group.wide);
+    set_slot(&u->args, c, before ? rest : threshold(c->keys.first, key_wide, u->group.wide));
+    if (inside)
+        insert_split(u->splits, &u->n_splits, split_at(c, c->index, rest));
+}
+
+/* Numbers that hold in one piece of a model, as splits: its tensors have args of their own. */
+static uint32_t model_splits(const struct wf_unit *u, uint32_t piece, bool wide,
+                             struct wf_split *splits)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < u->n_conclusions; i++) {
+        const struct conclusion *c = &u->conclusions[i];
+        double rest = threshold(c->keys.rest, u->group.wide, wide);
+        double first = threshold(c->keys.first, u->group.wide, wide);
+        insert_split(splits, &n, split_at(c, 0, c->split && c->piece < piece ? rest : first));
+        if (c->split && c->piece == piece)
+            insert_split(splits, &n, split_at(c, c->index, rest));
+    }
+    return n;
+}
+
+static void conclude_select(struct wf_unit *u)
+{
+    const struct wf_selecting *s = &u->select;
+    const struct wf_select *select = &stage_of(u)->select;
+    for (uint32_t i = 0; i < wf_n_cuts(s); i++) {
+        const struct wf_cut *cut = &s->cuts[i];
+        struct conclusion *c = &u->conclusions[u->n_conclusions++];
+        *c = (struct conclusion){
+            .keys = wf_selecting_keys(s, cut),
+            .split = cut->split,
+            .piece = cut->piece,
+            .index = cut->index,
+            .input = select->per_model ? (int32_t)(i / s->ranks) + 1 : -1,
+            .slot = (uint8_t)(select->cut + i % s->ranks),
+        };
+        if (u->group.scope == WF_SCOPE_TENSOR)
+            apply(u, c, u->group.wide, 0, u->group.pieces);
+    }
+}
+
+/* ---- driven from outside ---- */
+
+/* The group must be within what there is room for; a larger one is a mistake in the plan. */
+static void check_group(const struct wf_unit *u)
+{
+    const struct wf_unit_group *g = &u->group;
+    bool fits = g->pieces <= u->need.pieces && g->args->n <= u->need.inputs;
+    for (unsigned s = 0; s < g->method->n_stages; s++) {
+        const struct wf_stage *stage = &g->method->stages[s];
+        if (!is_mine(u, s))
+            continue;
+        if (stage->kind == WF_STAGE_SELECT)
+            fits = fits && stage->select.n_ranks <= u->need.ranks &&
+                   (stage->select.per_model ? g->args->n - 1 : 1) <= u->need.streams;
+        else
+            fits = fits && stage->fold.terms(g->args->n) <= u->need.terms &&
+                   g->count <= (u->need.count ? u->need.count : COUNT_UNKNOWN) &&
+                   (g->args->scope[s] != WF_SCOPE_COLUMN || g->columns <= u->need.columns);
+    }
+    if (!fits) {
+        wf_log(WF_LOG_ERROR, "internal: a group for %s is larger than planned", g->method->name);
+        abort();
+    }
+}
+
+void wf_unit_begin(struct wf_unit *u, const struct wf_unit_group *group)
+{
+    double(*rows)[WF_ARGS_MODEL] = u->args.m;
+    u->group = *group;
+    check_group(u);
+    u->args = *group->args;
+    u->args.m = rows;
+    memcpy(rows, group->args->m, group->args->n * sizeof *rows);
+    u->n_conclusions = u->n_splits = 0;
+    u->has_columns = false;
+    const struct wf_unit *model = group->model;
+    for (uint32_t i = 0; model && i < model->n_conclusions; i++)
+        apply(u, &model->conclusions[i], model->group.wide, group->model_piece,
+              (uint64_t)group->model_piece + group->pieces);
+    begin_stage(u, 0);
+}
+
+enum wf_step wf_unit_step(const struct wf_unit *u)
+{
+    return u->step;
+}
+
+bool wf_unit_wants(const struct wf_unit *u, uint32_t piece, uint64_t *from, uint64_t *to)
+{
+    if (u->step == WF_STEP_MAP || *from >= *to)
+        return false;
+    return stage_of(u)->kind != WF_STAGE_SELECT || wf_selecting_wants(&u->select, piece, from, to);
+}
+
+static void set_tile(const struct wf_unit *u, struct bench *bench, uint32_t piece,
+                     const struct wf_args *args, struct wf_tile *tile)
+{
+    if (u->group.scope == WF_SCOPE_TENSOR && tile->wide != u->group.wide) {
+        wf_log(WF_LOG_ERROR, "internal: a tile of %s is not as wide as its group",
+               u->group.method->name);
+        abort();
+    }
+    tile->args = args;
+    tile->splits = u->splits;
+    tile->n_splits = u->n_splits;
+    if (u->group.scope == WF_SCOPE_MODEL) {
+        tile->splits = bench->splits;
+        tile->n_splits = model_splits(u, piece, tile->wide, bench->splits);
+    }
+    tile->columns = u->has_columns ? u->columns : NULL;
+    tile->column_stage = u->column_stage;
+    tile->local = local_stages(u, args);
+}
+
+static void add_leaf(void *arg, uint64_t leaf, const double *terms)
+{
+    wf_sums_add(arg, 0, leaf, terms);
+}
+
+/* Leaves of one tile are joined as far as they go before others must wait for it. */
+static void add_fold(struct wf_unit *u, struct bench *bench, const struct wf_backend *backend,
+                     struct wf_tile *tile, struct wf_tile_result *result)
+{
+    backend->fold(tile, u->stage, add_leaf, &bench->sums, result);
+    pthread_mutex_lock(&u->shared->lock);
+    wf_sums_move(&u->sums, &bench->sums);
+    pthread_mutex_unlock(&u->shared->lock);
+}
+
+void wf_unit_add(struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
+                 struct wf_tile *tile, struct wf_tile_result *result)
+{
+    struct bench *bench = take_bench(u);
+    set_tile(u, bench, piece, &u->args, tile);
+    if (u->step == WF_STEP_FOLD)
+        add_fold(u, bench, backend, tile, result);
+    else if (u->step == WF_STEP_COLUMNS)
+        backend->fold_columns(tile, u->stage, u->columns, result);
+    else
+        wf_selecting_add(&u->select, &bench->select, backend, piece, tile, result);
+    return_bench(u, bench);
+}
+
+const char *wf_unit_advance(struct wf_unit *u)
+{
+    const char *why = NULL;
+    if (u->step == WF_STEP_MAP)
+        return NULL;
+    if (u->step == WF_STEP_COLUMNS) {
+        u->has_columns = true;
+        u->column_stage = u->stage;
+    } else if (u->step == WF_STEP_FOLD) {
+        why = stage_of(u)->fold.finish(wf_sums_total(&u->sums), u->group.count, &u->args);
+    } else {
+        why = wf_selecting_advance(&u->select);
+        u->step = u->select.step;
+        if (why || u->step != WF_STEP_MAP)
+            return why;
+        conclude_select(u);
+    }
+    if (!why)
+        begin_stage(u, u->stage + 1);
+    return why;
+}
+
+void wf_unit_map(const struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
+                 struct wf_tile *tile, struct wf_tile_result *result)
+{
+    if (u->group.scope == WF_SCOPE_TENSOR) {
+        set_tile(u, NULL, piece, &u->args, tile);
+        backend->map(tile, result);
+        return;
+    }
+    struct bench *bench = take_bench(u);
+    set_tile(u, bench, piece, tile->args, tile);
+    backend->map(tile, result);
+    return_bench(u, bench);
+}
