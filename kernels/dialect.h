@@ -69,7 +69,7 @@ WF_ELEMENT double wf_abs_f64(double x)
 
 /* Where the method draws: a uniform number from [0, 1), a multiple of 2^-24, for input i. Word
  * index % 4 of Philox4x32-10 with the tensor's key and the counter (index / 4, i, 0), its top 24
- * bits. */
+ * bits. FOLD and MAP see uniforms and ranks; keys do not. */
 #define WF_UNIFORM(x, n, i) ((x)[(n) + (i)])
 /* After a RANK stage: how many elements of the row rank below this one for input i, counted from 0.
  * Equal keys by wf_args.ties; with WF_TIES_INCLUSIVE all of them have the rank of the highest. */

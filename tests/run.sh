@@ -27,6 +27,7 @@ mkdir -p $logs
 all="fault     1500 tests/suite/fault.sh
 resume         1500 tests/suite/resume.sh
 same_bytes     900  tests/suite/same_bytes.sh
+statistics     900  tests/suite/statistics.sh
 unit-asan      900  tests/suite/unit.sh asan
 cli            900  tests/cli/run.sh build/plain/weft
 races          900  tests/suite/races.sh

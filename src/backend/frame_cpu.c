@@ -12,6 +12,7 @@
  *   frame_element.h  element functions as loops over a block
  *   frame_walk.h     the walk: which elements, in what runs, with which numbers
  *   frame_rank.h     ranks of a row
+ *   frame_list.h     the keys inside a bracket
  *   frame_rows.h     stages of row scope, columns
  *   frame_ops.h      the four operations
  *
@@ -60,6 +61,7 @@ static size_t dtype_bytes(unsigned d)
 #define REAL_UNROLLED 8
 #define KEY_TYPE int32_t
 #define KEY_MAX INT32_MAX
+#define LIST_BITS list_bits
 #define KEY_LOWEST_BIT(k) __builtin_ctz(k)
 #define KEY_LENGTH(k) (32 - __builtin_clz(k))
 #include "frame_cpu_real.h"
@@ -73,6 +75,7 @@ static size_t dtype_bytes(unsigned d)
 #undef REAL_UNROLLED
 #undef KEY_TYPE
 #undef KEY_MAX
+#undef LIST_BITS
 #undef KEY_LOWEST_BIT
 #undef KEY_LENGTH
 
@@ -86,6 +89,7 @@ static size_t dtype_bytes(unsigned d)
 #define REAL_UNROLLED 4 /* F64 is rare; less to compile */
 #define KEY_TYPE int64_t
 #define KEY_MAX INT64_MAX
+#define LIST_BITS list_bits_wide
 #define KEY_LOWEST_BIT(k) __builtin_ctzll(k)
 #define KEY_LENGTH(k) (64 - __builtin_clzll(k))
 #include "frame_cpu_real.h"

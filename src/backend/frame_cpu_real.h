@@ -17,4 +17,5 @@ struct WF_NAME(wf_view) {
 #include "frame_walk.h"
 #include "frame_rank.h"
 #include "frame_rows.h"
+#include "frame_list.h"
 #include "frame_ops.h"

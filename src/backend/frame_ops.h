@@ -116,46 +116,30 @@ struct WF_NAME(counting) {
     bool per_model;
 };
 
-/* Eight bytes that are 0 or 1 as eight bits; byte j becomes bit j. */
-static inline uint64_t WF_NAME(eight_bits)(const uint8_t *bytes)
+/* How many keys are below `limit`. Counted in the keys' own width: vectors stay whole. */
+static size_t WF_NAME(count_below)(const WF_NAME(key) * keys, size_t count, WF_NAME(key) limit)
 {
-    uint64_t word;
-    memcpy(&word, bytes, sizeof word);
-    return word * 0x0102040810204080u >> 56;
+    WF_NAME(key) below = 0;
+    for (size_t e = 0; e < count; e++)
+        below += keys[e] < limit;
+    return (size_t)below;
 }
 
-/* Hands the keys whose byte in `mask` is 1 to `found`. Few are: they are written four at a time,
- * wanted or not, and counted afterwards, so that no branch is guessed. `mask` is zero up to the
- * next multiple of 64. Returns how many. */
-static size_t WF_NAME(list_keys)(const WF_NAME(key) * keys, const uint8_t *mask, size_t count,
-                                 const struct wf_count *c, unsigned bracket)
+/* Hands `n` listed keys on, as 64 bits. */
+static void WF_NAME(hand_on)(const struct wf_count *c, unsigned bracket,
+                             const WF_NAME(key) * listed, size_t n)
 {
-    enum { BATCH = 512, SURPLUS = 68 };
-    uint64_t batch[BATCH + SURPLUS];
-    size_t n = 0, all = 0;
-    for (size_t e = 0; e < count; e += 64) {
-        uint64_t bits = 0;
-        for (size_t k = 0; k < 64; k += 8)
-            bits |= WF_NAME(eight_bits)(mask + e + k) << k;
-        size_t here = (size_t)__builtin_popcountll(bits), k = 0;
-        do
-            for (size_t end = k + 4; k < end; k++, bits &= bits - 1)
-                batch[n + k] = (uint64_t)keys[e + (size_t)__builtin_ctzll(bits | 1ull << 63)];
-        while (k < here);
-        n += here;
-        all += here;
-        if (n >= BATCH - 64) {
-            c->found(c->arg, bracket, batch, n);
-            n = 0;
-        }
+    enum { BATCH = 512 };
+    uint64_t batch[BATCH];
+    for (size_t at = 0; at < n; at += BATCH) {
+        size_t some = n - at < BATCH ? n - at : BATCH;
+        for (size_t k = 0; k < some; k++)
+            batch[k] = (uint64_t)listed[at + k];
+        c->found(c->arg, bracket, batch, some);
     }
-    if (n)
-        c->found(c->arg, bracket, batch, n);
-    return all;
 }
 
-/* Adds keys to a bracket. They are counted in their own width: vectors stay whole. */
-static void WF_NAME(count_bracket)(struct WF_NAME(walk) * w, const WF_NAME(key) *restrict keys,
+static void WF_NAME(count_bracket)(struct WF_NAME(walk) * w, const WF_NAME(key) * keys,
                                    size_t count, struct wf_count *c, unsigned bracket)
 {
     struct wf_bracket *b = c->brackets + bracket;
@@ -163,24 +147,21 @@ static void WF_NAME(count_bracket)(struct WF_NAME(walk) * w, const WF_NAME(key) 
         b->below += count;
         return;
     }
-    WF_NAME(key) low = (WF_NAME(key))b->low, below = 0, not_above = 0;
-    WF_NAME(key) high = b->high < KEY_MAX ? (WF_NAME(key))b->high : KEY_MAX;
-    if (b->list) {
-        uint8_t *restrict mask = WF_NAME(scratch_at)(w, w->layout.mask);
-        for (size_t e = 0; e < count; e++) {
-            below += keys[e] < low;
-            mask[e] = (keys[e] >= low) & (keys[e] <= high);
-        }
-        memset(mask + count, 0, 63);
-        b->inside += WF_NAME(list_keys)(keys, mask, count, c, bracket);
-    } else {
-        for (size_t e = 0; e < count; e++) {
-            below += keys[e] < low;
-            not_above += keys[e] <= high;
-        }
-        b->inside += low <= high ? (uint64_t)(not_above - below) : 0;
+    WF_NAME(key) low = (WF_NAME(key))b->low;
+    if (b->low > b->high) {
+        b->below += WF_NAME(count_below)(keys, count, low);
+        return;
     }
-    b->below += (uint64_t)below;
+    WF_NAME(key) high = b->high < KEY_MAX ? (WF_NAME(key))b->high : KEY_MAX;
+    size_t below = WF_NAME(count_below)(keys, count, low);
+    size_t inside =
+        high == KEY_MAX ? count - below : WF_NAME(count_below)(keys, count, high + 1) - below;
+    b->below += below;
+    b->inside += inside;
+    if (!b->list || !inside)
+        return;
+    WF_NAME(key) *listed = WF_NAME(scratch_at)(w, w->layout.listed);
+    WF_NAME(hand_on)(c, bracket, listed, WF_NAME(list_inside)(keys, count, low, high, listed));
 }
 
 static bool WF_NAME(count_keys)(struct WF_NAME(walk) * w, const struct run *run, void *state)

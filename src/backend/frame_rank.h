@@ -11,6 +11,20 @@
 #define RANK_FEW 48u        /* elements of a short row */
 #define RANK_BYTES 64       /* of keys in a vector */
 #define RANK_SHORT_ROW 1024 /* below: digits of 8 bits, whose counts are faster to clear */
+
+#define RANK_FEW_BITS 24 /* of keys for which the highest digit is tried alone */
+#define RANK_MOVES 4     /* of each pair, on the average, before that is given up */
+
+/* Counts become places: where the first pair with that digit goes. */
+static void place_digits(uint32_t *counts, size_t digits)
+{
+    uint32_t sum = 0;
+    for (size_t d = 0; d < digits; d++) {
+        uint32_t here = counts[d];
+        counts[d] = sum;
+        sum += here;
+    }
+}
 #endif
 
 typedef KEY_TYPE WF_NAME(key);
@@ -64,37 +78,69 @@ static void WF_NAME(rank_equal)(wf_real *row, size_t step, size_t count, enum wf
                                                               : count - 1 - e);
 }
 
-/* Pairs of a row in ascending order of what is the lower of equals; returns the bits that differ.
- */
-static WF_NAME(key) WF_NAME(make_pairs)(const wf_real *row, size_t step, size_t count,
-                                        enum wf_ties ties, struct WF_NAME(pair) * pairs)
+/* How keys of a row are made small without changing their order: low bits in which none differ go,
+ * the lowest that is not zero becomes 1, zero stays. */
+struct WF_NAME(shrink) {
+    unsigned shift;
+    WF_NAME(key) less;
+    unsigned bits; /* that are left; 0: all keys are equal */
+};
+
+static struct WF_NAME(shrink) WF_NAME(find_shrink)(const wf_real *row, size_t step, size_t count)
 {
-    WF_NAME(key) first = WF_NAME(key_of)(row[0]), differ = 0;
-    bool reverse = ties == WF_TIES_LOW_IS_HIGH;
-    for (size_t k = 0; k < count; k++) {
-        size_t e = reverse ? count - 1 - k : k;
-        WF_NAME(key) key = WF_NAME(key_of)(row[e * step]);
+    WF_NAME(key) first = WF_NAME(key_of)(row[0]), differ = 0, least = KEY_MAX, most = 0;
+    for (size_t e = 0; e < count; e++) {
+        WF_NAME(key) key = WF_NAME(key_of)(row[e * step]), nonzero = key ? key : KEY_MAX;
         differ |= key ^ first;
-        pairs[k] = (struct WF_NAME(pair)){key, (uint32_t)e};
+        least = nonzero < least ? nonzero : least;
+        most = key > most ? key : most;
     }
-    return differ;
+    struct WF_NAME(shrink) s = {0, 0, 0};
+    if (!differ)
+        return s;
+    s.shift = (unsigned)KEY_LOWEST_BIT(differ);
+    s.less = (least >> s.shift) - (least >> s.shift > 0);
+    s.bits = (unsigned)KEY_LENGTH((most >> s.shift) - s.less);
+    return s;
 }
 
-/* starts[pass][digit]: where the first pair with that digit goes. */
-static void WF_NAME(count_digits)(const struct WF_NAME(pair) * pairs, size_t count, unsigned shift,
-                                  unsigned width, unsigned passes, uint32_t *starts)
+/* Pairs of a row, the lower of equals first, with small keys. */
+static void WF_NAME(make_pairs)(const wf_real *row, size_t step, size_t count, enum wf_ties ties,
+                                const struct WF_NAME(shrink) * s, struct WF_NAME(pair) * pairs)
 {
-    size_t digits = (size_t)1 << width;
-    memset(starts, 0, passes * digits * sizeof *starts);
+    bool reverse = ties == WF_TIES_LOW_IS_HIGH;
+    for (size_t e = 0; e < count; e++) {
+        WF_NAME(key) key = WF_NAME(key_of)(row[e * step]) >> s->shift;
+        key = key > s->less ? key - s->less : 0;
+        pairs[reverse ? count - 1 - e : e] = (struct WF_NAME(pair)){key, (uint32_t)e};
+    }
+}
+
+static void WF_NAME(count_top)(const struct WF_NAME(pair) * pairs, size_t count, unsigned shift,
+                               uint32_t *counts, size_t digits)
+{
+    memset(counts, 0, digits * sizeof *counts);
     for (size_t k = 0; k < count; k++)
-        for (unsigned p = 0; p < passes; p++)
-            starts[p * digits + ((size_t)(pairs[k].key >> (shift + p * width)) & (digits - 1))]++;
-    for (unsigned p = 0; p < passes; p++, starts += digits)
-        for (size_t d = 0, sum = 0; d < digits; d++) {
-            size_t here = starts[d];
-            starts[d] = (uint32_t)sum;
-            sum += here;
+        counts[pairs[k].key >> shift]++;
+}
+
+/* counts[pass][digit]. Up to three passes, which is nearly always, in one sweep. */
+static void WF_NAME(count_digits)(const struct WF_NAME(pair) * pairs, size_t count, unsigned width,
+                                  unsigned passes, uint32_t *counts)
+{
+    size_t digits = (size_t)1 << width, mask = digits - 1;
+    memset(counts, 0, passes * digits * sizeof *counts);
+    unsigned p = 0;
+    for (; p + 3 <= passes; p += 3, counts += 3 * digits)
+        for (size_t k = 0; k < count; k++) {
+            WF_NAME(key) key = pairs[k].key >> p * width;
+            counts[key & mask]++;
+            counts[digits + (key >> width & mask)]++;
+            counts[2 * digits + (key >> 2 * width & mask)]++;
         }
+    for (; p < passes; p++, counts += digits)
+        for (size_t k = 0; k < count; k++)
+            counts[pairs[k].key >> p * width & mask]++;
 }
 
 /* Equal keys have the rank of the last of them. */
@@ -108,38 +154,93 @@ static void WF_NAME(rank_inclusive)(const struct WF_NAME(pair) * pairs, size_t c
     }
 }
 
-/* `pairs` has room for 2 * count, `starts` for the digits of a key. */
+/* Sorted pairs to ranks. */
+static void WF_NAME(write_ranks)(const struct WF_NAME(pair) * pairs, size_t count,
+                                 enum wf_ties ties, wf_real *row, size_t step)
+{
+    if (ties == WF_TIES_INCLUSIVE)
+        WF_NAME(rank_inclusive)(pairs, count, row, step);
+    else
+        for (size_t k = 0; k < count; k++)
+            row[pairs[k].index * step] = (wf_real)(int64_t)k;
+}
+
+static void WF_NAME(scatter_digit)(const struct WF_NAME(pair) * from, size_t count, unsigned shift,
+                                   size_t digits, uint32_t *counts, struct WF_NAME(pair) * to)
+{
+    place_digits(counts, digits);
+    for (size_t k = 0; k < count; k++)
+        to[counts[(size_t)(from[k].key >> shift) & (digits - 1)]++] = from[k];
+}
+
+/* Ends a sort whose pairs stand nearly in order; false if that would take long. */
+static bool WF_NAME(insert_pairs)(struct WF_NAME(pair) * pairs, size_t count)
+{
+    size_t moves = 0;
+    for (size_t k = 1; k < count; k++) {
+        struct WF_NAME(pair) pair = pairs[k];
+        size_t at = k;
+        if (pairs[k - 1].key <= pair.key)
+            continue;
+        for (; at && pairs[at - 1].key > pair.key; at--)
+            pairs[at] = pairs[at - 1];
+        pairs[at] = pair;
+        moves += k - at;
+        if (moves > RANK_MOVES * count)
+            return false;
+    }
+    return true;
+}
+
+/* All digits, the lowest first. Returns the half of `pairs` that is in order then. */
+static struct WF_NAME(pair) * WF_NAME(sort_pairs)(struct WF_NAME(pair) * from, size_t count,
+                                                  struct WF_NAME(pair) * to, unsigned bits,
+                                                  uint32_t *counts)
+{
+    unsigned most = count < RANK_SHORT_ROW ? 8 : WF_RANK_DIGIT;
+    unsigned passes = (bits + most - 1) / most, width = (bits + passes - 1) / passes;
+    size_t digits = (size_t)1 << width;
+    WF_NAME(count_digits)(from, count, width, passes, counts);
+    for (unsigned p = 0; p < passes; p++, counts += digits) {
+        WF_NAME(scatter_digit)(from, count, p * width, digits, counts, to);
+        struct WF_NAME(pair) *sorted = to;
+        to = from;
+        from = sorted;
+    }
+    return from;
+}
+
+/* `pairs` has room for 2 * count, `counts` for the digits of a key.
+ *
+ * Differences of 16-bit numbers have few bits: their highest digit alone brings nearly all to their
+ * place. The lowest one is nearly always zero, and to count or place equal digits is slow, each
+ * waiting for the one before. */
 static void WF_NAME(rank_row)(wf_real *row, size_t step, size_t count, enum wf_ties ties,
-                              struct WF_NAME(pair) * pairs, uint32_t *starts)
+                              struct WF_NAME(pair) * pairs, uint32_t *counts)
 {
     if (count <= RANK_FEW) {
         WF_NAME(rank_few)(row, step, count, ties);
         return;
     }
-    WF_NAME(key) differ = WF_NAME(make_pairs)(row, step, count, ties, pairs);
-    if (!differ) {
+    struct WF_NAME(shrink) shrink = WF_NAME(find_shrink)(row, step, count);
+    unsigned bits = shrink.bits;
+    if (!bits) {
         WF_NAME(rank_equal)(row, step, count, ties);
         return;
     }
-    unsigned shift = (unsigned)KEY_LOWEST_BIT(differ);
-    unsigned bits = (unsigned)KEY_LENGTH(differ) - shift;
-    unsigned most = count < RANK_SHORT_ROW ? 8 : WF_RANK_DIGIT;
-    unsigned passes = (bits + most - 1) / most, width = (bits + passes - 1) / passes;
-    size_t mask = ((size_t)1 << width) - 1;
-    WF_NAME(count_digits)(pairs, count, shift, width, passes, starts);
     struct WF_NAME(pair) *from = pairs, *to = pairs + count;
-    for (unsigned p = 0; p < passes; p++, shift += width, starts += mask + 1) {
-        if (p + 1 == passes && ties != WF_TIES_INCLUSIVE) {
-            for (size_t k = 0; k < count; k++)
-                row[from[k].index * step] =
-                    (wf_real)starts[(size_t)(from[k].key >> shift) & mask]++;
-            return;
-        }
-        for (size_t k = 0; k < count; k++)
-            to[starts[(size_t)(from[k].key >> shift) & mask]++] = from[k];
-        struct WF_NAME(pair) *sorted = to;
-        to = from;
-        from = sorted;
+    WF_NAME(make_pairs)(row, step, count, ties, &shrink, pairs);
+    bool sorted = false;
+    if (bits <= RANK_FEW_BITS) {
+        unsigned most = count < RANK_SHORT_ROW ? 8 : WF_RANK_DIGIT;
+        unsigned width = bits < most ? bits : most, shift = bits - width;
+        WF_NAME(count_top)(from, count, shift, counts, (size_t)1 << width);
+        WF_NAME(scatter_digit)(from, count, shift, (size_t)1 << width, counts, to);
+        sorted = WF_NAME(insert_pairs)(to, count);
+        from = to;
+        to = pairs;
     }
-    WF_NAME(rank_inclusive)(from, count, row, step);
+    if (!sorted)
+        from = WF_NAME(sort_pairs)(from, count, to, bits, counts);
+    WF_NAME(write_ranks)(from, count, ties, row, step);
 }

@@ -48,8 +48,8 @@ void wf_scratch_layout(const struct wf_need *need, size_t real, struct wf_layout
     l->x = claim(l, at_least(X_VALUES, 3 * n * WF_BLOCK_MIN), real);
     l->result = claim(l, WF_BLOCK_MAX, real);
     l->raw = claim(l, WF_BLOCK_MAX, sizeof(uint64_t));
-    l->words = claim(l, WF_BLOCK_MAX + 64, sizeof(uint32_t));
-    l->mask = claim(l, WF_BLOCK_MAX + 64, 1);
+    l->words = claim(l, WF_BLOCK_MAX + 256, sizeof(uint32_t)); /* whole rounds of draw_words */
+    l->listed = claim(l, WF_BLOCK_MAX, real);
     l->m = claim(l, n * WF_ARGS_MODEL, real);
     l->args = claim(l, n * WF_ARGS_MODEL, sizeof(double));
     if (terms) {

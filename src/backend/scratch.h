@@ -32,7 +32,7 @@ uint64_t wf_scratch_bytes(const struct wf_need *need);
  *   result  one block: what MAP stores, or keys
  *   raw     one block: stored elements on their way to or from rows that are not contiguous
  *   words   one block: random words
- *   mask    one byte for each element of a block
+ *   listed  one block: keys inside a bracket
  *   m       the view's m[], n rows
  *   args    wf_args.m of the row at hand
  *   terms   [terms][fold_block]
@@ -44,7 +44,7 @@ uint64_t wf_scratch_bytes(const struct wf_need *need);
  */
 struct wf_layout {
     size_t block, stride, fold_block, rank_stride;
-    size_t x, result, raw, words, mask, m, args;
+    size_t x, result, raw, words, listed, m, args;
     size_t terms, sums, row_sums, tree;
     size_t ranks, pairs, digits;
     size_t bytes;

@@ -50,8 +50,8 @@ struct wf_option {
  *   RANK    the place of each element's key in its row; MAP sees it as WF_RANK
  *   MAP     the result, always the last stage
  *
- * The group is the stage's scope. What is found for a row holds for that row only: element functions
- * never know which scope gave them their numbers. */
+ * The group is the stage's scope. What is found for a row holds for that row only: element
+ * functions never know which scope gave them their numbers. */
 enum wf_stage_kind { WF_STAGE_FOLD, WF_STAGE_SELECT, WF_STAGE_RANK, WF_STAGE_MAP };
 enum wf_scope {
     WF_SCOPE_OFF, /* the stage is left out */
@@ -75,7 +75,8 @@ struct wf_args;
  * in the canonical tree of docs/NUMERICS.md. */
 struct wf_fold {
     uint32_t maxima;
-    uint32_t (*terms)(uint32_t n); /* how many, maxima included, for n inputs; at most WF_TERMS_MAX */
+    uint32_t (*terms)(
+        uint32_t n); /* how many, maxima included, for n inputs; at most WF_TERMS_MAX */
     /* count: elements of the group. Returns NULL, or why the tensor cannot be merged (a constant
      * sentence). Calls nothing but + - * / sqrt and the functions of dialect.h. */
     const char *(*finish)(const double *terms, uint64_t count, struct wf_args *args);
@@ -88,10 +89,11 @@ struct wf_group {
     uint64_t tensor;  /* elements of the tensor (of all tensors with scope model) */
 };
 
-/* SELECT. Keys are not negative; they are put in ascending order, equal ones as wf_args.ties says. The
- * engine then sets slot cut + r to a threshold t such that `key >= t` holds for the elements at
+/* SELECT. Keys are not negative; they are put in ascending order, equal ones as wf_args.ties says.
+ * The engine then sets slot cut + r to a threshold t such that `key >= t` holds for the elements at
  * position rank[r] and above, and no others (with WF_TIES_INCLUSIVE: and all equal to that at
- * rank[r]). rank[r] = count: for none. The slot is m[i][cut + r] with per_model, else g[cut + r]. */
+ * rank[r]). rank[r] = count: for none. The slot is m[i][cut + r] with per_model, else g[cut + r].
+ */
 struct wf_select {
     bool per_model; /* a key for each of the models 1..n-1; else one for all */
     uint8_t cut;
@@ -122,7 +124,8 @@ enum wf_row_rule {
 enum wf_base_use {
     WF_BASE_NONE, /* arithmetic never sees a base; one in the recipe only donates config and types
                    */
-    WF_BASE_OPTIONAL, /* x[0] is the base's value if the recipe has a base_model: settings.has_base */
+    WF_BASE_OPTIONAL, /* x[0] is the base's value if the recipe has a base_model: settings.has_base
+                       */
     WF_BASE_REQUIRED, /* x[0] is the base's value */
 };
 
@@ -130,8 +133,8 @@ enum wf_base_use {
  * `m[i]` what concerns input i; what each slot means is the method file's own enum. */
 struct wf_args {
     double g[WF_ARGS_GLOBAL];
-    double (*m)[WF_ARGS_MODEL]; /* one row per input, base first where the method has one */
-    uint32_t n;                 /* inputs */
+    double (*m)[WF_ARGS_MODEL];   /* one row per input, base first where the method has one */
+    uint32_t n;                   /* inputs */
     uint8_t map;                  /* enum wf_map_id: the element function of MAP */
     uint8_t scope[WF_STAGES_MAX]; /* enum wf_scope, by stage: as described unless changed */
     uint8_t ties;                 /* enum wf_ties, for SELECT and RANK */
@@ -178,8 +181,8 @@ const struct wf_method *wf_method_find(const char *name); /* NULL if unknown */
 const char *const *wf_method_names(void); /* NULL-terminated, for nearest-word hints */
 /* Index of an option by name, or -1. */
 int wf_method_option(const struct wf_method *m, const char *name);
-/* How many times these stages read every input that does not fit in memory: 1 for MAP alone, one more
- * for each stage of model scope. */
+/* How many times these stages read every input that does not fit in memory: 1 for MAP alone, one
+ * more for each stage of model scope. */
 unsigned wf_method_passes(const struct wf_method *m, const struct wf_args *args);
 /* The rows that the method means in a tensor of this shape. */
 struct wf_rows wf_method_rows(const struct wf_method *m, const uint64_t *shape, unsigned n_dims);

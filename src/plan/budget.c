@@ -15,12 +15,14 @@
 #define SLOTS_MIN 2u
 #define SLOTS_WANTED 8u
 #define SLOTS_MAX 65536u
+#define OUTPUTS_USUAL 16u
 #define READERS 8u
 #define WRITERS 4u
 #define GATHERS 4u
 
-/* Bins of a bracket: enough that one count finds the threshold of floats exactly, when memory allows. */
-#define BINS_APART (1u << 20)
+/* Bins of a bracket: enough that one count finds the threshold of floats exactly, when memory
+ * allows. */
+#define BINS_APART (1u << 19)
 #define BINS_INSIDE (1u << 18)
 #define KEYS_APART (1u << 16)
 #define KEYS_INSIDE (1u << 16)
@@ -31,6 +33,11 @@
 /* What an input range may take in the buffer beyond its bytes: direct reads start and end at
  * multiples of WF_DIRECT_ALIGN. */
 #define READ_SLACK (2u * WF_DIRECT_ALIGN)
+
+uint64_t wf_budget_ring_bytes(const struct wf_budget *b)
+{
+    return b->slots * b->input_bytes + b->outputs * b->span_bytes;
+}
 
 bool wf_budget_holds(const struct wf_budget *b, const struct wf_job *job)
 {
@@ -50,7 +57,8 @@ static uint64_t span_input(const struct wf_job *job, uint64_t span_bytes)
         extra += 2 * job->rows.length * job->rows.stride;
     for (uint32_t i = 0; i < job->n_inputs; i++) {
         uint64_t most = job->in[i]->bytes; /* a window never leaves the tensor */
-        uint64_t wide = wf_window_bytes(&s, i) + extra * (wf_dtype_info(job->in[i]->dtype)->bits / 8);
+        uint64_t wide =
+            wf_window_bytes(&s, i) + extra * (wf_dtype_info(job->in[i]->dtype)->bits / 8);
         sum += wf_min_u64(wide, most) + READ_SLACK;
     }
     return sum;
@@ -58,25 +66,28 @@ static uint64_t span_input(const struct wf_job *job, uint64_t span_bytes)
 
 static void set_slot(const struct wf_plan *plan, struct wf_budget *b, uint64_t span_bytes)
 {
-    uint64_t worst = 0;
+    uint64_t worst = 0, fetched = 0;
     uint32_t n_inputs = 1;
     for (size_t j = 0; j < plan->n_jobs; j++) {
         const struct wf_job *job = &plan->jobs[j];
-        if (job->bytes)
-            worst = wf_max_u64(worst, span_input(job, span_bytes));
         n_inputs = job->n_inputs > n_inputs ? job->n_inputs : n_inputs;
+        if (!job->bytes)
+            continue;
+        worst = wf_max_u64(worst, span_input(job, span_bytes));
+        fetched = wf_max_u64(fetched, span_input(job, wf_piece_bytes(job)));
     }
     b->span_bytes = span_bytes;
     b->input_bytes = wf_round_up(worst + READ_SLACK, WF_DIRECT_ALIGN);
-    b->slot_bytes = b->input_bytes + span_bytes;
+    b->fetch_bytes = wf_round_up(fetched + READ_SLACK, WF_DIRECT_ALIGN);
+    b->fetch_bytes = wf_min_u64(b->fetch_bytes, b->input_bytes);
     b->reads_max = n_inputs > WF_SEGMENT_INPUTS ? n_inputs : WF_SEGMENT_INPUTS;
     b->segments_max = WF_SEGMENT_INPUTS;
 }
 
-/* A slot with its tables. */
+/* A slot with its tables, without an output buffer. */
 static uint64_t slot_cost(const struct wf_budget *b)
 {
-    return b->slot_bytes + b->reads_max * (sizeof(struct wf_read) + sizeof(uint64_t)) +
+    return b->input_bytes + b->reads_max * (sizeof(struct wf_read) + sizeof(uint64_t)) +
            b->segments_max * sizeof(struct wf_segment);
 }
 
@@ -118,7 +129,7 @@ static void add_scratch_need(struct wf_need *need, const struct wf_job *job)
         if (stage->kind == WF_STAGE_FOLD)
             raise_u32(&need->terms, stage->fold.terms(job->n_inputs));
         if (stage->kind == WF_STAGE_RANK) {
-            need->rank_row = wf_max_u64(need->rank_row, job->rows.length);
+            need->rank_row = wf_max_u64(need->rank_row, job->rows.length * job->rows.stride);
             raise_u32(&need->ranked, job->n_inputs - 1);
         }
     }
@@ -146,8 +157,8 @@ static void set_needs(const struct wf_plan *plan, struct wf_budget *b)
         apart += need == &b->apart;
     }
     b->model.pieces = (uint32_t)wf_min_u64(model_pieces, UINT32_MAX);
-    /* Slots are served in order, but for those that are still being read or that another thread has:
-     * the feeder stops when the reads ahead are enough (feed.c). */
+    /* Slots are served in order, but for those that are still being read or that another thread
+     * has: the feeder stops when the reads ahead are enough (feed.c). */
     b->apart.open = WF_READS_AHEAD * b->readers + b->compute + 2;
     b->apart.threads = b->model.threads = b->compute;
     /* While the model's statistics are gathered with everything in the ring, no tensor is finished:
@@ -157,7 +168,7 @@ static void set_needs(const struct wf_plan *plan, struct wf_budget *b)
 
 static uint64_t statistics_bytes(const struct wf_budget *b)
 {
-    uint64_t bytes = b->compute * wf_scratch_bytes(&b->scratch);
+    uint64_t bytes = b->compute * (wf_scratch_bytes(&b->scratch) + b->fetch_bytes);
     if (b->inside.pieces)
         bytes += b->compute * wf_unit_bytes(&b->inside);
     if (b->apart.pieces)
@@ -172,7 +183,8 @@ static void halve_u32(uint32_t *n, uint32_t min)
     *n = *n / 2 > min ? *n / 2 : min;
 }
 
-/* Bins, keys, gathers and threads as many as a share of the memory holds; fewer cost time, not truth. */
+/* Bins, keys, gathers and threads as many as a share of the memory holds; fewer cost time, not
+ * truth. */
 static void set_statistics(const struct wf_plan *plan, struct wf_budget *b)
 {
     set_needs(plan, b);
@@ -196,22 +208,17 @@ static void set_statistics(const struct wf_plan *plan, struct wf_budget *b)
 
 /* ---- both ---- */
 
-/* Slots that would hold all spans of the largest tensor, or of the whole output, besides those that
- * keep reading and writing busy. */
-static uint64_t slots_wanted(const struct wf_plan *plan, const struct wf_budget *b)
+/* Slots that would hold all spans of the largest tensor, or of the whole output. Small tensors with
+ * many inputs fill a span's tables before its bytes, so spans are counted, not reckoned. */
+static uint64_t slots_to_hold(const struct wf_plan *plan, const struct wf_budget *b)
 {
-    uint64_t most = 0, spans = 0;
-    if (b->model.pieces) {
-        for (size_t s = 0; s < plan->n_shards; s++)
-            spans += plan->shards[s].bytes / b->span_bytes + 1;
-        for (size_t j = 0; j < plan->n_jobs; j++)
-            spans += wf_job_is_apart(b, &plan->jobs[j]) ? 2 : 0;
-        most = spans;
-    }
+    uint64_t most = 0;
+    if (b->model.pieces)
+        return wf_span_count(plan, b);
     for (size_t j = 0; j < plan->n_jobs && b->apart.pieces; j++)
         if (wf_job_is_apart(b, &plan->jobs[j]))
             most = wf_max_u64(most, wf_job_pieces(b, &plan->jobs[j]));
-    return wf_min_u64(SLOTS_USUAL + most, SLOTS_MAX);
+    return most;
 }
 
 /* Input bytes of a job, times its stages that have to see all of a tensor (or model) first. */
@@ -222,20 +229,19 @@ static uint64_t again_bytes(const struct wf_job *job, bool model)
         sum += job->in[i]->bytes;
     for (size_t s = 0; s < job->method->n_stages; s++) {
         enum wf_scope scope = job->args->scope[s];
-        stages += model ? scope == WF_SCOPE_MODEL
-                        : scope == WF_SCOPE_TENSOR || scope == WF_SCOPE_COLUMN;
+        stages +=
+            model ? scope == WF_SCOPE_MODEL : scope == WF_SCOPE_TENSOR || scope == WF_SCOPE_COLUMN;
     }
     return sum * stages;
 }
 
-static void set_residency(const struct wf_plan *plan, struct wf_budget *b)
+static void set_residency(const struct wf_plan *plan, struct wf_budget *b, uint64_t to_hold)
 {
-    uint64_t apart = 0, wanted = slots_wanted(plan, b);
+    uint64_t apart = 0;
     for (size_t j = 0; j < plan->n_jobs && b->apart.pieces; j++)
         apart += wf_job_is_apart(b, &plan->jobs[j]);
-    b->model_resident = b->model.pieces && b->slots == wanted && b->gathers >= apart;
+    b->model_resident = b->model.pieces && b->slots >= to_hold + SLOTS_MIN && b->gathers >= apart;
     b->passes = b->model.pieces && !b->model_resident ? plan->passes : 1;
-    b->resident_bytes = b->meta_bytes + b->statistics_bytes + wanted * slot_cost(b);
     b->again_bytes = 0;
     for (size_t j = 0; j < plan->n_jobs; j++) {
         const struct wf_job *job = &plan->jobs[j];
@@ -246,16 +252,23 @@ static void set_residency(const struct wf_plan *plan, struct wf_budget *b)
     }
 }
 
-/* Takes as many slots as the memory holds beside everything else; false if those are under `min`. */
+/* Takes as many slots as the memory holds beside everything else; false if those are under `min`.
+ * Few slots have an output buffer each; of many, most wait for others of their tensor. */
 static bool take_slots(const struct wf_plan *plan, struct wf_budget *b, uint64_t min)
 {
     uint64_t used = b->meta_bytes + b->statistics_bytes;
-    uint64_t slots = b->memory_bytes > used ? (b->memory_bytes - used) / slot_cost(b) : 0;
+    uint64_t left = b->memory_bytes > used ? b->memory_bytes - used : 0;
+    uint64_t slots = left / (slot_cost(b) + b->span_bytes);
     if (slots < min)
         return false;
-    b->slots = (uint32_t)wf_min_u64(slots, slots_wanted(plan, b));
+    b->outputs = (uint32_t)wf_min_u64(slots, OUTPUTS_USUAL);
+    slots = (left - b->outputs * b->span_bytes) / slot_cost(b);
+    if (b->outputs < OUTPUTS_USUAL)
+        slots = b->outputs;
+    uint64_t to_hold = slots_to_hold(plan, b); /* besides those that keep the disk busy */
+    b->slots = (uint32_t)wf_min_u64(slots, wf_min_u64(to_hold + SLOTS_USUAL, SLOTS_MAX));
     b->compute = (unsigned)wf_min_u64(b->compute, b->slots); /* one works on one slot */
-    set_residency(plan, b);
+    set_residency(plan, b, to_hold);
     return true;
 }
 
@@ -272,6 +285,57 @@ static void squeeze(struct wf_budget *b)
     b->statistics_bytes = statistics_bytes(b);
 }
 
+/* False if the memory is too little even for the smallest of everything. */
+static bool choose(const struct wf_plan *plan, unsigned threads, struct wf_budget *b)
+{
+    for (uint64_t span = SPAN_BYTES_MAX; span >= SPAN_BYTES_MIN; span /= 2) {
+        b->compute = threads;
+        set_slot(plan, b, span);
+        set_statistics(plan, b);
+        if (take_slots(plan, b, SLOTS_WANTED))
+            return true;
+    }
+    squeeze(b);
+    return take_slots(plan, b, SLOTS_MIN);
+}
+
+static bool reads_again(const struct wf_budget *b)
+{
+    return b->again_bytes || b->passes > 1;
+}
+
+/* To three digits of whole megabytes, as people write it. */
+static uint64_t round_up_digits(uint64_t n)
+{
+    uint64_t unit = 1000000;
+    while (n / unit >= 1000)
+        unit *= 10;
+    return (n + unit - 1) / unit * unit;
+}
+
+/* Finds a memory with which nothing is read again, by trying: spans and slots grow with memory, and
+ * with them what is held. Within a sixteenth of the least; 0 if no machine has as much. */
+static uint64_t find_resident(const struct wf_plan *plan, unsigned threads,
+                              const struct wf_budget *present)
+{
+    uint64_t low = present->memory_bytes, high = low, most = (uint64_t)1 << 50;
+    struct wf_budget b = *present;
+    do {
+        high = round_up_digits(2 * high);
+        b.memory_bytes = high;
+        if (high > most || !choose(plan, threads, &b))
+            return 0;
+    } while (reads_again(&b));
+    for (low = wf_max_u64(low, high / 2); high - low > high / 16;) {
+        b.memory_bytes = round_up_digits(low + (high - low) / 2);
+        if (b.memory_bytes < high && choose(plan, threads, &b) && !reads_again(&b))
+            high = b.memory_bytes;
+        else
+            low += (high - low) / 2;
+    }
+    return high;
+}
+
 int wf_budget_set(struct wf_err *e, const struct wf_plan *plan, uint64_t memory_bytes,
                   uint64_t meta_bytes, unsigned threads, struct wf_budget *out)
 {
@@ -279,17 +343,12 @@ int wf_budget_set(struct wf_err *e, const struct wf_plan *plan, uint64_t memory_
                               .meta_bytes = meta_bytes,
                               .readers = READERS,
                               .writers = WRITERS};
-    for (uint64_t span = SPAN_BYTES_MAX; span >= SPAN_BYTES_MIN; span /= 2) {
-        out->compute = threads;
-        set_slot(plan, out, span);
-        set_statistics(plan, out);
-        if (take_slots(plan, out, SLOTS_WANTED))
-            return WF_OK;
-    }
-    squeeze(out);
-    if (take_slots(plan, out, SLOTS_MIN))
+    if (choose(plan, threads, out)) {
+        out->resident_bytes = reads_again(out) ? find_resident(plan, threads, out) : memory_bytes;
         return WF_OK;
-    uint64_t needed = meta_bytes + out->statistics_bytes + SLOTS_MIN * slot_cost(out);
+    }
+    uint64_t needed =
+        meta_bytes + out->statistics_bytes + SLOTS_MIN * (slot_cost(out) + out->span_bytes);
     char text[2][32];
     return wf_fail(e, WF_MACHINE,
                    "--memory %s is too little for this merge; it needs at least "

@@ -1,12 +1,13 @@
 /* budget.h - how a plan fits into memory: the ring's slots and what statistics need.
  *
- *   memory_bytes = meta (tables) + threads x (scratch + a unit) + gathers x unit + model unit + ring
+ *   memory_bytes = meta (tables) + threads x (scratch + a unit) + gathers x unit + model unit +
+ * ring
  *
  * A unit (stage/unit.h) is the state of one tensor's statistics. A tensor that lies in one span is
  * worked on by one thread with its own unit; one that is cut into several occupies a gather, which
  * holds its slots until its statistics are known, or, if it has more spans than the ring has slots,
- * reads them again for each stage. A stage of model scope has one unit more, and all tensors are held
- * or read again.
+ * reads them again for each stage. A stage of model scope has one unit more, and all tensors are
+ * held or read again.
  */
 #ifndef WF_BUDGET_H
 #define WF_BUDGET_H
@@ -18,15 +19,16 @@
 #define WF_BLOCK_BYTES (64u << 20) /* unit of checksums and of the journal */
 #define WF_SEGMENT_INPUTS 2048u    /* segments x inputs in a span; one segment always fits */
 
-#define WF_READS_AHEAD 2u          /* reads queued per reader */
+#define WF_READS_AHEAD 2u /* reads queued per reader */
 
 struct wf_budget {
     uint64_t memory_bytes; /* what the user set */
     uint64_t meta_bytes;   /* tables already allocated, kept out of the ring */
     uint64_t span_bytes;   /* output bytes of a span: a power of two that divides WF_BLOCK_BYTES */
     uint64_t input_bytes;  /* capacity of a slot's input buffer */
-    uint64_t slot_bytes;   /* input + output buffer */
+    uint64_t fetch_bytes;  /* of a compute thread's buffer for cached inputs */
     uint32_t slots;
+    uint32_t outputs;   /* buffers of span_bytes: a slot has one from MAP until it is written */
     uint32_t reads_max; /* reads in a span */
     uint32_t segments_max;
     unsigned readers, writers, compute; /* threads */
@@ -36,11 +38,12 @@ struct wf_budget {
     struct wf_unit_need apart;  /* of each gather; pieces 0: no tensor is apart */
     struct wf_unit_need model;  /* pieces 0: no stage has model scope */
     uint32_t gathers;
-    bool model_resident;     /* all spans fit in the ring: one read serves all stages */
-    unsigned passes;         /* over all that the method merges: 1, or one more for each stage of
-                                model scope */
-    uint64_t again_bytes;      /* input bytes that are expected to be read more than once */
-    uint64_t resident_bytes;   /* a memory budget with which nothing is read again */
+    bool model_resident;  /* all spans fit in the ring: one read serves all stages */
+    unsigned passes;      /* over all that the method merges: 1, or one more for each stage of
+                             model scope */
+    uint64_t again_bytes; /* input bytes that are expected to be read more than once */
+    uint64_t
+        resident_bytes; /* a memory budget with which nothing is read again; 0: there is none */
     uint64_t statistics_bytes; /* scratch and units together */
 };
 
@@ -48,6 +51,9 @@ struct wf_budget {
  * WF_MACHINE with the number needed. */
 int wf_budget_set(struct wf_err *e, const struct wf_plan *plan, uint64_t memory_bytes,
                   uint64_t meta_bytes, unsigned threads, struct wf_budget *out);
+
+/* Buffers of the ring: inputs and outputs. */
+uint64_t wf_budget_ring_bytes(const struct wf_budget *b);
 
 /* True if the ring can hold all spans of a job that is apart. */
 bool wf_budget_holds(const struct wf_budget *b, const struct wf_job *job);

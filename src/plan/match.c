@@ -33,8 +33,9 @@ struct matcher {
     size_t *at;                    /* per checkpoint: next tensor */
     const struct wf_tensor **here; /* per checkpoint: the tensor of this name, or NULL */
     size_t jobs_max, left_out_max, unused_max;
-    double *global, **per_model;     /* option values of the current tensor */
-    /* Shared by consecutive tensors with equal numbers; by shape_class, since scopes follow shapes. */
+    double *global, **per_model; /* option values of the current tensor */
+    /* Shared by consecutive tensors with equal numbers; by shape_class, since scopes follow shapes.
+     */
     const struct wf_args *last_args[4];
 };
 
@@ -373,8 +374,8 @@ static unsigned shape_class(const struct matcher *m, const struct wf_tensor *t)
     return (t->n_dims == 2 ? MATRIX : 0) | (t->count <= rows.length ? ONE_ROW : 0);
 }
 
-/* Columns are those of a matrix; in another tensor rows are meant. Sums over the only row are sums over
- * the tensor: the tree is the same, and a tensor may be of any size. */
+/* Columns are those of a matrix; in another tensor rows are meant. Sums over the only row are sums
+ * over the tensor: the tree is the same, and a tensor may be of any size. */
 static void fit_scopes(const struct wf_method *method, struct wf_args *args, unsigned class)
 {
     for (size_t s = 0; s < method->n_stages; s++) {

@@ -109,8 +109,7 @@ static int check_model_scope(struct wf_err *e, const struct wf_plan *plan, const
                              const struct wf_job *b)
 {
     size_t rows = a->args->n * sizeof *a->args->m;
-    if (!memcmp(a->args->g, b->args->g, sizeof a->args->g) &&
-        !memcmp(a->args->m, b->args->m, rows))
+    if (!memcmp(a->args->g, b->args->g, sizeof a->args->g) && !memcmp(a->args->m, b->args->m, rows))
         return WF_OK;
     return wf_fail(e, WF_USAGE,
                    "%s:%d: with scope: model every tensor needs the same parameters, but '%s' and "

@@ -103,7 +103,8 @@ struct wf_plan {
     size_t n_uncomputed;
     uint64_t bytes_read, bytes_written; /* tensor bytes of one whole run */
     uint64_t n_merged, n_copied;
-    unsigned passes;     /* over inputs that do not fit in memory: 1 and one for each stage of model scope */
+    unsigned
+        passes; /* over inputs that do not fit in memory: 1 and one for each stage of model scope */
     struct wf_job **model_jobs; /* those with a stage of model scope, by name in byte order */
     size_t n_model_jobs;
     uint64_t model_count; /* their elements together */

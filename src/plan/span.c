@@ -56,6 +56,37 @@ uint64_t wf_window_bytes(const struct wf_segment *s, uint32_t i)
     return (w.to - w.from) * width(s->job->in[i]->dtype);
 }
 
+#define FETCH_BYTES (256u << 10) /* inputs of a piece together: a quarter of a common L2 */
+
+/* Output bytes after which pieces may be cut: whole pages of a COPY. */
+static uint64_t cut_bytes(const struct wf_job *job)
+{
+    if (job->action == WF_ACTION_COPY)
+        return WF_DIRECT_ALIGN;
+    uint64_t unit = has_row_stage(job) ? job->rows.length * job->rows.stride : WF_FOLD_BLOCK;
+    return unit * width(job->dtype);
+}
+
+/* Output bytes for which FETCH_BYTES are read. */
+static uint64_t step_bytes(const struct wf_job *job)
+{
+    uint64_t in_bytes = 0;
+    for (uint32_t i = 0; i < job->n_inputs; i++)
+        in_bytes += job->in[i]->bytes;
+    return (uint64_t)((double)FETCH_BYTES * ((double)job->bytes / (double)in_bytes));
+}
+
+uint64_t wf_piece_end(const struct wf_job *job, uint64_t at, uint64_t end)
+{
+    uint64_t cut = cut_bytes(job), to = (at + step_bytes(job)) / cut * cut;
+    return wf_min_u64(end, to > at ? to : (at / cut + 1) * cut);
+}
+
+uint64_t wf_piece_bytes(const struct wf_job *job)
+{
+    return wf_max_u64(cut_bytes(job), step_bytes(job));
+}
+
 bool wf_job_gathers(const struct wf_job *job)
 {
     return wf_job_has_scope(job, WF_SCOPE_TENSOR) || wf_job_has_scope(job, WF_SCOPE_COLUMN);
@@ -109,8 +140,8 @@ static uint64_t segment_cost(const struct wf_segment *s)
     return cost;
 }
 
-/* While a span is filled, n_reads counts inputs and input_at[0] their bytes; wf_span_close puts what
- * belongs there. */
+/* While a span is filled, n_reads counts inputs and input_at[0] their bytes; wf_span_close puts
+ * what belongs there. */
 bool wf_span_add(const struct wf_budget *b, struct wf_span *span, const struct wf_segment *s)
 {
     uint64_t cost = segment_cost(s);
@@ -118,7 +149,9 @@ bool wf_span_add(const struct wf_budget *b, struct wf_span *span, const struct w
         (span->input_at[0] + cost > b->input_bytes ||
          span->n_reads + s->job->n_inputs > b->reads_max || span->n_segments == b->segments_max))
         return false;
-    span->segments[span->n_segments++] = *s;
+    if (span->segments) /* else it is only counted */
+        span->segments[span->n_segments] = *s;
+    span->n_segments++;
     span->input_at[0] += cost;
     span->n_reads += s->job->n_inputs;
     return true;
@@ -172,7 +205,8 @@ void wf_span_close(struct wf_span *span)
                     open->offset + open->bytes != offset) {
                     open = &span->reads[span->n_reads++];
                     uint64_t page = wf_round_up(top, WF_DIRECT_ALIGN);
-                    *open = (struct wf_read){ckpt, file, offset, 0, page + offset % WF_DIRECT_ALIGN};
+                    *open =
+                        (struct wf_read){ckpt, file, offset, 0, page + offset % WF_DIRECT_ALIGN};
                 }
                 place[i] = open->at + open->bytes;
                 open->bytes += bytes;
@@ -183,9 +217,10 @@ void wf_span_close(struct wf_span *span)
     }
 }
 
-bool wf_span_next(const struct wf_plan *plan, const struct wf_budget *budget,
-                  struct wf_span_walk *walk, bool (*skip_block)(void *, uint32_t, uint64_t),
-                  void *arg, struct wf_span *span)
+/* The next span, not yet closed. */
+static bool walk_on(const struct wf_plan *plan, const struct wf_budget *budget,
+                    struct wf_span_walk *walk, bool (*skip_block)(void *, uint32_t, uint64_t),
+                    void *arg, struct wf_span *span)
 {
     if (!find_start(plan, walk, skip_block, arg))
         return false;
@@ -196,8 +231,27 @@ bool wf_span_next(const struct wf_plan *plan, const struct wf_budget *budget,
     span->begin = walk->at;
     add_segments(plan, budget, walk, wf_min_u64(limit, shard->bytes), span);
     span->end = walk->at;
-    wf_span_close(span);
     return true;
+}
+
+bool wf_span_next(const struct wf_plan *plan, const struct wf_budget *budget,
+                  struct wf_span_walk *walk, bool (*skip_block)(void *, uint32_t, uint64_t),
+                  void *arg, struct wf_span *span)
+{
+    bool got = walk_on(plan, budget, walk, skip_block, arg, span);
+    if (got)
+        wf_span_close(span);
+    return got;
+}
+
+uint64_t wf_span_count(const struct wf_plan *plan, const struct wf_budget *budget)
+{
+    uint64_t input_bytes, n = 0;
+    struct wf_span_walk walk = {0};
+    struct wf_span span = {.input_at = &input_bytes};
+    while (walk_on(plan, budget, &walk, NULL, NULL, &span))
+        n++;
+    return n;
 }
 
 void wf_span_of_job(const struct wf_budget *budget, const struct wf_job *job, uint64_t skip,

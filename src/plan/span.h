@@ -9,7 +9,8 @@
  *
  * A segment is the part of one job inside a span. Cuts fall on multiples of the span size. A tensor
  * whose stages gather statistics (wf_job_gathers) and which does not lie within one such range is
- * *apart*: its spans hold nothing else. Of a gathering tensor that is not apart, one segment has all.
+ * *apart*: its spans hold nothing else. Of a gathering tensor that is not apart, one segment has
+ * all.
  *
  * What is read for a segment is a window of elements around it: whole rows where a stage has
  * row scope, and whole leaves of the tree of sums.
@@ -41,8 +42,8 @@ struct wf_span {
     uint32_t n_segments;
     struct wf_read *reads; /* reads_max */
     uint32_t n_reads;
-    uint64_t *input_at; /* [segment * n_inputs of that segment ...]: place in the input buffer of its
-                           window, segment by segment; reads_max entries */
+    uint64_t *input_at; /* [segment * n_inputs of that segment ...]: place in the input buffer of
+                           its window, segment by segment; reads_max entries */
 };
 
 /* A range of elements of a job's tensor. */
@@ -56,6 +57,13 @@ struct wf_range wf_segment_window(const struct wf_segment *s);
 /* Where the window of input i begins in its file, and its bytes. */
 uint64_t wf_window_offset(const struct wf_segment *s, uint32_t i);
 uint64_t wf_window_bytes(const struct wf_segment *s, uint32_t i);
+
+/* Inputs in the page cache are fetched in pieces small enough for a second-level cache: where the
+ * piece that begins at output byte `at` of the job ends, at most `end`; and the most output bytes
+ * of one. Pieces are cut at whole rows where a stage has row scope, else at leaves, so that few
+ * elements are fetched twice. */
+uint64_t wf_piece_end(const struct wf_job *job, uint64_t at, uint64_t end);
+uint64_t wf_piece_bytes(const struct wf_job *job);
 
 /* A stage needs to see all of the tensor before the next one begins. */
 bool wf_job_gathers(const struct wf_job *job);
@@ -77,6 +85,9 @@ bool wf_span_next(const struct wf_plan *plan, const struct wf_budget *budget,
                   struct wf_span_walk *walk,
                   bool (*skip_block)(void *arg, uint32_t shard, uint64_t block), void *arg,
                   struct wf_span *span);
+
+/* How many there are, without tables to put them in. */
+uint64_t wf_span_count(const struct wf_plan *plan, const struct wf_budget *budget);
 
 /* The span of a job that begins at byte `skip` of its output: up to the next cut, or its end. */
 void wf_span_of_job(const struct wf_budget *budget, const struct wf_job *job, uint64_t skip,

@@ -1,5 +1,5 @@
-/* compute.c - compute threads: statistics or the result of a slot's segments, then the checksum while
- * the result is still in the cache.
+/* compute.c - compute threads: statistics or the result of a slot's segments, then the checksum
+ * while the result is still in the cache.
  */
 #include "ring.h"
 
@@ -17,8 +17,7 @@ static void hash_ready(struct wf_ring *r)
                 continue;
             wf_ring_move(r, s, WF_SLOT_DONE, WF_SLOT_HASHING);
             pthread_mutex_unlock(&r->lock);
-            wf_blocks_hash(b, p->shard, p->begin, p->end,
-                           s->out + p->begin % r->options->budget->span_bytes);
+            wf_blocks_hash(b, p->shard, p->begin, p->end, wf_slot_output(r, s));
             pthread_mutex_lock(&r->lock);
             wf_blocks_release(b, p->shard, p->begin, p->end);
             wf_ring_move(r, s, WF_SLOT_HASHING, WF_SLOT_WRITABLE);
@@ -33,6 +32,8 @@ static void work_on(struct wf_ring *r, struct wf_slot *slot, struct wf_gather *g
 {
     int status = WF_OK;
     wf_ring_move(r, slot, WF_SLOT_READY, WF_SLOT_COMPUTING);
+    if (!gather && !slot->discarded)
+        slot->out = r->outputs_free[--r->n_outputs_free];
     pthread_mutex_unlock(&r->lock);
     if (gather)
         status = wf_segments_serve(r, slot, gather, bench);

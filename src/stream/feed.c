@@ -1,6 +1,6 @@
-/* feed.c - the feeder: cuts the output into spans and hands them to free slots, in file order; first,
- * where statistics need elements before that, the spans that only visit. Watches for errors and
- * signals while it waits.
+/* feed.c - the feeder: cuts the output into spans and hands them to free slots, in file order;
+ * first, where statistics need elements before that, the spans that only visit. Watches for errors
+ * and signals while it waits.
  *
  * Everything here runs under the ring's lock, which is given up while waiting.
  */
@@ -16,7 +16,7 @@
 struct feeder {
     struct wf_ring *r;
     uint64_t sequence;
-    struct wf_slot *open; /* of visits: being filled with segments; NULL: none */
+    struct wf_slot *open;     /* of visits: being filled with segments; NULL: none */
     struct wf_gather *gather; /* that visits serve */
 };
 

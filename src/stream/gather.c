@@ -1,7 +1,8 @@
 /* gather.c - units of tensors that are cut into several spans, and of the model.
  *
  *   a held tensor:   feed all its slots -> [serve step 1] -> [serve step 2] ... -> map all of them
- *   visits:          feed -> [serve step 1] -> free;  feed -> [serve step 2] -> free; ... feed -> map
+ *   visits:          feed -> [serve step 1] -> free;  feed -> [serve step 2] -> free; ... feed ->
+ * map
  *
  * A step ends when all slots were fed and every one was served; the thread that serves the last one
  * draws the unit's conclusion.
@@ -56,6 +57,9 @@ static int create_benches(struct wf_ring *r)
         r->benches[i].scratch = wf_map_pages(r->e, wf_scratch_bytes(&b->scratch), "scratch memory");
         if (!r->benches[i].scratch)
             return WF_MACHINE;
+        r->benches[i].fetched = wf_map_pages(r->e, b->fetch_bytes, "fetched inputs");
+        if (!r->benches[i].fetched)
+            return WF_MACHINE;
         if (b->inside.pieces && create_unit(r, &b->inside, &r->benches[i].unit))
             return WF_MACHINE;
     }
@@ -84,6 +88,8 @@ void wf_gathers_destroy(struct wf_ring *r)
     for (unsigned i = 0; r->benches && i < b->compute; i++) {
         if (r->benches[i].scratch)
             wf_unmap_pages(r->benches[i].scratch, wf_scratch_bytes(&b->scratch));
+        if (r->benches[i].fetched)
+            wf_unmap_pages(r->benches[i].fetched, b->fetch_bytes);
         wf_unit_destroy(r->benches[i].unit);
     }
     wf_free(r->benches);
@@ -119,7 +125,8 @@ static void begin(const struct wf_ring *r, struct wf_gather *g)
     g->done = wf_unit_step(g->unit) == WF_STEP_MAP;
 }
 
-/* A tensor's unit builds on what the model's found: those that were opened before it was begin now. */
+/* A tensor's unit builds on what the model's found: those that were opened before it was begin now.
+ */
 static void begin_opened(const struct wf_ring *r)
 {
     for (unsigned i = 0; i < r->options->budget->gathers; i++)
@@ -206,7 +213,24 @@ static bool can_serve(const struct wf_ring *r, const struct wf_slot *s, const st
            wf_job_piece(r->options->budget, g->job, s->span.segments[0].skip) == g->next_piece;
 }
 
-/* Under the lock. Whether anything can be done with a READY slot now, and for whom. */
+/* The slot whose output comes first of those that have none yet. Blocks are hashed in order, so the
+ * last output buffer is kept for it: with that, those that wait for it can go on and give back
+ * theirs.
+ */
+static uint64_t first_unmade(const struct wf_ring *r)
+{
+    uint64_t first = UINT64_MAX;
+    for (uint32_t i = 0; i < r->n_slots; i++) {
+        const struct wf_slot *s = &r->slots[i];
+        bool unmade = s->state == WF_SLOT_READING || s->state == WF_SLOT_READY ||
+                      (s->state == WF_SLOT_COMPUTING && !s->out);
+        if (unmade && !s->visits && !s->discarded && s->sequence < first)
+            first = s->sequence;
+    }
+    return first;
+}
+
+/* Whether anything can be done with a READY slot now, and for whom. */
 static bool has_work(const struct wf_ring *r, const struct wf_slot *s, struct wf_gather **gather)
 {
     *gather = NULL;
@@ -214,7 +238,10 @@ static bool has_work(const struct wf_ring *r, const struct wf_slot *s, struct wf
         *gather = r->model;
     else if (s->gather && !s->gather->done)
         *gather = s->gather;
-    return !*gather || can_serve(r, s, *gather);
+    if (*gather)
+        return can_serve(r, s, *gather);
+    return s->discarded || r->n_outputs_free > 1 ||
+           (r->n_outputs_free == 1 && s->sequence == first_unmade(r));
 }
 
 struct wf_slot *wf_gather_next(struct wf_ring *r, struct wf_gather **gather)

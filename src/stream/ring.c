@@ -13,14 +13,13 @@ static int create_slots(struct wf_err *e, struct wf_ring *r)
     if (!r->slots)
         return WF_MACHINE;
     r->n_slots = b->slots;
-    r->pages_bytes = b->slots * b->slot_bytes;
+    r->pages_bytes = wf_budget_ring_bytes(b);
     r->pages = wf_map_pages(e, r->pages_bytes, "the ring's buffers (lower --memory)");
     if (!r->pages)
         return WF_MACHINE;
     for (uint32_t i = 0; i < b->slots; i++) {
         struct wf_slot *s = &r->slots[i];
-        s->in = (char *)r->pages + i * b->slot_bytes;
-        s->out = s->in + b->input_bytes;
+        s->in = (char *)r->pages + i * b->input_bytes;
         s->span.segments =
             wf_alloc(e, WF_MEM_RING, b->segments_max, sizeof *s->span.segments, "the ring");
         s->span.reads = wf_alloc(e, WF_MEM_RING, b->reads_max, sizeof *s->span.reads, "the ring");
@@ -29,6 +28,18 @@ static int create_slots(struct wf_err *e, struct wf_ring *r)
         if (!s->span.segments || !s->span.reads || !s->span.input_at)
             return WF_MACHINE;
     }
+    return WF_OK;
+}
+
+static int create_output_buffers(struct wf_err *e, struct wf_ring *r)
+{
+    const struct wf_budget *b = r->options->budget;
+    char *first = (char *)r->pages + b->slots * b->input_bytes;
+    r->outputs_free = wf_alloc(e, WF_MEM_RING, b->outputs, sizeof *r->outputs_free, "the ring");
+    if (!r->outputs_free)
+        return WF_MACHINE;
+    for (r->n_outputs_free = 0; r->n_outputs_free < b->outputs; r->n_outputs_free++)
+        r->outputs_free[r->n_outputs_free] = first + r->n_outputs_free * b->span_bytes;
     return WF_OK;
 }
 
@@ -99,6 +110,8 @@ int wf_ring_create(struct wf_err *e, const struct wf_stream_options *options, st
     if (!status)
         status = create_slots(e, r);
     if (!status)
+        status = create_output_buffers(e, r);
+    if (!status)
         status = wf_gathers_create(r);
     return status;
 }
@@ -113,6 +126,7 @@ void wf_ring_destroy(struct wf_ring *r)
         wf_free(r->slots[i].span.input_at);
     }
     wf_free(r->slots);
+    wf_free(r->outputs_free);
     wf_unmap_pages(r->pages, r->pages_bytes);
     for (size_t c = 0; r->inputs && c < plan->n_ckpts; c++) {
         for (size_t f = 0; r->inputs[c] && f < plan->ckpts[c].ckpt->n_files; f++)
@@ -153,6 +167,11 @@ void wf_ring_move(struct wf_ring *r, struct wf_slot *slot, enum wf_slot_state fr
         abort();
     }
     slot->state = to;
+    if (to == WF_SLOT_FREE && slot->out) {
+        r->outputs_free[r->n_outputs_free++] = slot->out;
+        slot->out = NULL;
+        pthread_cond_broadcast(&r->changed[WF_SLOT_READY]); /* one may have waited for a buffer */
+    }
     pthread_cond_broadcast(&r->changed[to]);
     if (to == WF_SLOT_FREE || to == WF_SLOT_READY)
         pthread_cond_signal(&r->feed);

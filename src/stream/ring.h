@@ -9,10 +9,10 @@
 
 enum wf_slot_state {
     WF_SLOT_FREE,
-    WF_SLOT_READING, /* readers fetch its inputs, one read each */
-    WF_SLOT_READY,   /* all inputs are there */
+    WF_SLOT_READING,   /* readers fetch its inputs, one read each */
+    WF_SLOT_READY,     /* all inputs are there */
     WF_SLOT_COMPUTING, /* back to READY while statistics need it again; to FREE if they alone did */
-    WF_SLOT_DONE, /* computed, waits for its turn in the block's checksum */
+    WF_SLOT_DONE,      /* computed, waits for its turn in the block's checksum */
     WF_SLOT_HASHING,
     WF_SLOT_WRITABLE,
     WF_SLOT_WRITING,
@@ -20,9 +20,9 @@ enum wf_slot_state {
 };
 
 /* The slots that a unit waits for: those of one tensor that is cut into several spans, or, for
- * stages of model scope, of all tensors. A unit goes from step to step; in each, every slot is served
- * once. Held slots stay in the ring from the first step to MAP; slots that only visit are fed anew for
- * every step (gather.c). */
+ * stages of model scope, of all tensors. A unit goes from step to step; in each, every slot is
+ * served once. Held slots stay in the ring from the first step to MAP; slots that only visit are
+ * fed anew for every step (gather.c). */
 struct wf_gather {
     struct wf_unit *unit;
     const struct wf_job *job; /* NULL: free, or the model's */
@@ -40,18 +40,20 @@ struct wf_slot {
     uint64_t sequence; /* order of the spans: who is served first */
     struct wf_span span;
     uint32_t next_read, reads_done; /* those between are under way */
-    bool late; /* inputs are in the page cache: compute threads fetch them (segment.c) */
-    bool visits;       /* here for one step of statistics only */
-    bool discarded;    /* its block is done: here for statistics, makes nothing */
+    bool late;      /* inputs are in the page cache: compute threads fetch them (segment.c) */
+    bool visits;    /* here for one step of statistics only */
+    bool discarded; /* its block is done: here for statistics, makes nothing */
     struct wf_gather *gather; /* of its tensor, NULL: none */
     uint32_t served[2];       /* steps it has served: of the model's gather, of its tensor's */
-    char *in, *out;
+    char *in;
+    char *out; /* from MAP until it is written; else NULL */
 };
 
 /* What a compute thread has of its own. */
 struct wf_bench {
     struct wf_unit *unit; /* for tensors that lie in one span; NULL: not needed */
     void *scratch;
+    char *fetched; /* budget->fetch_bytes: a piece of cached inputs */
 };
 
 /* Everything the threads of one run share. */
@@ -66,11 +68,13 @@ struct wf_ring {
     uint32_t n_slots;
     void *pages; /* all buffers */
     size_t pages_bytes;
-    struct wf_gather *gathers; /* budget->gathers of them */
-    struct wf_gather *model;   /* NULL: no stage has model scope */
-    uint32_t *model_piece;     /* by job: the number of its first piece in the model's group */
-    struct wf_bench *benches;  /* one for each compute thread */
-    unsigned n_benches;        /* handed out so far */
+    char **outputs_free; /* a stack of output buffers */
+    uint32_t n_outputs_free;
+    struct wf_gather *gathers;  /* budget->gathers of them */
+    struct wf_gather *model;    /* NULL: no stage has model scope */
+    uint32_t *model_piece;      /* by job: the number of its first piece in the model's group */
+    struct wf_bench *benches;   /* one for each compute thread */
+    unsigned n_benches;         /* handed out so far */
     struct wf_infile **inputs;  /* [checkpoint][file] */
     struct wf_outfile *outputs; /* one per shard */
     bool closing;               /* no more spans: threads leave when idle */
@@ -89,6 +93,11 @@ struct wf_slot *wf_ring_first(struct wf_ring *r, enum wf_slot_state state);
  * program. Wakes whoever waits for the new state. */
 void wf_ring_move(struct wf_ring *r, struct wf_slot *slot, enum wf_slot_state from,
                   enum wf_slot_state to);
+/* Where the byte span.begin of a slot's output is. */
+static inline char *wf_slot_output(const struct wf_ring *r, const struct wf_slot *slot)
+{
+    return slot->out + slot->span.begin % r->options->budget->span_bytes;
+}
 /* Under the lock. After an error or a stop: frees slots nobody works on. */
 void wf_ring_drop_idle(struct wf_ring *r);
 /* Takes the lock and starts abandoning. */
@@ -115,10 +124,11 @@ struct wf_slot *wf_gather_next(struct wf_ring *r, struct wf_gather **gather);
 void wf_gather_served(struct wf_ring *r, struct wf_slot *slot, struct wf_gather *gather);
 /* Under the lock. The slot's output is made, or there was none to make. */
 void wf_gather_mapped(struct wf_ring *r, struct wf_slot *slot);
-/* Under the lock. A free gather for a tensor, opened for `held` slots or, 0, for visits; NULL while all
- * are busy. */
+/* Under the lock. A free gather for a tensor, opened for `held` slots or, 0, for visits; NULL while
+ * all are busy. */
 struct wf_gather *wf_gather_open(struct wf_ring *r, const struct wf_job *job);
-/* Under the lock. A slot was fed that the gather's present step is to serve; held: and all others. */
+/* Under the lock. A slot was fed that the gather's present step is to serve; held: and all others.
+ */
 void wf_gather_add(struct wf_gather *g, bool held);
 /* Under the lock, which is given up on the way. No more slots come for this step. */
 void wf_gather_fed(struct wf_ring *r, struct wf_gather *g);

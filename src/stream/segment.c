@@ -10,7 +10,6 @@
 #include "../base/num.h"
 #include "ring.h"
 
-#define LATE_BYTES (256u << 10) /* inputs of a piece together: a quarter of a common L2 */
 #define LATE_ALIGN 4096u
 
 /* What is being done with a segment, or a piece of one. */
@@ -18,9 +17,9 @@ struct work {
     struct wf_ring *r;
     const struct wf_slot *slot;
     const struct wf_bench *bench;
-    struct wf_unit *unit; /* NULL: none, plain MAP or COPY */
-    uint32_t piece;       /* of the unit's group */
-    bool serves;          /* add to the unit; else MAP by what it found */
+    struct wf_unit *unit;  /* NULL: none, plain MAP or COPY */
+    uint32_t piece;        /* of the unit's group */
+    bool serves;           /* add to the unit; else MAP by what it found */
     const uint64_t *place; /* where the segment's inputs are in the slot, unless it is late */
 };
 
@@ -83,7 +82,8 @@ static uint32_t row_stages(const struct wf_job *job)
     return mask;
 }
 
-static int run_tile(const struct work *w, const struct wf_segment *g, const char *const *in, char *out)
+static int run_tile(const struct work *w, const struct wf_segment *g, const char *const *in,
+                    char *out)
 {
     const struct wf_job *job = g->job;
     const struct wf_plan *plan = w->r->options->plan;
@@ -121,6 +121,8 @@ static int run_tile(const struct work *w, const struct wf_segment *g, const char
 static int run_piece(const struct work *w, const struct wf_segment *g, const char *const *in,
                      char *out)
 {
+    if (w->r->options->null_compute)
+        return WF_OK; /* without arithmetic there is nothing left to do */
     if (g->job->action == WF_ACTION_COPY)
         return run_copy(w->r, g, in, out);
     return run_tile(w, g, in, out);
@@ -128,11 +130,12 @@ static int run_piece(const struct work *w, const struct wf_segment *g, const cha
 
 /* ---- late slots ---- */
 
-/* Reads the piece's inputs one behind the other into the slot's buffer, always at its start. */
+/* Reads the piece's inputs one behind the other into the thread's own buffer, which stays in its
+ * cache. */
 static int fetch(const struct work *w, const struct wf_segment *piece, const char **in)
 {
     const struct wf_job *job = piece->job;
-    char *to = w->slot->in;
+    char *to = w->bench->fetched;
     int status = WF_OK;
     for (uint32_t i = 0; !status && i < job->n_inputs; i++) {
         uint64_t offset = wf_window_offset(piece, i), bytes = wf_window_bytes(piece, i);
@@ -144,34 +147,13 @@ static int fetch(const struct work *w, const struct wf_segment *piece, const cha
     return status;
 }
 
-/* Output bytes after which pieces may be cut: whole pages of a COPY; else whole rows where a stage
- * has row scope, or whole leaves, so that few elements are fetched twice. */
-static uint64_t cut_bytes(const struct wf_job *job)
-{
-    if (job->action == WF_ACTION_COPY)
-        return LATE_ALIGN;
-    uint64_t unit = row_stages(job) ? job->rows.length * job->rows.stride : WF_FOLD_BLOCK;
-    return unit * (wf_dtype_info(job->dtype)->bits / 8);
-}
-
-/* Where the piece that begins at `at` ends: bytes of the job's output. */
-static uint64_t piece_end(const struct wf_job *job, uint64_t at, uint64_t end)
-{
-    uint64_t cut = cut_bytes(job), in_bytes = 0;
-    for (uint32_t i = 0; i < job->n_inputs; i++)
-        in_bytes += job->in[i]->bytes;
-    uint64_t step = (uint64_t)((double)LATE_BYTES * ((double)job->bytes / (double)in_bytes));
-    uint64_t to = (at + step) / cut * cut;
-    return wf_min_u64(end, to > at ? to : (at / cut + 1) * cut);
-}
-
 static int run_late(const struct work *w, const struct wf_segment *g, char *out)
 {
     const char *in[WF_MODELS_MAX + 1]; /* and a base that only donates */
     uint64_t end = g->skip + g->bytes, next;
     int status = WF_OK;
     for (uint64_t at = g->skip; !status && at < end; at = next) {
-        next = piece_end(g->job, at, end);
+        next = wf_piece_end(g->job, at, end);
         struct wf_segment piece = {g->job, at, next - at};
         status = fetch(w, &piece, in);
         if (!status)
@@ -188,7 +170,8 @@ static int run_part(const struct work *w, const struct wf_segment *whole,
     if (w->slot->late)
         return run_late(w, part, out);
     for (uint32_t i = 0; i < whole->job->n_inputs; i++)
-        in[i] = w->slot->in + w->place[i] + (wf_window_offset(part, i) - wf_window_offset(whole, i));
+        in[i] =
+            w->slot->in + w->place[i] + (wf_window_offset(part, i) - wf_window_offset(whole, i));
     return run_piece(w, part, in, out);
 }
 
@@ -262,7 +245,7 @@ static int map_segment(struct work *w, const struct wf_segment *g, char *out)
     w->piece = wf_job_piece(r->options->budget, g->job, g->skip);
     if (w->slot->gather) {
         w->unit = w->slot->gather->unit;
-    } else if (wf_job_gathers(g->job)) {
+    } else if (w->bench->unit && wf_job_gathers(g->job)) {
         w->unit = w->bench->unit;
         status = gather_inside(w, g);
     } else if (r->model && wf_job_has_scope(g->job, WF_SCOPE_MODEL)) {
@@ -275,10 +258,8 @@ static int map_segment(struct work *w, const struct wf_segment *g, char *out)
 int wf_segments_map(struct wf_ring *r, const struct wf_slot *slot, const struct wf_bench *bench)
 {
     struct work w = {.r = r, .slot = slot, .bench = bench, .place = slot->span.input_at};
-    char *out = slot->out + slot->span.begin % r->options->budget->span_bytes;
+    char *out = wf_slot_output(r, slot);
     int status = WF_OK;
-    if (r->options->null_compute)
-        return WF_OK; /* without arithmetic there is nothing left to do */
     for (uint32_t s = 0; !status && s < slot->span.n_segments; s++) {
         const struct wf_segment *g = &slot->span.segments[s];
         status = map_segment(&w, g, out);

@@ -21,8 +21,7 @@ void *wf_writer_run(void *ring)
         const struct wf_span *p = &slot->span;
         wf_ring_move(r, slot, WF_SLOT_WRITABLE, WF_SLOT_WRITING);
         pthread_mutex_unlock(&r->lock);
-        int status = wf_outfile_write(r->e, &r->outputs[p->shard],
-                                      slot->out + p->begin % r->options->budget->span_bytes,
+        int status = wf_outfile_write(r->e, &r->outputs[p->shard], wf_slot_output(r, slot),
                                       p->end - p->begin, p->begin);
         if (status)
             wf_ring_abandon(r);

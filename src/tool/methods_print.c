@@ -6,7 +6,8 @@
  *    "stages":[{"kind":"fold"|"select"|"rank"|"map",
  *    "scope":"off"|"element"|"row"|"column"|"tensor"|"model"}],
  *    "passes":N,"passes_scope_model":N,"options":[{"name":S,"type":"number"|"bool"|"choice",
- *    "where":"global"|"per_model","required":B,"default":V,"min":N,"max":N,"choices":[S],"help":S}]}
+ *    "where":"global"|"per_model","required":B,"default":V,"min":N,"max":N,"choices":[S],
+ *    "help":S}]}
  * "scope" is the one without options; a stage that is off is one that some options turn on.
  * "default" is null where there is none; "min" and "max" are null where there is no limit, and but
  * for numbers; "choices" is null but for a choice; "passes_scope_model" is null where scope: model

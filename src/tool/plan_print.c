@@ -68,9 +68,10 @@ static void print_memory(FILE *out, const struct wf_setup *s)
     char text[5][32];
     fprintf(out, "memory\n");
     fprintf(out, "  budget     %s\n", wf_format_bytes(b->memory_bytes, text[0]));
-    fprintf(out, "  ring       %s: %u slots of %s in + %s out\n",
-            wf_format_bytes(b->slots * b->slot_bytes, text[1]), b->slots,
-            wf_format_bytes(b->input_bytes, text[2]), wf_format_bytes(b->span_bytes, text[3]));
+    fprintf(out, "  ring       %s: %u slots of %s in, %u outputs of %s\n",
+            wf_format_bytes(wf_budget_ring_bytes(b), text[1]), b->slots,
+            wf_format_bytes(b->input_bytes, text[2]), b->outputs,
+            wf_format_bytes(b->span_bytes, text[3]));
     fprintf(out, "  statistics %s\n", wf_format_bytes(b->statistics_bytes, text[1]));
     fprintf(out, "  tables     %s\n", wf_format_bytes(b->meta_bytes, text[4]));
     fprintf(out, "threads     %u read, %u compute, %u write\n", b->readers, b->compute, b->writers);
@@ -91,9 +92,12 @@ static void print_passes(FILE *out, const struct wf_setup *s)
             wf_format_bytes(p->bytes_read + b->again_bytes, text[0]),
             wf_format_bytes(p->bytes_written, text[1]));
     if (b->again_bytes)
-        fprintf(out, "  of these  %s read again for statistics; with --memory %s nothing is\n",
-                wf_format_bytes(b->again_bytes, text[2]),
-                wf_format_bytes(b->resident_bytes, text[3]));
+        fprintf(out, "  of these  %s read again for statistics",
+                wf_format_bytes(b->again_bytes, text[2]));
+    if (b->again_bytes && b->resident_bytes)
+        fprintf(out, "; with --memory %" PRIu64 "MB nothing is", b->resident_bytes / 1000000);
+    if (b->again_bytes)
+        fputc('\n', out);
 }
 
 static void print_summary(FILE *out, const struct wf_setup *s, bool diffable)
@@ -150,19 +154,20 @@ static void json_summary(FILE *out, const struct wf_setup *s, bool diffable)
         "{\"event\":\"plan\",\"method\":\"%s\",\"passes\":%u,\"tensors\":%zu,\"merged\":%" PRIu64
         ",\"copied\":%" PRIu64 ",\"left_out\":%zu,\"bytes_read\":%" PRIu64
         ",\"bytes_written\":%" PRIu64,
-        p->recipe->method->name, diffable ? p->passes : b->passes, p->n_jobs, p->n_merged, p->n_copied, p->n_left_out,
-        p->bytes_read, p->bytes_written);
+        p->recipe->method->name, diffable ? p->passes : b->passes, p->n_jobs, p->n_merged,
+        p->n_copied, p->n_left_out, p->bytes_read, p->bytes_written);
     if (!diffable)
         fprintf(out,
                 ",\"plan\":\"%s\",\"shards\":%zu,\"memory\":{\"budget\":%" PRIu64
                 ",\"ring\":%" PRIu64 ",\"slots\":%u,\"slot_bytes\":%" PRIu64
-                ",\"span_bytes\":%" PRIu64 ",\"tables\":%" PRIu64
-                ",\"statistics\":%" PRIu64 "},\"bytes_read_again\":%" PRIu64
-                ",\"memory_resident\":%" PRIu64 ",\"threads\":{\"read\":%u,\"compute\":%u,\"write\":%u},"
+                ",\"span_bytes\":%" PRIu64 ",\"tables\":%" PRIu64 ",\"statistics\":%" PRIu64
+                "},\"bytes_read_again\":%" PRIu64 ",\"memory_resident\":%" PRIu64
+                ",\"threads\":{\"read\":%u,\"compute\":%u,\"write\":%u},"
                 "\"seconds_estimated\":%.3f,\"binds\":\"%s\"",
                 wf_hash128_hex(&p->hash, hex), p->n_shards, b->memory_bytes,
-                b->slots * b->slot_bytes, b->slots, b->slot_bytes, b->span_bytes, b->meta_bytes,
-                b->statistics_bytes, b->again_bytes, b->resident_bytes, b->readers, b->compute, b->writers, t.seconds, t.binds);
+                wf_budget_ring_bytes(b), b->slots, b->input_bytes, b->span_bytes, b->meta_bytes,
+                b->statistics_bytes, b->again_bytes, b->resident_bytes, b->readers, b->compute,
+                b->writers, t.seconds, t.binds);
     fputs("}\n", out);
 }
 

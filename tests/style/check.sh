@@ -78,7 +78,8 @@ allowed() { # FOLDER: a regular expression of headers
     format) echo 'src/(base|format)/' ;;
     recipe) echo 'src/(base|format|recipe|method)/' ;;
     method) echo 'src/(base|method)/|src/format/dtype\.h|kernels/' ;;
-    plan) echo 'src/(base|format|recipe|method|plan)/|include/weft\.h|src/stage/unit\.h|src/backend/scratch\.h' ;; # for its version, and sizes
+    # for its version; for sizes of what statistics need
+    plan) echo 'src/(base|format|recipe|method|plan)/|include/weft\.h|src/stage/unit\.h|src/backend/scratch\.h' ;;
     stage) echo 'src/(base|method|backend|stage)/' ;;
     backend) echo 'src/(base|backend)/|src/format/dtype\.h|src/method/method\.h|kernels/' ;;
     dist) echo 'src/(base|dist)/|src/plan/plan\.h' ;;

@@ -5,6 +5,7 @@
 # inputs as they were and no OUT, and what remains can be resumed, or overwritten, to the bytes of a
 # merge without faults. `make test` takes larger steps as n grows; `make test-long` takes every n.
 source tests/suite/suite.sh
+source tests/suite/stages.sh
 requires build/asan/weft build/plain/mkckpt
 weft=$PWD/build/asan/weft
 export ASAN_OPTIONS=exitcode=99:detect_leaks=1:allocator_may_return_null=1
@@ -14,6 +15,10 @@ build/plain/mkckpt --out "$SCRATCH/in/base" --layers 1 --hidden 32 --vocab 64 --
 build/plain/mkckpt --out "$SCRATCH/in/tuned" --layers 1 --hidden 32 --vocab 64 --dtype bf16,f32 --seed 2 \
     --base-seed 1 --delta 0.1 --config
 recipe "$SCRATCH/in/recipe.yaml" task_arithmetic keep "$SCRATCH/in/base" "$SCRATCH/in/tuned"
+small_models "$SCRATCH/in/small"
+while read -r name memory _; do
+    [ -z "$name" ] || stage_recipe "$SCRATCH/in/$name-$memory.yaml" "$name" "$SCRATCH/in/small/"{1,2,3,4}
+done <<<"$WAYS"
 inputs=$(tree_digest "$SCRATCH/in")
 cd "$SCRATCH" || exit 1
 
@@ -37,7 +42,7 @@ fails_well() {
 recovers() { # NAME FLAG
     if [ -e out ] && [ "$(digest out)" != "$reference" ]; then
         fail "$1" "OUT exists and is not the merge"
-    elif ! "${merge[@]}" "$2" >/dev/null 2>err; then
+    elif ! timeout 60 "${merge[@]}" "$2" >/dev/null 2>err; then
         fail "$1" "then $2: $(head -c 300 err)"
     elif [ "$(digest out)" != "$reference" ]; then
         fail "$1" "then $2: other bytes"
@@ -48,8 +53,9 @@ recovers() { # NAME FLAG
     fi
 }
 
+dense=40 growth=20 # every n up to `dense`, then steps of n / growth
 step() { # the next n
-    if [ "$LONG" = 1 ] || [ "$1" -lt 40 ]; then echo $(($1 + 1)); else echo $(($1 + $1 / 20)); fi
+    if [ "$LONG" = 1 ] || [ "$1" -lt $dense ]; then echo $(($1 + 1)); else echo $(($1 + 1 + $1 / growth)); fi
 }
 
 # sweep KIND MODE NAME COMMAND...: until five runs in a row succeed.
@@ -84,6 +90,22 @@ for kind in write sync; do # the disk stays full
     sweep $kind :always merge "${merge[@]}"
 done
 cp -r out kept
+
+# Statistics: the same promises while a tensor or a model is held or visited. Allocations before the first read are
+# those of every merge, so steps are larger.
+dense=4 growth=4 plain_merge=("${merge[@]}")
+while read -r name memory what; do
+    [ -n "$name" ] || continue
+    merge=("$weft" merge "in/$name-$memory.yaml" out --threads 3 --memory $memory --progress none --shard-size 400000)
+    rm -rf out out.partial
+    "${merge[@]}" >/dev/null 2>err || { fail "$what without faults" "$(head -c 300 err)"; continue; }
+    reference=$(digest out)
+    for kind in alloc open read write; do
+        sweep $kind "" merge "${merge[@]}"
+    done
+done <<<"$WAYS"
+dense=40 growth=20 merge=("${plain_merge[@]}")
+
 for kind in alloc open read; do
     sweep $kind "" plan "$weft" plan in/recipe.yaml
     sweep $kind "" inspect "$weft" inspect in/base

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # races.sh - merges, resumes and signals under the thread sanitizer.
 source tests/suite/suite.sh
+source tests/suite/stages.sh
 requires build/tsan/weft build/plain/mkckpt
 weft=build/tsan/weft
 export TSAN_OPTIONS=exitcode=66:halt_on_error=0
@@ -21,6 +22,19 @@ check "verify" $weft verify "$SCRATCH/out"
 $weft diff "$SCRATCH/m1" "$SCRATCH/m2" --threads 4 >/dev/null 2>"$SCRATCH/err"
 code=$?
 if [ $code = 1 ]; then pass; else fail "diff" "exit $code: $(head -c 400 "$SCRATCH/err")"; fi
+
+# Statistics of every kind: visited with little memory, held with more.
+for i in 1 2 3 4; do odd_model "$SCRATCH/odd/$i" $i; done
+for name in $(stage_names); do
+    stage_recipe "$SCRATCH/$name.yaml" "$name" "$SCRATCH/odd/"{1,2,3,4}
+    [[ $name == *-compat ]] && compat=mergekit || compat=weft
+    for flags in "--threads 4 --memory 2Mi" "--threads 3 --memory 12Mi --io direct"; do
+        rm -rf "$SCRATCH/out"
+        # shellcheck disable=SC2086
+        check "$name with $flags" timeout 100 $weft merge "$SCRATCH/$name.yaml" "$SCRATCH/out" \
+            --progress none --compat $compat $flags
+    done
+done
 
 # Stopped from outside while all threads are at work.
 rm -rf "$SCRATCH/out"

@@ -59,6 +59,21 @@ stage_recipe() {
     } >"$file"
 }
 
+# The ways through the engine, for models of about one MB (small_models): recipe and memory.
+WAYS='
+ties               1Mi  a tensor visited
+ties-exact         4Mi  a tensor held
+ties-model-rescale 1Mi  a model visited
+ties-model-rescale 64Mi a model held
+'
+small_models() { # FOLDER: four of them, 1 to 4
+    local i
+    for i in 1 2 3 4; do
+        build/plain/mkckpt --out "$1/$i" --layers 1 --hidden 128 --vocab 600 --dtype bf16,f32 --shard-size 300000 \
+            --seed $i --base-seed 1 --delta 0.2 --config
+    done
+}
+
 # Shapes that are hard on statistics: without dimensions, without elements, of one column or one row, around the sizes
 # where things change (64, 4096), with three dimensions; and long ones between, so that cuts fall anywhere.
 ODD='

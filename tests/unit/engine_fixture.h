@@ -102,8 +102,8 @@ static inline struct wf_recipe *ef_recipe(struct tree *t, const char *text)
     return r;
 }
 
-/* "merge_method: METHOD", `extra` lines, and models m0, m1, ..., of weight 0.5, 0.75, ... if the method
- * knows weights; a base_model "base" if asked for. */
+/* "merge_method: METHOD", `extra` lines, and models m0, m1, ..., of weight 0.5, 0.75, ... if the
+ * method knows weights; a base_model "base" if asked for. */
 static inline struct wf_recipe *ef_simple_recipe(struct tree *t, const char *method, bool base,
                                                  size_t n, const char *extra)
 {

@@ -326,8 +326,8 @@ static void spans_cover_random_plans_exactly(void **state)
         int status = wf_budget_set(&e, &m->plan, memory, 1000, 2, &b);
         if (!status) {
             assert_true(b.slots >= 2);
-            assert_true(b.slots * b.slot_bytes + b.statistics_bytes + 1000 <= memory);
-            assert_int_equal(b.slot_bytes % WF_DIRECT_ALIGN, 0);
+            assert_true(wf_budget_ring_bytes(&b) + b.statistics_bytes + 1000 <= memory);
+            assert_true(b.outputs >= 2 && b.outputs <= b.slots);
             assert_int_equal(b.input_bytes % WF_DIRECT_ALIGN, 0);
             assert_int_equal(WF_BLOCK_BYTES % b.span_bytes, 0);
             check_walk(m, &b, NULL);
@@ -354,7 +354,7 @@ static void refusal_names_the_memory_that_is_enough(void **state)
         assert_int_equal(sscanf(text, "at least %llu bytes", &needed), 1);
         wf_err_clear(&e);
         assert_int_equal(wf_budget_set(&e, &m->plan, needed, 5000, 2, &b), WF_OK);
-        assert_true(b.slots * b.slot_bytes + b.statistics_bytes + 5000 <= needed);
+        assert_true(wf_budget_ring_bytes(&b) + b.statistics_bytes + 5000 <= needed);
         assert_int_equal(wf_budget_set(&e, &m->plan, needed - 1, 5000, 2, &b), WF_MACHINE);
         assert_int_equal(wf_err_status(&e), WF_MACHINE);
         check_walk(m, &b, NULL);

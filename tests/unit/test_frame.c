@@ -143,9 +143,13 @@ static void check_splits(const struct wf_backend *frame, enum wf_dtype d)
         f.n_splits = 5;
         fold_all(&f, frame, 0);
         expect_leaves(&f, 0, norms_under_splits);
-        ff_map_all(&f, frame, out);
-        for (uint64_t e = 0; e < total; e++)
-            expect(out[e], ff_get(&f, ff_key(&f, 1, e) >= cut_at(&f, e), e), "split", e);
+        for (int ranked = 0; ranked < 2; ranked++) {
+            ff_map_all(&f, frame, out);
+            for (uint64_t e = 0; e < total; e++)
+                expect(out[e], ff_get(&f, ff_key(&f, 1, e) >= cut_at(&f, e), e), "split", e);
+            /* Once more, with a stage that looks at the whole row beforehand. */
+            ff_stage(&f, WF_STAGE_RANK, WF_ID_delta_key, true);
+        }
         ff_end(&f);
         test_free(out);
     }
@@ -240,6 +244,9 @@ static void check_tensor_after_row(const struct wf_backend *frame, enum wf_dtype
         struct ff f;
         ff_begin(&f, 2, d, 6 * 101);
         f.rows = (struct wf_rows){101, stride};
+        for (uint64_t e = 0; e < f.total; e++) /* so unlike in size that every sum is rounded */
+            for (uint32_t i = 0; i < 2; i++)
+                ff_put(&f, i, e, ldexp(tf_uniform(-1, 1), -(int)(tf_random() % 70)));
         probe_kept(&f, WF_ID_delta_map);
         ff_stage(&f, WF_STAGE_FOLD, WF_ID_delta_band_fold, true)->fold =
             (struct wf_fold){1, norms_terms, row_cut};
@@ -275,6 +282,20 @@ static void expect_columns(const struct ff *f, const double *sums, const double 
     }
 }
 
+static void fold_columns(const struct ff *f, const struct wf_backend *frame, double *sums)
+{
+    for (uint64_t from = 0, to; from < f->total; from = to) {
+        char *memory;
+        struct wf_tile_result r;
+        to = from + 1 + tf_random() % f->total;
+        to = to < f->total ? to : f->total;
+        struct wf_tile t = ff_tile(f, from, to, &memory);
+        frame->fold_columns(&t, 0, sums, &r);
+        assert_int_equal(r.verdict, WF_TILE_OK);
+        test_free(memory);
+    }
+}
+
 static void check_columns(const struct wf_backend *frame, enum wf_dtype d)
 {
     static const uint64_t shapes[][2] = {{1, 1}, {1, 7}, {9, 1}, {50, 3}, {5, 2000}, {3000, 2}};
@@ -282,25 +303,20 @@ static void check_columns(const struct wf_backend *frame, enum wf_dtype d)
         struct ff f;
         ff_begin(&f, 2, d, shapes[k][0] * shapes[k][1]);
         double *sums = test_calloc(shapes[k][1] * 3, sizeof *sums);
+        double *again = test_calloc(shapes[k][1] * 3, sizeof *sums);
         double *out = test_malloc(f.total * sizeof *out);
         f.rows = (struct wf_rows){shapes[k][0], shapes[k][1]};
         f.args.map = WF_ID_passthrough_map;
         ff_stage(&f, WF_STAGE_FOLD, WF_ID_gram_fold, false)->fold =
             (struct wf_fold){0, ff_gram_terms, gram_weight};
-        for (uint64_t from = 0, to; from < f.total; from = to) {
-            char *memory;
-            struct wf_tile_result r;
-            to = from + 1 + tf_random() % f.total;
-            to = to < f.total ? to : f.total;
-            struct wf_tile t = ff_tile(&f, from, to, &memory);
-            frame->fold_columns(&t, 0, sums, &r);
-            assert_int_equal(r.verdict, WF_TILE_OK);
-            test_free(memory);
-        }
+        fold_columns(&f, frame, sums);
         f.columns = sums;
         ff_map_all(&f, frame, out);
         expect_columns(&f, sums, out);
+        fold_columns(&f, frame, again); /* a second stage of the kind: column by column */
+        assert_memory_equal(again, sums, shapes[k][1] * 3 * sizeof *sums);
         ff_end(&f);
+        test_free(again);
         test_free(sums);
         test_free(out);
     }

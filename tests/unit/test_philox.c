@@ -55,7 +55,7 @@ static void vectors_draw_the_same_words(void **state)
     (void)state;
     for (size_t k = 0; k < sizeof starts / sizeof *starts; k++)
         for (size_t counters = 1; counters < COUNTERS; counters++) {
-            uint64_t words[2 * (COUNTERS + DRAW_LANES)], key = 0x9e3779b97f4a7c15u * (k + 1);
+            uint64_t words[2 * (COUNTERS + DRAW_AT_ONCE)], key = 0x9e3779b97f4a7c15u * (k + 1);
             uint32_t got[4 * COUNTERS];
             draw_words(key, (uint32_t)counters, starts[k], counters, words);
             memcpy(got, words, counters * 16);
