@@ -23,9 +23,9 @@ NUMERIC  := -ffp-contract=off -fno-trapping-math -fno-math-errno -fno-fast-math
 WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 CSTD     := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
 SANFLAGS_none    :=
-SANFLAGS_address := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-SANFLAGS_thread  := -fsanitize=thread
-SANFLAGS_fuzzer  := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+SANFLAGS_address := -DWF_UNROLLED=4 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+SANFLAGS_thread  := -DWF_UNROLLED=4 -fsanitize=thread
+SANFLAGS_fuzzer  := -DWF_UNROLLED=2 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 CFLAGS   := $(CSTD) $(OPT) -g -pthread -fPIC $(NUMERIC) $(WARN) $(SANFLAGS_$(SAN)) \
             $(if $(filter 1,$(FAULTS)),-DWF_FAULTS) $(CFLAGS_EXTRA)
 LDLIBS   := -lcjson -lyaml -lxxhash -lcrypto -ldl -lm -lpthread

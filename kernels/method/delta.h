@@ -288,6 +288,8 @@ static const char *band_prepare(const struct wf_settings *s, struct wf_args *arg
     if (!pruned)
         return delta_unpruned(args, BAND_STAGES, consensus);
     enum wf_scope scope = scopes[(size_t)s->global[DELTA_OPT_SCOPE]];
+    if (scope == WF_SCOPE_ROW && s->one_row)
+        scope = WF_SCOPE_TENSOR; /* the same, for tensors of any size */
     bool row = scope == WF_SCOPE_ROW, rescale = s->global[DELTA_OPT_RESCALE] != 0.0;
     args->scope[BAND_STAGE_LENGTH] = row ? WF_SCOPE_ROW : WF_SCOPE_OFF;
     args->scope[BAND_STAGE_RANK] = row ? WF_SCOPE_ROW : WF_SCOPE_OFF;

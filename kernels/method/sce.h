@@ -2,11 +2,15 @@
  * energy.
  *
  *     d_i = W_i - W0
- *     select:    keep the floor(select_topk * n') elements whose d_i vary most over the models, of
- * the n' where they vary at all; among equal ones the lower index is kept first calculate: c_i =
- * sum of d_i^2 over what is kept, divided by the sum of these over the models erase:     m_i = 1
- * where d_i has the sign of sum_i d_i (positive if that is 0), else 0 W = W0 + sum_i c_i d_i m_i /
- * sum_i c_i m_i        W0 where that divisor is 0
+ *
+ *     select     keep the floor(select_topk n') elements whose d_i vary most over the models,
+ *                of the n' where they vary at all; of equal ones the lower index first
+ *
+ *     calculate  c_i = sum of d_i^2 over what is kept, over the sum of these of all models
+ *
+ *     erase      m_i = 1 where d_i has the sign of sum_i d_i (positive if that is 0), else 0
+ *
+ *     W = W0 + sum_i c_i d_i m_i / sum_i c_i m_i,    W0 where that divisor is 0
  *
  * Wan et al., "FuseChat: Knowledge Fusion of Chat Models", 2024. With --compat mergekit the c_i are
  * equal if the mean squares add up to less than 1e-6, and the divisor is at least 1e-6.
@@ -108,11 +112,12 @@ WF_ELEMENT wf_real WF_NAME(sce_key)(const wf_real *x, int n, const struct WF_NAM
     (void)v;
     (void)i;
     wf_real models = (wf_real)(n - 1), mean = 0, square = 0;
-    WF_EACH_INPUT (j, 1, n)
-        mean += x[j] - x[0];
+    /* Of changes relative to the first model's: equal ones are exactly zero, and vary by zero. */
+    WF_EACH_INPUT (j, 2, n)
+        mean += (x[j] - x[0]) - (x[1] - x[0]);
     mean /= models;
     WF_EACH_INPUT (j, 1, n) {
-        wf_real off = x[j] - x[0] - mean;
+        wf_real off = (x[j] - x[0]) - (x[1] - x[0]) - mean;
         square += off * off;
     }
     return WF_NAME(wf_abs)(square / models); /* a NaN has no sign either */

@@ -445,7 +445,7 @@ static const struct wf_stage model_stock_stages[] = {
 
 /* ---- rows ---- */
 
-/* Models of a Gram matrix: one less than its limit, for a base that joins them. */
+/* Models of a Gram matrix: one less than its limit, for a base. */
 #define SPHERE_MODELS_MAX (WF_GRAM_MODELS_MAX - 1)
 #define SPHERE_ROW(option_table, stage_table)                                                      \
     .options = (option_table), .n_options = sizeof(option_table) / sizeof *(option_table),         \

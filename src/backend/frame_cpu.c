@@ -49,6 +49,12 @@ static size_t dtype_bytes(unsigned d)
     return d == WF_F64 ? 8 : d == WF_F32 ? 4 : 2;
 }
 
+/* Numbers of inputs for which element loops are written out; builds with sanitizers, which take long
+ * to compile, have fewer. No result depends on it. */
+#ifndef WF_UNROLLED
+#define WF_UNROLLED 8
+#endif
+
 #define WF_ELEMENTS
 
 #define wf_real float
@@ -58,7 +64,7 @@ static size_t dtype_bytes(unsigned d)
 #define REAL_TO_BF16(x) wf_f32_to_bf16(x)
 #define REAL_TO_F16(x) wf_f32_to_f16(x)
 #define REAL_BITS(x) wf_f32_bits(x)
-#define REAL_UNROLLED 8
+#define REAL_UNROLLED WF_UNROLLED
 #define KEY_TYPE int32_t
 #define KEY_MAX INT32_MAX
 #define LIST_BITS list_bits
@@ -86,7 +92,7 @@ static size_t dtype_bytes(unsigned d)
 #define REAL_TO_BF16(x) wf_f64_to_bf16(x)
 #define REAL_TO_F16(x) wf_f64_to_f16(x)
 #define REAL_BITS(x) wf_f64_bits(x)
-#define REAL_UNROLLED 4 /* F64 is rare; less to compile */
+#define REAL_UNROLLED (WF_UNROLLED / 2) /* F64 is rare; less to compile */
 #define KEY_TYPE int64_t
 #define KEY_MAX INT64_MAX
 #define LIST_BITS list_bits_wide

@@ -61,8 +61,11 @@ static inline void draw_rounds(struct draw_state *s, uint64_t key)
     }
 }
 
+/* Two words; what they are written into is read as single ones. */
+typedef uint64_t draw_pair __attribute__((may_alias));
+
 static void draw_words(uint64_t key, uint32_t input, uint64_t counter, size_t counters,
-                       uint64_t *restrict words)
+                       draw_pair *restrict words)
 {
     draw_lanes none = {0}, at = none;
     for (unsigned l = 0; l < DRAW_LANES; l++)
@@ -79,7 +82,7 @@ static void draw_words(uint64_t key, uint32_t input, uint64_t counter, size_t co
         for (int v = 0; v < DRAW_VECTORS; v++) {
             draw_lanes first = (s.c0[v] & 0xffffffffu) | s.c1[v] << 32;
             draw_lanes second = (s.c2[v] & 0xffffffffu) | s.c3[v] << 32;
-            uint64_t *to = words + 2 * (c + (size_t)v * DRAW_LANES);
+            draw_pair *to = words + 2 * (c + (size_t)v * DRAW_LANES);
             for (unsigned l = 0; l < DRAW_LANES; l++) {
                 to[2 * l] = first[l];
                 to[2 * l + 1] = second[l];

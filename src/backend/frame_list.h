@@ -1,7 +1,7 @@
 /* frame_list.h - picks the few keys that lie inside a bracket. Included twice, so it has no guard.
  *
  * The common vector has none, so a vector is looked at as one number of bits and passed by when
- * that is zero. `listed` has room for all keys and one vector more.
+ * that is zero.
  */
 
 #ifndef LIST_LANES

@@ -138,7 +138,7 @@ static void WF_NAME(load_draws)(const struct WF_NAME(walk) * w, uint32_t i, cons
     }
     uint32_t *words = WF_NAME(scratch_at)(w, w->layout.words);
     size_t lead = run->at % 4;
-    draw_words(w->t->draw_key, i, run->at / 4, (lead + run->count + 3) / 4, (uint64_t *)words);
+    draw_words(w->t->draw_key, i, run->at / 4, (lead + run->count + 3) / 4, (draw_pair *)words);
     for (size_t e = 0; e < run->count; e++)
         to[e] = (wf_real)(int32_t)(words[lead + e] >> 8) * (wf_real)0x1p-24;
 }

@@ -146,6 +146,7 @@ struct wf_settings {
     const double *const *model; /* model[i][option], i counts inputs, base (x[0]) included */
     uint32_t n;                 /* inputs */
     bool has_base;              /* input 0 is the base */
+    bool one_row;               /* the tensor is a single row: scope row is scope tensor */
     bool compat;                /* --compat mergekit */
 };
 

@@ -4,7 +4,6 @@
 #include <inttypes.h>
 
 #include "../base/num.h"
-#include "../format/outfile.h"
 #include "span.h"
 
 /* Chosen by bench/run.sh (docs/PERFORMANCE.md): spans large enough for full-speed direct I/O, slots
@@ -29,10 +28,6 @@
 #define BINS_MIN (1u << 10)
 #define KEYS_MIN (1u << 10)
 #define STATISTICS_SHARE 4u /* of the memory, at most one in so many, while there is a choice */
-
-/* What an input range may take in the buffer beyond its bytes: direct reads start and end at
- * multiples of WF_DIRECT_ALIGN. */
-#define READ_SLACK (2u * WF_DIRECT_ALIGN)
 
 uint64_t wf_budget_ring_bytes(const struct wf_budget *b)
 {
@@ -59,7 +54,7 @@ static uint64_t span_input(const struct wf_job *job, uint64_t span_bytes)
         uint64_t most = job->in[i]->bytes; /* a window never leaves the tensor */
         uint64_t wide =
             wf_window_bytes(&s, i) + extra * (wf_dtype_info(job->in[i]->dtype)->bits / 8);
-        sum += wf_min_u64(wide, most) + READ_SLACK;
+        sum += wf_min_u64(wide, most) + WF_READ_SLACK;
     }
     return sum;
 }
@@ -77,8 +72,8 @@ static void set_slot(const struct wf_plan *plan, struct wf_budget *b, uint64_t s
         fetched = wf_max_u64(fetched, span_input(job, wf_piece_bytes(job)));
     }
     b->span_bytes = span_bytes;
-    b->input_bytes = wf_round_up(worst + READ_SLACK, WF_DIRECT_ALIGN);
-    b->fetch_bytes = wf_round_up(fetched + READ_SLACK, WF_DIRECT_ALIGN);
+    b->input_bytes = wf_round_up(worst + WF_READ_SLACK, WF_DIRECT_ALIGN);
+    b->fetch_bytes = wf_round_up(fetched + WF_READ_SLACK, WF_DIRECT_ALIGN);
     b->fetch_bytes = wf_min_u64(b->fetch_bytes, b->input_bytes);
     b->reads_max = n_inputs > WF_SEGMENT_INPUTS ? n_inputs : WF_SEGMENT_INPUTS;
     b->segments_max = WF_SEGMENT_INPUTS;
@@ -166,15 +161,22 @@ static void set_needs(const struct wf_plan *plan, struct wf_budget *b)
     b->gathers = (uint32_t)(b->model.pieces ? apart : wf_min_u64(apart, GATHERS));
 }
 
+/* Products stay far from overflow: more than 2^44 bytes of one thing is more than any machine has.
+ */
+static uint64_t capped(uint64_t bytes)
+{
+    return wf_min_u64(bytes, (uint64_t)1 << 44);
+}
+
 static uint64_t statistics_bytes(const struct wf_budget *b)
 {
-    uint64_t bytes = b->compute * (wf_scratch_bytes(&b->scratch) + b->fetch_bytes);
+    uint64_t bytes = b->compute * (capped(wf_scratch_bytes(&b->scratch)) + b->fetch_bytes);
     if (b->inside.pieces)
-        bytes += b->compute * wf_unit_bytes(&b->inside);
+        bytes += b->compute * capped(wf_unit_bytes(&b->inside));
     if (b->apart.pieces)
-        bytes += b->gathers * wf_unit_bytes(&b->apart);
+        bytes += b->gathers * capped(wf_unit_bytes(&b->apart));
     if (b->model.pieces)
-        bytes += wf_unit_bytes(&b->model);
+        bytes += capped(wf_unit_bytes(&b->model));
     return bytes;
 }
 
@@ -221,7 +223,8 @@ static uint64_t slots_to_hold(const struct wf_plan *plan, const struct wf_budget
     return most;
 }
 
-/* Input bytes of a job, times its stages that have to see all of a tensor (or model) first. */
+/* Input bytes of a job, times its stages that have to see all of a tensor (or model) first, and the
+ * looks for the element at which equal keys are cut. A bracket that misses adds one more. */
 static uint64_t again_bytes(const struct wf_job *job, bool model)
 {
     uint64_t sum = 0, stages = 0;
@@ -229,8 +232,11 @@ static uint64_t again_bytes(const struct wf_job *job, bool model)
         sum += job->in[i]->bytes;
     for (size_t s = 0; s < job->method->n_stages; s++) {
         enum wf_scope scope = job->args->scope[s];
-        stages +=
+        bool gathers =
             model ? scope == WF_SCOPE_MODEL : scope == WF_SCOPE_TENSOR || scope == WF_SCOPE_COLUMN;
+        bool ties =
+            job->method->stages[s].kind == WF_STAGE_SELECT && job->args->ties != WF_TIES_INCLUSIVE;
+        stages += gathers ? 1u + ties : 0u;
     }
     return sum * stages;
 }

@@ -1,7 +1,8 @@
 /* budget.h - how a plan fits into memory: the ring's slots and what statistics need.
  *
- *   memory_bytes = meta (tables) + threads x (scratch + a unit) + gathers x unit + model unit +
- * ring
+ *   memory_bytes = meta (tables)
+ *                + threads x (scratch, fetch buffer, unit) + gathers x unit + model unit
+ *                + slots x input buffer + output buffers
  *
  * A unit (stage/unit.h) is the state of one tensor's statistics. A tensor that lies in one span is
  * worked on by one thread with its own unit; one that is cut into several occupies a gather, which

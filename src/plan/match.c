@@ -404,6 +404,7 @@ static int resolve_args(struct matcher *m, const struct wf_tensor *t, const stru
                             .model = (const double *const *)m->per_model,
                             .n = m->n_inputs,
                             .has_base = m->input_model[0] == NO_MODEL,
+                            .one_row = (class & ONE_ROW) != 0,
                             .compat = !strcmp(m->plan->compat, "mergekit")};
     const char *why = method->prepare(&s, args);
     if (why)
@@ -482,6 +483,22 @@ static int set_draw_key(struct matcher *m, struct wf_job *job)
     return status;
 }
 
+/* Ranks are held in the type of the arithmetic: whole numbers up to 2^24 in float. */
+static int check_ranks(struct matcher *m, const struct wf_job *job)
+{
+    const struct wf_method *method = job->method;
+    uint64_t most = (uint64_t)1 << (job->wide ? 32 : 24);
+    for (size_t s = 0; s < method->n_stages; s++)
+        if (method->stages[s].kind == WF_STAGE_RANK && job->args->scope[s] != WF_SCOPE_OFF &&
+            job->rows.length > most)
+            return wf_fail(m->e, WF_USAGE,
+                           "%s:%d: tensor '%s' has rows of %" PRIu64 " elements, and '%s' ranks "
+                           "rows of at most %" PRIu64 "; exclude it",
+                           where(m), m->recipe->method_line, job->name, job->rows.length,
+                           method->name, most);
+    return WF_OK;
+}
+
 /* Arithmetic tensors: the method, over the inputs in its order. */
 static int add_merged(struct matcher *m)
 {
@@ -507,7 +524,9 @@ static int add_merged(struct matcher *m)
     job->rows = wf_job_has_scope(job, WF_SCOPE_COLUMN)
                     ? (struct wf_rows){job->shape[0], job->shape[1]}
                     : wf_method_rows(r->method, job->shape, job->n_dims);
-    status = r->method->draws ? set_draw_key(m, job) : WF_OK;
+    status = check_ranks(m, job);
+    if (!status && r->method->draws)
+        status = set_draw_key(m, job);
     return status ? status : set_dtype(m, job, stored);
 }
 

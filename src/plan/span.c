@@ -2,12 +2,7 @@
 #include "span.h"
 
 #include "../base/num.h"
-#include "../format/outfile.h"
 #include "../stage/unit.h"
-
-/* What an input range may take in the buffer beyond its bytes: direct reads start and end at
- * multiples of WF_DIRECT_ALIGN. */
-#define READ_SLACK (2u * WF_DIRECT_ALIGN)
 
 static uint64_t width(enum wf_dtype d)
 {
@@ -136,7 +131,7 @@ static uint64_t segment_cost(const struct wf_segment *s)
 {
     uint64_t cost = 0;
     for (uint32_t i = 0; i < s->job->n_inputs; i++)
-        cost += wf_window_bytes(s, i) + READ_SLACK;
+        cost += wf_window_bytes(s, i) + WF_READ_SLACK;
     return cost;
 }
 

@@ -21,7 +21,12 @@
 #ifndef WF_SPAN_H
 #define WF_SPAN_H
 
+#include "../format/outfile.h"
 #include "budget.h"
+
+/* What an input range may take in a slot's buffer beyond its bytes: direct reads start and end at
+ * multiples of WF_DIRECT_ALIGN. */
+#define WF_READ_SLACK (2u * WF_DIRECT_ALIGN)
 
 struct wf_segment {
     const struct wf_job *job;

@@ -73,7 +73,7 @@ static void emit_plan(const struct job *j)
             "\"merged\":%" PRIu64 ",\"copied\":%" PRIu64 ",\"shards\":%zu,\"bytes_read\":%" PRIu64
             ",\"bytes_written\":%" PRIu64 ",\"passes\":%u}\n",
             wf_hash128_hex(&p->hash, hex), p->recipe->method->name, p->n_jobs, p->n_merged,
-            p->n_copied, p->n_shards, p->bytes_read, p->bytes_written, p->passes);
+            p->n_copied, p->n_shards, p->bytes_read, p->bytes_written, j->setup.budget.passes);
     fflush(j->options->out);
 }
 

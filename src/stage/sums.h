@@ -1,9 +1,8 @@
 /* sums.h - joins the leaves of a FOLD in their one canonical tree, in whatever order they arrive.
  *
- *   level 2              (2,0)                 node (k,j) = (k-1,2j) joined with (k-1,2j+1),
- *   level 1      (1,0)          (1,1)          the lower index on the left; where the right child
- *   level 0   leaf 0 leaf 1  leaf 2  -         would begin behind the last leaf, the left one
- * passes
+ *   level 2              (2,0)             node (k,j) = (k-1,2j) joined with (k-1,2j+1),
+ *   level 1      (1,0)          (1,1)      the lower index on the left; where there is no
+ *   level 0   leaf 0 leaf 1  leaf 2  -     right child, the left one passes
  *
  * A node waits here until its sibling has come, and no longer: of leaves that form k runs, at most
  * two nodes wait on a level for each run. */

@@ -1,6 +1,7 @@
 /* unit.c - the stages of one group in their order, FOLD among them, and what is known for MAP. */
 #include "unit.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -224,7 +225,8 @@ static void begin_fold(struct wf_unit *u)
     const struct wf_fold *fold = &stage_of(u)->fold;
     uint32_t terms = fold->terms(u->args.n);
     if (u->args.scope[u->stage] == WF_SCOPE_COLUMN) {
-        memset(u->columns, 0, u->group.columns * terms * sizeof *u->columns);
+        for (uint64_t k = 0; k < u->group.columns * terms; k++)
+            u->columns[k] = k % terms < fold->maxima ? -HUGE_VAL : 0.0;
         u->step = WF_STEP_COLUMNS;
         return;
     }

@@ -5,10 +5,10 @@
  *
  *   begin
  *   while ((step = wf_unit_step(u)) != WF_STEP_MAP) {
- *       for every piece of the group, in any order, on any thread:  wf_unit_add   (COLUMNS: in
- * order) wf_unit_advance
+ *       wf_unit_add for every piece of the group, in any order, on any thread;
+ *       wf_unit_advance
  *   }
- *   for every piece: wf_unit_map
+ *   wf_unit_map for every piece
  *
  * A piece is a run of elements, the same in every step. The number of steps depends on the data;
  * the conclusions depend on the elements alone, not on how they were cut.

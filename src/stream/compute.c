@@ -46,7 +46,8 @@ static void work_on(struct wf_ring *r, struct wf_slot *slot, struct wf_gather *g
         wf_gather_served(r, slot, gather);
         return;
     }
-    wf_gather_mapped(r, slot);
+    if (!gather)
+        wf_gather_mapped(r, slot);
     bool nothing = status || slot->discarded;
     wf_ring_move(r, slot, WF_SLOT_COMPUTING, nothing ? WF_SLOT_FREE : WF_SLOT_DONE);
     if (!nothing)

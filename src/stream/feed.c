@@ -279,10 +279,23 @@ static bool feed_next(struct feeder *f, struct wf_span_walk *walk)
     return true;
 }
 
+/* Nothing is left to write: an earlier run ended between the last block and the end. */
+static bool all_done(struct wf_ring *r)
+{
+    const struct wf_plan *plan = r->options->plan;
+    for (uint32_t s = 0; s < plan->n_shards; s++)
+        for (uint64_t b = 0; b < wf_blocks_count(plan, s); b++)
+            if (!wf_blocks_is_done(r->options->blocks, s, b))
+                return false;
+    return true;
+}
+
 void wf_feed_all(struct wf_ring *r)
 {
     struct feeder f = {.r = r};
     struct wf_span_walk walk = {0};
+    if (all_done(r))
+        return;
     pthread_mutex_lock(&r->lock);
     if (r->model && !r->options->budget->model_resident)
         visit_model(&f);

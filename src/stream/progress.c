@@ -65,6 +65,8 @@ static void show(struct wf_progress *p, uint64_t read, uint64_t written)
         fflush(p->json);
         return;
     }
+    if (!written) /* statistics of a large tensor or of the model come first */
+        snprintf(when, sizeof when, "some time");
     wf_format_bytes(done, bytes[0]);
     wf_format_bytes(p->written_total, bytes[1]);
     wf_format_bytes((uint64_t)rate, bytes[2]);

@@ -10,8 +10,6 @@
 #include "../base/num.h"
 #include "ring.h"
 
-#define LATE_ALIGN 4096u
-
 /* What is being done with a segment, or a piece of one. */
 struct work {
     struct wf_ring *r;
@@ -140,9 +138,9 @@ static int fetch(const struct work *w, const struct wf_segment *piece, const cha
     for (uint32_t i = 0; !status && i < job->n_inputs; i++) {
         uint64_t offset = wf_window_offset(piece, i), bytes = wf_window_bytes(piece, i);
         status = wf_infile_read(w->r->e, &w->r->inputs[job->input_ckpt[i]][job->in[i]->file],
-                                to + offset % LATE_ALIGN, offset, bytes);
-        in[i] = to + offset % LATE_ALIGN;
-        to += wf_round_up(offset % LATE_ALIGN + bytes, LATE_ALIGN);
+                                to + offset % WF_DIRECT_ALIGN, offset, bytes);
+        in[i] = to + offset % WF_DIRECT_ALIGN;
+        to += wf_round_up(offset % WF_DIRECT_ALIGN + bytes, WF_DIRECT_ALIGN);
     }
     return status;
 }

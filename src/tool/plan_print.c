@@ -92,7 +92,7 @@ static void print_passes(FILE *out, const struct wf_setup *s)
             wf_format_bytes(p->bytes_read + b->again_bytes, text[0]),
             wf_format_bytes(p->bytes_written, text[1]));
     if (b->again_bytes)
-        fprintf(out, "  of these  %s read again for statistics",
+        fprintf(out, "  of these  at least %s read again for statistics",
                 wf_format_bytes(b->again_bytes, text[2]));
     if (b->again_bytes && b->resident_bytes)
         fprintf(out, "; with --memory %" PRIu64 "MB nothing is", b->resident_bytes / 1000000);

@@ -445,7 +445,8 @@ static inline const char *oracle_prepare(struct oracle_case *c)
     const double *rows[ORACLE_INPUTS];
     for (uint32_t i = 0; i < c->n; i++)
         rows[i] = c->option[i];
-    struct wf_settings s = {c->option[0], rows, c->n, c->base, c->compat};
+    struct wf_settings s = {
+        .global = c->option[0], .model = rows, .n = c->n, .has_base = c->base, .compat = c->compat};
     const char *why = NULL;
     for (unsigned k = 0; k < c->n_tensors && !why; k++) {
         struct wf_args *args = &c->tensor[k].args;

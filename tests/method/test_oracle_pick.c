@@ -98,17 +98,19 @@ static void ram_formula(struct oracle_case *c, struct oracle_want *want)
 
 /* ---- sce ---- */
 
-/* The key: population variance of the deltas, in the tensor's own arithmetic and in recipe order:
- * the mean, then the mean square distance from it. Which elements are selected depends on every
- * bit of it, so this is the one formula that is not written in long double. */
+/* The key: population variance of the deltas, relative to the first one, in the tensor's own
+ * arithmetic and in recipe order: the mean, then the mean square distance from it. Which elements
+ * are selected depends on every bit of it, so this is the one formula that is not written in long
+ * double. */
 static double variance(const struct oracle_case *c, const struct oracle_tensor *t, uint64_t e)
 {
     double sum = 0, square = 0, n = c->n - 1;
-    for (uint32_t i = 1; i < c->n; i++)
-        sum = oracle_round(t, sum + oracle_delta(t, i, e));
+    double first = oracle_delta(t, 1, e);
+    for (uint32_t i = 2; i < c->n; i++)
+        sum = oracle_round(t, sum + oracle_round(t, oracle_delta(t, i, e) - first));
     double mean = oracle_round(t, sum / n);
     for (uint32_t i = 1; i < c->n; i++) {
-        double off = oracle_round(t, oracle_delta(t, i, e) - mean);
+        double off = oracle_round(t, oracle_round(t, oracle_delta(t, i, e) - first) - mean);
         square = oracle_round(t, square + oracle_round(t, off * off));
     }
     return oracle_round(t, square / n);

@@ -54,6 +54,7 @@ recovers() { # NAME FLAG
 }
 
 dense=40 growth=20 # every n up to `dense`, then steps of n / growth
+what= # the way through the engine, for messages
 step() { # the next n
     if [ "$LONG" = 1 ] || [ "$1" -lt $dense ]; then echo $(($1 + 1)); else echo $(($1 + 1 + $1 / growth)); fi
 }
@@ -72,9 +73,9 @@ sweep() {
                 fail "merge $kind:$n$mode" "exit 0 with other bytes"
         else
             clean=0
-            fails_well "$name $kind:$n$mode"
+            fails_well "$name${what:+ ($what)} $kind:$n$mode"
             if [ "$name" = merge ]; then
-                recovers "merge $kind:$n$mode" $flag
+                recovers "merge${what:+ ($what)} $kind:$n$mode" $flag
                 [ $flag = --resume ] && flag=--overwrite || flag=--resume
             fi
         fi
@@ -100,11 +101,11 @@ while read -r name memory what; do
     rm -rf out out.partial
     "${merge[@]}" >/dev/null 2>err || { fail "$what without faults" "$(head -c 300 err)"; continue; }
     reference=$(digest out)
-    for kind in alloc open read write; do
+    for kind in alloc read write; do
         sweep $kind "" merge "${merge[@]}"
     done
 done <<<"$WAYS"
-dense=40 growth=20 merge=("${plain_merge[@]}")
+dense=40 growth=20 what= merge=("${plain_merge[@]}")
 
 for kind in alloc open read; do
     sweep $kind "" plan "$weft" plan in/recipe.yaml
