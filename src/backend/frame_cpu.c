@@ -49,8 +49,8 @@ static size_t dtype_bytes(unsigned d)
     return d == WF_F64 ? 8 : d == WF_F32 ? 4 : 2;
 }
 
-/* Numbers of inputs for which element loops are written out; builds with sanitizers, which take long
- * to compile, have fewer. No result depends on it. */
+/* Numbers of inputs for which element loops are written out; builds with sanitizers, which take
+ * long to compile, have fewer. No result depends on it. */
 #ifndef WF_UNROLLED
 #define WF_UNROLLED 8
 #endif
@@ -67,7 +67,7 @@ static size_t dtype_bytes(unsigned d)
 #define REAL_UNROLLED WF_UNROLLED
 #define KEY_TYPE int32_t
 #define KEY_MAX INT32_MAX
-#define LIST_BITS list_bits
+#define LIST_VECTOR list_vector
 #define KEY_LOWEST_BIT(k) __builtin_ctz(k)
 #define KEY_LENGTH(k) (32 - __builtin_clz(k))
 #include "frame_cpu_real.h"
@@ -81,7 +81,7 @@ static size_t dtype_bytes(unsigned d)
 #undef REAL_UNROLLED
 #undef KEY_TYPE
 #undef KEY_MAX
-#undef LIST_BITS
+#undef LIST_VECTOR
 #undef KEY_LOWEST_BIT
 #undef KEY_LENGTH
 
@@ -95,7 +95,7 @@ static size_t dtype_bytes(unsigned d)
 #define REAL_UNROLLED (WF_UNROLLED / 2) /* F64 is rare; less to compile */
 #define KEY_TYPE int64_t
 #define KEY_MAX INT64_MAX
-#define LIST_BITS list_bits_wide
+#define LIST_VECTOR list_vector_wide
 #define KEY_LOWEST_BIT(k) __builtin_ctzll(k)
 #define KEY_LENGTH(k) (64 - __builtin_clzll(k))
 #include "frame_cpu_real.h"

@@ -1,18 +1,23 @@
 /* frame_list.h - picks the few keys that lie inside a bracket. Included twice, so it has no guard.
  *
- * The common vector has none, so a vector is looked at as one number of bits and passed by when
- * that is zero.
+ * Where the machine can, a vector's keys inside are moved to its front and the whole vector is
+ * stored. Else a vector is looked at as one number of bits and passed by when that is zero, as it
+ * mostly is.
  */
 
 #ifndef LIST_LANES
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #define LIST_LANES 16
-static inline uint32_t list_bits(const int32_t *keys, int32_t low, int32_t high)
+/* The keys inside of the next LIST_LANES; returns how many. What lies behind them in
+ * listed[LIST_LANES] is lost. */
+static inline size_t list_vector(const int32_t *keys, int32_t low, int32_t high, int32_t *listed)
 {
     __m512i k = _mm512_loadu_si512(keys);
-    return _mm512_cmpge_epi32_mask(k, _mm512_set1_epi32(low)) &
-           _mm512_cmple_epi32_mask(k, _mm512_set1_epi32(high));
+    __mmask16 inside = _mm512_cmpge_epi32_mask(k, _mm512_set1_epi32(low)) &
+                       _mm512_cmple_epi32_mask(k, _mm512_set1_epi32(high));
+    _mm512_storeu_si512(listed, _mm512_maskz_compress_epi32(inside, k));
+    return (size_t)__builtin_popcount(inside);
 }
 #elif defined(__AVX2__)
 #include <immintrin.h>
@@ -34,23 +39,38 @@ static inline uint32_t list_bits(const int32_t *keys, int32_t low, int32_t high)
     return bits;
 }
 #endif
-static inline uint32_t list_bits_wide(const int64_t *keys, int64_t low, int64_t high)
+
+#ifndef __AVX512F__
+static inline size_t list_vector(const int32_t *keys, int32_t low, int32_t high, int32_t *listed)
 {
-    uint32_t bits = 0;
-    for (unsigned l = 0; l < LIST_LANES; l++)
-        bits |= (uint32_t)((keys[l] >= low) & (keys[l] <= high)) << l;
-    return bits;
+    size_t n = 0;
+    for (uint32_t bits = list_bits(keys, low, high); bits; bits &= bits - 1)
+        listed[n++] = keys[__builtin_ctz(bits)];
+    return n;
 }
 #endif
 
-/* Copies the keys from low to high, in order, and returns how many there are. */
+static inline size_t list_vector_wide(const int64_t *keys, int64_t low, int64_t high,
+                                      int64_t *listed)
+{
+    uint32_t bits = 0;
+    size_t n = 0;
+    for (unsigned l = 0; l < LIST_LANES; l++)
+        bits |= (uint32_t)((keys[l] >= low) & (keys[l] <= high)) << l;
+    for (; bits; bits &= bits - 1)
+        listed[n++] = keys[__builtin_ctz(bits)];
+    return n;
+}
+#endif
+
+/* Copies the keys from low to high, in order, and returns how many there are. `listed` has room for
+ * all `count`. */
 static size_t WF_NAME(list_inside)(const WF_NAME(key) * keys, size_t count, WF_NAME(key) low,
                                    WF_NAME(key) high, WF_NAME(key) * listed)
 {
     size_t n = 0, e = 0;
     for (; e + LIST_LANES <= count; e += LIST_LANES)
-        for (uint32_t bits = LIST_BITS(keys + e, low, high); bits; bits &= bits - 1)
-            listed[n++] = keys[e + (size_t)__builtin_ctz(bits)];
+        n += LIST_VECTOR(keys + e, low, high, listed + n);
     for (; e < count; e++) {
         listed[n] = keys[e];
         n += (keys[e] >= low) & (keys[e] <= high);

@@ -116,13 +116,18 @@ struct WF_NAME(counting) {
     bool per_model;
 };
 
-/* How many keys are below `limit`. Counted in the keys' own width: vectors stay whole. */
-static size_t WF_NAME(count_below)(const WF_NAME(key) * keys, size_t count, WF_NAME(key) limit)
+/* Adds how many keys are below `low` and how many above `high`. Counted in the keys' own width:
+ * vectors stay whole. */
+static void WF_NAME(count_outside)(const WF_NAME(key) * keys, size_t count, WF_NAME(key) low,
+                                   WF_NAME(key) high, uint64_t *below, uint64_t *above)
 {
-    WF_NAME(key) below = 0;
-    for (size_t e = 0; e < count; e++)
-        below += keys[e] < limit;
-    return (size_t)below;
+    WF_NAME(key) under = 0, over = 0;
+    for (size_t e = 0; e < count; e++) {
+        under += keys[e] < low;
+        over += keys[e] > high;
+    }
+    *below += (uint64_t)under;
+    *above += (uint64_t)over;
 }
 
 /* Hands `n` listed keys on, as 64 bits. */
@@ -148,17 +153,14 @@ static void WF_NAME(count_bracket)(struct WF_NAME(walk) * w, const WF_NAME(key) 
         return;
     }
     WF_NAME(key) low = (WF_NAME(key))b->low;
-    if (b->low > b->high) {
-        b->below += WF_NAME(count_below)(keys, count, low);
-        return;
-    }
     WF_NAME(key) high = b->high < KEY_MAX ? (WF_NAME(key))b->high : KEY_MAX;
-    size_t below = WF_NAME(count_below)(keys, count, low);
-    size_t inside =
-        high == KEY_MAX ? count - below : WF_NAME(count_below)(keys, count, high + 1) - below;
+    uint64_t below = 0, above = 0;
+    WF_NAME(count_outside)(keys, count, low, high, &below, &above);
     b->below += below;
-    b->inside += inside;
-    if (!b->list || !inside)
+    if (low > high || below + above == count)
+        return;
+    b->inside += count - below - above;
+    if (!b->list)
         return;
     WF_NAME(key) *listed = WF_NAME(scratch_at)(w, w->layout.listed);
     WF_NAME(hand_on)(c, bracket, listed, WF_NAME(list_inside)(keys, count, low, high, listed));

@@ -86,42 +86,58 @@ struct WF_NAME(shrink) {
     unsigned bits; /* that are left; 0: all keys are equal */
 };
 
-static struct WF_NAME(shrink) WF_NAME(find_shrink)(const wf_real *row, size_t step, size_t count)
+/* Small keys of a row, which come to lie side by side, and what made them small. */
+static inline struct WF_NAME(shrink)
+    WF_NAME(shrink_row)(const wf_real *row, size_t step, size_t count, WF_NAME(key) *restrict keys)
 {
     WF_NAME(key) first = WF_NAME(key_of)(row[0]), differ = 0, least = KEY_MAX, most = 0;
     for (size_t e = 0; e < count; e++) {
-        WF_NAME(key) key = WF_NAME(key_of)(row[e * step]), nonzero = key ? key : KEY_MAX;
+        WF_NAME(key) key = WF_NAME(key_of)(row[e * step]), less = (key - 1) & KEY_MAX;
         differ |= key ^ first;
-        least = nonzero < least ? nonzero : least;
+        least = less < least ? less : least; /* of a zero it is the largest */
         most = key > most ? key : most;
+        keys[e] = key;
     }
     struct WF_NAME(shrink) s = {0, 0, 0};
     if (!differ)
         return s;
+    least++;
     s.shift = (unsigned)KEY_LOWEST_BIT(differ);
     s.less = (least >> s.shift) - (least >> s.shift > 0);
     s.bits = (unsigned)KEY_LENGTH((most >> s.shift) - s.less);
+    for (size_t e = 0; e < count; e++) {
+        WF_NAME(key) key = keys[e] >> s.shift;
+        keys[e] = key > s.less ? key - s.less : 0;
+    }
     return s;
 }
 
-/* Pairs of a row, the lower of equals first, with small keys. */
-static void WF_NAME(make_pairs)(const wf_real *row, size_t step, size_t count, enum wf_ties ties,
-                                const struct WF_NAME(shrink) * s, struct WF_NAME(pair) * pairs)
+/* Pairs of a row, the lower of equals first. */
+static void WF_NAME(make_pairs)(const WF_NAME(key) * keys, size_t count, enum wf_ties ties,
+                                struct WF_NAME(pair) * pairs)
 {
     bool reverse = ties == WF_TIES_LOW_IS_HIGH;
-    for (size_t e = 0; e < count; e++) {
-        WF_NAME(key) key = WF_NAME(key_of)(row[e * step]) >> s->shift;
-        key = key > s->less ? key - s->less : 0;
-        pairs[reverse ? count - 1 - e : e] = (struct WF_NAME(pair)){key, (uint32_t)e};
+    for (size_t k = 0; k < count; k++) {
+        size_t e = reverse ? count - 1 - k : k;
+        pairs[k] = (struct WF_NAME(pair)){keys[e], (uint32_t)e};
     }
 }
 
-static void WF_NAME(count_top)(const struct WF_NAME(pair) * pairs, size_t count, unsigned shift,
-                               uint32_t *counts, size_t digits)
+/* Pairs of a row in the order of their highest digit, and of equals as ties say. */
+static void WF_NAME(scatter_top)(const WF_NAME(key) * keys, size_t count, enum wf_ties ties,
+                                 unsigned shift, size_t digits, uint32_t *counts,
+                                 struct WF_NAME(pair) * to)
 {
     memset(counts, 0, digits * sizeof *counts);
-    for (size_t k = 0; k < count; k++)
-        counts[pairs[k].key >> shift]++;
+    for (size_t e = 0; e < count; e++)
+        counts[keys[e] >> shift]++;
+    place_digits(counts, digits);
+    if (ties == WF_TIES_LOW_IS_HIGH)
+        for (size_t e = count; e-- > 0;)
+            to[counts[keys[e] >> shift]++] = (struct WF_NAME(pair)){keys[e], (uint32_t)e};
+    else
+        for (size_t e = 0; e < count; e++)
+            to[counts[keys[e] >> shift]++] = (struct WF_NAME(pair)){keys[e], (uint32_t)e};
 }
 
 /* counts[pass][digit]. Up to three passes, which is nearly always, in one sweep. */
@@ -155,8 +171,8 @@ static void WF_NAME(rank_inclusive)(const struct WF_NAME(pair) * pairs, size_t c
 }
 
 /* Sorted pairs to ranks. */
-static void WF_NAME(write_ranks)(const struct WF_NAME(pair) * pairs, size_t count,
-                                 enum wf_ties ties, wf_real *row, size_t step)
+static inline void WF_NAME(write_ranks)(const struct WF_NAME(pair) * pairs, size_t count,
+                                        enum wf_ties ties, wf_real *row, size_t step)
 {
     if (ties == WF_TIES_INCLUSIVE)
         WF_NAME(rank_inclusive)(pairs, count, row, step);
@@ -222,25 +238,24 @@ static void WF_NAME(rank_row)(wf_real *row, size_t step, size_t count, enum wf_t
         WF_NAME(rank_few)(row, step, count, ties);
         return;
     }
-    struct WF_NAME(shrink) shrink = WF_NAME(find_shrink)(row, step, count);
-    unsigned bits = shrink.bits;
+    /* The first half of `pairs` holds keys until they are pairs in the other half. */
+    WF_NAME(key) *keys = (WF_NAME(key) *)pairs;
+    unsigned bits = step == 1 ? WF_NAME(shrink_row)(row, 1, count, keys).bits
+                              : WF_NAME(shrink_row)(row, step, count, keys).bits;
     if (!bits) {
         WF_NAME(rank_equal)(row, step, count, ties);
         return;
     }
-    struct WF_NAME(pair) *from = pairs, *to = pairs + count;
-    WF_NAME(make_pairs)(row, step, count, ties, &shrink, pairs);
-    bool sorted = false;
+    struct WF_NAME(pair) *other = pairs + count, *sorted = NULL;
     if (bits <= RANK_FEW_BITS) {
         unsigned most = count < RANK_SHORT_ROW ? 8 : WF_RANK_DIGIT;
-        unsigned width = bits < most ? bits : most, shift = bits - width;
-        WF_NAME(count_top)(from, count, shift, counts, (size_t)1 << width);
-        WF_NAME(scatter_digit)(from, count, shift, (size_t)1 << width, counts, to);
-        sorted = WF_NAME(insert_pairs)(to, count);
-        from = to;
-        to = pairs;
+        unsigned width = bits < most ? bits : most;
+        WF_NAME(scatter_top)(keys, count, ties, bits - width, (size_t)1 << width, counts, other);
+        sorted = WF_NAME(insert_pairs)(other, count) ? other : NULL;
     }
-    if (!sorted)
-        from = WF_NAME(sort_pairs)(from, count, to, bits, counts);
-    WF_NAME(write_ranks)(from, count, ties, row, step);
+    if (!sorted) {
+        WF_NAME(make_pairs)(keys, count, ties, other);
+        sorted = WF_NAME(sort_pairs)(other, count, pairs, bits, counts);
+    }
+    WF_NAME(write_ranks)(sorted, count, ties, row, step);
 }

@@ -23,12 +23,15 @@ $weft diff "$SCRATCH/m1" "$SCRATCH/m2" --threads 4 >/dev/null 2>"$SCRATCH/err"
 code=$?
 if [ $code = 1 ]; then pass; else fail "diff" "exit $code: $(head -c 400 "$SCRATCH/err")"; fi
 
-# Statistics of every kind: visited with little memory, held with more.
+# Statistics of every kind: visited with little memory, held with more; in turn, to save time.
 for i in 1 2 3 4; do odd_model "$SCRATCH/odd/$i" $i; done
+turn=0
 for name in $(stage_names); do
     stage_recipe "$SCRATCH/$name.yaml" "$name" "$SCRATCH/odd/"{1,2,3,4}
     [[ $name == *-compat ]] && compat=mergekit || compat=weft
     for flags in "--threads 4 --memory 2Mi" "--threads 3 --memory 12Mi --io direct"; do
+        turn=$((turn + 1))
+        [ "$LONG" = 1 ] || [ $((turn % 4 < 2)) = 1 ] || continue # 1, 4, 5, 8, ...
         rm -rf "$SCRATCH/out"
         # shellcheck disable=SC2086
         check "$name with $flags" timeout 100 $weft merge "$SCRATCH/$name.yaml" "$SCRATCH/out" \

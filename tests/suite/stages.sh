@@ -61,9 +61,9 @@ stage_recipe() {
 
 # The ways through the engine, for models of about one MB (small_models): recipe and memory.
 WAYS='
-ties               1500K a tensor visited
-ties-exact         4Mi   a tensor held
-ties-model-rescale 1500K a model visited
+ties               2M    a tensor visited
+ties-exact         12Mi  a tensor held
+ties-model-rescale 2M    a model visited
 ties-model-rescale 64Mi  a model held
 '
 small_models() { # FOLDER: four of them, 1 to 4
