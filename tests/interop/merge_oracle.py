@@ -454,8 +454,9 @@ def sce(case):
         narrow, topk = d.astype(real), case.option("select_topk", None, 1.0)
         kept = np.ones(base.size, bool)
         if topk < 1:  # variance over the models in the arithmetic of the merge, lower index first among equals
-            mean = sum(narrow[1:], narrow[0]) / real(n)
-            off = [(x - mean) ** 2 for x in narrow]
+            apart = [x - narrow[0] for x in narrow]  # equal changes vary by nothing
+            mean = sum(apart[2:], apart[1]) / real(n) if n > 1 else apart[0]
+            off = [(x - mean) ** 2 for x in apart]
             key = (sum(off[1:], off[0]) / real(n)).reshape(-1)
             k = math.floor(topk * int((key > 0).sum()))
             kept = np.zeros(base.size, bool)
