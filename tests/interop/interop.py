@@ -5,7 +5,6 @@ Each test is a function whose name says what it guards. Values are compared with
 written from the formulas of the methods, within one rounding to the stored type. The last line of the output is
 the count.
 """
-import argparse
 import importlib.util
 import json
 import os
@@ -13,24 +12,13 @@ import shutil
 import struct
 import subprocess
 import sys
-import traceback
 
 import numpy as np
 
+from harness import DIGITS, SMALLEST, Skip, need, run_tests
+
 TINYLM = "tests/data/tinylm"
 STORED = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "u1", "BOOL": "?"}
-DIGITS = {"F64": 53, "F32": 24, "F16": 11, "BF16": 8}  # bits of a significand
-SMALLEST = {"F64": 2.0**-1074, "F32": 2.0**-149, "F16": 2.0**-24, "BF16": 2.0**-133}
-
-
-class Skip(Exception):
-    pass
-
-
-def need(*modules):
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            raise Skip(f"the Python package {module} is not installed")
 
 
 # ---- a reader of our own, so that nothing is checked with itself ----
@@ -301,31 +289,5 @@ def test_transformers_embeds_sentences_with_a_merged_model():
     assert ours[0] @ ours[1] > ours[0] @ ours[2] + 0.2, "the cat is nearer to the bank than to the kitten"
 
 
-def main():
-    global ARGS
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("weft", "mkckpt", "scratch"):
-        parser.add_argument("--" + name, required=True)
-    ARGS = parser.parse_args()
-    count = {"passed": 0, "failed": 0, "skipped": 0}
-    for name, test in list(globals().items()):
-        if not name.startswith("test_"):
-            continue
-        title = name[5:].replace("_", " ")
-        try:
-            test()
-            count["passed"] += 1
-            print(f"ok    {title}", flush=True)
-        except Skip as reason:
-            count["skipped"] += 1
-            print(f"skip  {title}: {reason}", flush=True)
-        except Exception as error:
-            count["failed"] += 1
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            print(f"FAIL  {title}: {type(error).__name__}: {error} ({where.name}, line {where.lineno})", flush=True)
-    print(", ".join(f"{n} {word}" for word, n in count.items()))
-    return 1 if count["failed"] else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tests(globals(), ("weft", "mkckpt", "scratch")))

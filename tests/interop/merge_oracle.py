@@ -6,29 +6,22 @@ decide what is kept are float32 differences, as the documents say, so the kept s
 by the roundings of float32 on the way (TERMS units of the sum of magnitudes) and half a unit of the stored type.
 The last line of the output is the count.
 """
-import argparse
-import importlib.util
 import json
 import math
 import os
 import struct
 import subprocess
 import sys
-import traceback
 from fractions import Fraction
 
 import numpy as np
 
+from harness import DIGITS, SMALLEST, need, run_tests
+
 SHAPES = {"a.vector": (301,), "b.short": (40,), "c.matrix": (37, 53), "d.tall": (97, 1), "e.wide": (1, 70),
           "f.conv": (6, 4, 3, 3), "g.cube": (5, 17, 7), "h.scalar": (), "i.large": (130, 257), "j.frozen": (64, 9)}
-DIGITS = {"F64": 53, "F32": 24, "F16": 11, "BF16": 8}  # bits of a significand
-SMALLEST = {"F64": 2.0**-1074, "F32": 2.0**-149, "F16": 2.0**-24, "BF16": 2.0**-133}
 STORED = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 TERMS = 40
-
-
-class Skip(Exception):
-    pass
 
 
 # ---- files ----
@@ -538,8 +531,7 @@ def over_types(formula, method, *settings, n=3, **more):
 
 
 def needs_draws():
-    if importlib.util.find_spec("xxhash") is None:
-        raise Skip("the Python package xxhash is not installed: draws are keyed by it")
+    need("xxhash", why=": draws are keyed by it")
 
 
 def test_linear():
@@ -641,31 +633,5 @@ def test_every_method_is_tested_here():
     assert len(names) >= 20 and not missing, f"{len(names)} methods, without a test: {missing}"
 
 
-def main():
-    global ARGS
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("weft", "scratch"):
-        parser.add_argument("--" + name, required=True)
-    ARGS = parser.parse_args()
-    count = {"passed": 0, "failed": 0, "skipped": 0}
-    for name, test in list(globals().items()):
-        if not name.startswith("test_"):
-            continue
-        title = "oracle: " + name[5:].replace("_", " ")
-        try:
-            test()
-            count["passed"] += 1
-            print(f"ok    {title}", flush=True)
-        except Skip as reason:
-            count["skipped"] += 1
-            print(f"skip  {title}: {reason}", flush=True)
-        except Exception as error:
-            count["failed"] += 1
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            print(f"FAIL  {title}: {type(error).__name__}: {error} ({where.name}, line {where.lineno})", flush=True)
-    print(", ".join(f"{n} {word}" for word, n in count.items()))
-    return 1 if count["failed"] else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tests(globals(), ("weft", "scratch"), "oracle: "))
