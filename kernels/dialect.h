@@ -46,15 +46,18 @@ WF_ELEMENT double wf_select_f64(int c, double a, double b)
 }
 #endif
 
-/* WF_NAME(wf_abs)(x) clears the sign, of zeros and NaNs too: what keys of SELECT and RANK are made
- * with, whose bits are compared as integers. */
+/* WF_NAME(wf_abs)(x) clears the sign, of zeros and NaNs too, and makes all NaNs one: what keys of
+ * SELECT and RANK are made with, whose bits are compared as integers. Which NaN comes of a
+ * calculation differs by machine, but all that do are above the plainest one. */
 WF_ELEMENT float wf_abs_f32(float x)
 {
-    return wf_f32_from_bits(wf_f32_bits(x) & 0x7fffffffu);
+    int32_t bits = (int32_t)(wf_f32_bits(x) & 0x7fffffffu);
+    return wf_f32_from_bits((uint32_t)(bits < 0x7fc00000 ? bits : 0x7fc00000));
 }
 WF_ELEMENT double wf_abs_f64(double x)
 {
-    return wf_f64_from_bits(wf_f64_bits(x) & 0x7fffffffffffffffu);
+    int64_t bits = (int64_t)(wf_f64_bits(x) & 0x7fffffffffffffffu), nan = 0x7ff8000000000000;
+    return wf_f64_from_bits((uint64_t)(bits < nan ? bits : nan));
 }
 
 /* for (int i = from; i < n; i++), unrolled where n is a constant, so that inputs stay in registers.

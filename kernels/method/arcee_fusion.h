@@ -85,7 +85,7 @@ static const struct wf_stage arcee_fusion_stages[] = {
      .scope = WF_SCOPE_TENSOR,
      .function = WF_ID_arcee_key,
      .select = {.cut = ARCEE_CUT, .n_ranks = 3, .ranks = arcee_ranks}},
-    {.kind = WF_STAGE_MAP, .scope = WF_SCOPE_ELEMENT},
+    WF_MAP_STAGE,
 };
 
 static const char *arcee_fusion_prepare(const struct wf_settings *s, struct wf_args *args)
@@ -159,7 +159,7 @@ WF_ELEMENT wf_real WF_NAME(arcee_key)(const wf_real *x, int n, const struct WF_N
 {
     (void)n;
     (void)i;
-    return WF_NAME(wf_abs)(x[1] - x[0]) * v->g[ARCEE_KL];
+    return WF_NAME(wf_abs)((x[1] - x[0]) * v->g[ARCEE_KL]);
 }
 
 WF_ELEMENT wf_real WF_NAME(arcee_map)(const wf_real *x, int n, const struct WF_NAME(wf_view) * v)

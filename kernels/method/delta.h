@@ -426,10 +426,6 @@ static const char *della_linear_prepare(const struct wf_settings *s, struct wf_a
 
 /* ---- rows ---- */
 
-#define DELTA_MAP_STAGE                                                                            \
-    {                                                                                              \
-        .kind = WF_STAGE_MAP, .scope = WF_SCOPE_ELEMENT                                            \
-    }
 #define DELTA_NORMS_STAGE(id)                                                                      \
     {                                                                                              \
         .kind = WF_STAGE_FOLD, .scope = WF_SCOPE_OFF, .function = (id), .fold = {                  \
@@ -452,18 +448,18 @@ static const char *della_linear_prepare(const struct wf_settings *s, struct wf_a
                         .ranks = (ranks_of)}},                                                     \
             {.kind = WF_STAGE_RANK, .scope = WF_SCOPE_OFF, .function = WF_ID_delta_key},           \
             DELTA_NORMS_STAGE(WF_ID_delta_band_fold), DELTA_NORMS_STAGE(WF_ID_delta_row_fold),     \
-            DELTA_MAP_STAGE                                                                        \
+            WF_MAP_STAGE                                                                           \
     }
 
-static const struct wf_stage task_arithmetic_stages[] = {DELTA_MAP_STAGE};
+static const struct wf_stage task_arithmetic_stages[] = {WF_MAP_STAGE};
 static const struct wf_stage ties_stages[] = BAND_STAGE_TABLE(1, ties_ranks);
 static const struct wf_stage breadcrumbs_stages[] = BAND_STAGE_TABLE(2, breadcrumbs_ranks);
 static const struct wf_stage dare_stages[] = {DELTA_NORMS_STAGE(WF_ID_delta_draw_fold),
-                                              DELTA_MAP_STAGE};
+                                              WF_MAP_STAGE};
 static const struct wf_stage della_stages[] = {
     {.kind = WF_STAGE_RANK, .scope = WF_SCOPE_ROW, .function = WF_ID_delta_key},
     DELTA_NORMS_STAGE(WF_ID_delta_rank_fold),
-    DELTA_MAP_STAGE,
+    WF_MAP_STAGE,
 };
 
 #define DELTA_ROW_COMMON(option_table, stage_table)                                                \

@@ -24,7 +24,7 @@ static const struct wf_option linear_options[] = {
      "divide by the sum of the weights", NULL},
 };
 
-static const struct wf_stage linear_stages[] = {{.kind = WF_STAGE_MAP, .scope = WF_SCOPE_ELEMENT}};
+static const struct wf_stage linear_stages[] = {WF_MAP_STAGE};
 
 static const char *linear_prepare(const struct wf_settings *s, struct wf_args *args)
 {

@@ -17,8 +17,7 @@ static const struct wf_option nearswap_options[] = {
      "how far from the base the model's values still replace the base's; 0 is the base", NULL},
 };
 
-static const struct wf_stage nearswap_stages[] = {
-    {.kind = WF_STAGE_MAP, .scope = WF_SCOPE_ELEMENT}};
+static const struct wf_stage nearswap_stages[] = {WF_MAP_STAGE};
 
 static const char *nearswap_prepare(const struct wf_settings *s, struct wf_args *args)
 {

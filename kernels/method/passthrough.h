@@ -15,8 +15,7 @@ static const struct wf_option passthrough_options[] = {
      "factor on every value; 1 moves the bytes untouched", NULL},
 };
 
-static const struct wf_stage passthrough_stages[] = {
-    {.kind = WF_STAGE_MAP, .scope = WF_SCOPE_ELEMENT}};
+static const struct wf_stage passthrough_stages[] = {WF_MAP_STAGE};
 
 static const char *passthrough_prepare(const struct wf_settings *s, struct wf_args *args)
 {

@@ -54,13 +54,13 @@ static const char *ramplus_finish(const double *terms, uint64_t count, struct wf
     return NULL;
 }
 
-static const struct wf_stage ram_stages[] = {{.kind = WF_STAGE_MAP, .scope = WF_SCOPE_ELEMENT}};
+static const struct wf_stage ram_stages[] = {WF_MAP_STAGE};
 static const struct wf_stage ramplus_tl_stages[] = {
     {.kind = WF_STAGE_FOLD,
      .scope = WF_SCOPE_TENSOR,
      .function = WF_ID_ramplus_fold,
      .fold = {.terms = ramplus_terms, .finish = ramplus_finish}},
-    {.kind = WF_STAGE_MAP, .scope = WF_SCOPE_ELEMENT},
+    WF_MAP_STAGE,
 };
 
 static const char *ram_prepare(const struct wf_settings *s, struct wf_args *args)

@@ -68,7 +68,7 @@ static const struct wf_stage sce_stages[] = {
      .scope = WF_SCOPE_TENSOR,
      .function = WF_ID_sce_fold,
      .fold = {.terms = sce_terms, .finish = sce_finish}},
-    {.kind = WF_STAGE_MAP, .scope = WF_SCOPE_ELEMENT},
+    WF_MAP_STAGE,
 };
 
 static const char *sce_prepare(const struct wf_settings *s, struct wf_args *args)

@@ -414,33 +414,28 @@ static const struct wf_option model_stock_options[] = {
             .finish = (finish_of)                                                                  \
         }                                                                                          \
     }
-#define SPHERE_MAP_STAGE                                                                           \
-    {                                                                                              \
-        .kind = WF_STAGE_MAP, .scope = WF_SCOPE_ELEMENT                                            \
-    }
-
 static const struct wf_stage slerp_stages[] = {
     SPHERE_GRAM_STAGE(WF_SCOPE_TENSOR, WF_ID_gram_fold, sphere_terms, slerp_finish),
-    SPHERE_MAP_STAGE,
+    WF_MAP_STAGE,
 };
 static const struct wf_stage nuslerp_stages[] = {
     SPHERE_GRAM_STAGE(WF_SCOPE_TENSOR, WF_ID_gram_fold, sphere_terms, nuslerp_finish),
     SPHERE_GRAM_STAGE(WF_SCOPE_OFF, WF_ID_gram_delta_fold, sphere_delta_terms, nuslerp_finish),
-    SPHERE_MAP_STAGE,
+    WF_MAP_STAGE,
 };
 static const struct wf_stage multislerp_stages[] = {
     SPHERE_GRAM_STAGE(WF_SCOPE_TENSOR, WF_ID_gram_fold, sphere_terms, multislerp_finish),
     SPHERE_GRAM_STAGE(WF_SCOPE_OFF, WF_ID_gram_delta_fold, sphere_delta_terms, multislerp_finish),
-    SPHERE_MAP_STAGE,
+    WF_MAP_STAGE,
 };
 static const struct wf_stage karcher_stages[] = {
     SPHERE_GRAM_STAGE(WF_SCOPE_TENSOR, WF_ID_gram_fold, sphere_terms, karcher_finish),
-    SPHERE_MAP_STAGE,
+    WF_MAP_STAGE,
 };
 static const struct wf_stage model_stock_stages[] = {
     SPHERE_GRAM_STAGE(WF_SCOPE_TENSOR, WF_ID_gram_delta_fold, sphere_delta_terms,
                       model_stock_finish),
-    SPHERE_MAP_STAGE,
+    WF_MAP_STAGE,
 };
 
 /* ---- rows ---- */

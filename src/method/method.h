@@ -110,11 +110,22 @@ struct wf_stage {
     struct wf_select select;
 };
 
+/* The last stage of every method. */
+#define WF_MAP_STAGE                                                                               \
+    {                                                                                              \
+        .kind = WF_STAGE_MAP, .scope = WF_SCOPE_ELEMENT                                            \
+    }
+
 /* Rows of a tensor, for scope row: element i of row r lies at
  * (r / stride) * length * stride + r % stride + i * stride. */
 struct wf_rows {
     uint64_t length, stride;
 };
+/* Rows that lie interleaved are a slab: its elements, side by side, are those of whole rows. */
+static inline uint64_t wf_rows_slab(const struct wf_rows *rows)
+{
+    return rows->length * rows->stride;
+}
 enum wf_row_rule {
     WF_ROWS_LAST_AXIS,  /* a vector, and a scalar, is one row */
     WF_ROWS_FIRST_AXIS, /* a row is all that has one first index: a filter */

@@ -304,6 +304,48 @@ static void one_key_for_all_models_is_counted_once(void **state)
     each_frame(check_one_key);
 }
 
+/* A pattern of NaN, different in every element; the lowest bits of the fraction count up. */
+static void put_nan(const struct ff *f, uint32_t i, uint64_t e, enum wf_dtype d)
+{
+    char *at = f->memory[i] + 1 + e * tf_width(d);
+    uint64_t wide = (e % 2 ? 0xfff8000000000000u : 0x7ff8000000000000u) + e % 64;
+    uint32_t single = (e % 2 ? 0xffc00000u : 0x7fc00000u) + (uint32_t)(e % 64);
+    uint16_t half = (uint16_t)((e % 2 ? 0xffc0u : 0x7fc0u) + e % 64);
+    memcpy(at,
+           d == WF_F64   ? (void *)&wide
+           : d == WF_F32 ? (void *)&single
+                         : (void *)&half,
+           tf_width(d));
+}
+
+static void check_nan_keys(const struct wf_backend *frame, enum wf_dtype d)
+{
+    struct ff f;
+    char *memory;
+    uint64_t zeros = 0, nan = d == WF_F64 ? 0x7ff8000000000000u : 0x7fc00000u, put = 0;
+    struct wf_bracket bracket = {nan, nan, 0, 0, false};
+    struct wf_tile_result r;
+    ff_begin(&f, 2, d, 1000);
+    f.check = false;
+    for (uint64_t e = 0; e < f.total; e += 1 + tf_random() % 5, put++)
+        put_nan(&f, 1, e, d);
+    ff_stage(&f, WF_STAGE_SELECT, WF_ID_delta_key, false)->select.per_model = true;
+    struct wf_count c = {&bracket, &zeros, 1, 1, keep_keys, &lists};
+    struct wf_tile t = ff_tile(&f, 0, f.total, &memory);
+    frame->count(&t, 0, &c, &r);
+    assert_int_equal(r.verdict, WF_TILE_OK);
+    assert_int_equal(bracket.inside, put);
+    assert_int_equal(bracket.below, f.total - put);
+    test_free(memory);
+    ff_end(&f);
+}
+
+static void all_nans_have_one_key(void **state)
+{
+    (void)state;
+    each_frame(check_nan_keys);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,6 +353,7 @@ int main(void)
         cmocka_unit_test(sums_see_the_ranks_of_every_model),
         cmocka_unit_test(counts_are_those_of_a_plain_loop),
         cmocka_unit_test(one_key_for_all_models_is_counted_once),
+        cmocka_unit_test(all_nans_have_one_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
