@@ -70,6 +70,8 @@ struct weft_options {
     uint64_t shard_bytes;  /* tensor bytes per output shard; default 5,000,000,000 */
     unsigned threads;      /* compute threads; 0: one per CPU this process may use */
     enum weft_backend backend;
+    const char *gpus;             /* "all" or numbers, "0,1"; NULL: all; must outlive the session */
+    uint64_t device_memory_bytes; /* of each GPU; 0: nine tenths of what it has free */
     enum weft_manifest manifest;
     enum weft_compat compat;
     enum weft_progress progress;

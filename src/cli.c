@@ -48,28 +48,28 @@ const struct cli_option cli_options[CLI_OPTIONS] = {
                     .help = "Host memory to work in. Tensors larger than this are streamed in "
                             "tiles; the result does not change.",
                     .offset = AT(options.memory_bytes)},
-    [CLI_DEVICE_MEMORY] =
-        {.name = "--device-memory",
-         .kind = CLI_SIZE,
-         .value = "SIZE",
-         .otherwise = "what the device has free",
-         .help = "Memory to use on each GPU. This version computes on the CPU: no effect.",
-         .offset = AT(device_memory_bytes)},
+    [CLI_DEVICE_MEMORY] = {.name = "--device-memory",
+                           .kind = CLI_SIZE,
+                           .value = "SIZE",
+                           .otherwise = "nine tenths of what the GPU has free",
+                           .help = "Memory to use on each GPU. The result does not depend on it.",
+                           .offset = AT(options.device_memory_bytes)},
     [CLI_BACKEND] = {.name = "--backend",
                      .kind = CLI_CHOICE,
                      .value = "auto|cpu|cuda",
                      .choices = backends,
                      .initial = "auto",
-                     .help = "Where to compute. This version has the CPU backend alone: auto is "
-                             "cpu, and cuda fails with that reason.",
+                     .help =
+                         "Where to compute. auto is cuda where there is a GPU that can be used, "
+                         "and cpu elsewhere; cuda fails with the reason where there is none. "
+                         "The result does not depend on it.",
                      .offset = AT(options.backend)},
     [CLI_GPUS] = {.name = "--gpus",
                   .kind = CLI_GPU_LIST,
                   .value = "all|0,1",
                   .initial = "all",
-                  .help =
-                      "The GPUs to use, by number. This version computes on the CPU: no effect.",
-                  .offset = AT(gpus)},
+                  .help = "The GPUs to use, by the numbers that weft doctor shows.",
+                  .offset = AT(options.gpus)},
     [CLI_THREADS] = {.name = "--threads",
                      .kind = CLI_COUNT,
                      .value = "N",
@@ -562,12 +562,7 @@ static int parse(struct cli_args *a, int argc, char **argv)
 
 int cli_open(const struct cli_args *args, struct weft **w)
 {
-    static const enum cli_option_id gpu_only[] = {CLI_DEVICE_MEMORY, CLI_GPUS};
     *w = NULL;
-    for (size_t i = 0; i < sizeof gpu_only / sizeof gpu_only[0]; i++)
-        if (args->given[gpu_only[i]] && args->options.log_level >= WEFT_LOG_INFO)
-            fprintf(stderr, "weft: info: %s has no effect: this build has no GPU backend\n",
-                    cli_options[gpu_only[i]].name);
     return weft_create(w, &args->options);
 }
 

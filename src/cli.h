@@ -106,8 +106,6 @@ struct cli_args {
     const char *positional[CLI_ARGUMENTS_MAX]; /* NULL where an optional one is absent */
     const char *given[CLI_OPTIONS]; /* the value's text, last one wins; NULL: not given */
     struct weft_options options;
-    uint64_t device_memory_bytes;
-    const char *gpus;
     const char *base;
     bool markdown, help, version;
 };
@@ -120,8 +118,7 @@ int cli_main(const struct cli_command *const *commands, int argc, char **argv);
 int cli_fail(const struct cli_args *args, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Opens a session with the options of the command line. What cannot be honoured by this build is
- * said here. Always pair with cli_close. */
+/* Opens a session with the options of the command line. Always pair with cli_close. */
 int cli_open(const struct cli_args *args, struct weft **w);
 
 /* Reports the session's error where `status` is one, and destroys it. Returns `status`. */

@@ -14,8 +14,9 @@ const struct cli_command cmd_doctor = {
     .name = "doctor",
     .summary = "show what was built in, what this machine has, and its disk's rate",
     .description =
-        "Prints the version and build, CPUs and instruction sets, memory and limits, backends and "
-        "devices, and a short read and write rate of FOLDER. Put its output into a bug report.",
+        "Prints the version and build, CPUs and instruction sets, memory and limits, the GPUs with "
+        "their copy rates (or why none is used), and a short read and write rate of FOLDER. Put "
+        "its output into a bug report.",
     .arguments = {{.name = "FOLDER",
                    .optional = true,
                    .help = "Where to measure; a small file is made there and removed. Default: the "

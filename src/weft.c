@@ -36,10 +36,6 @@ void weft_options_init(struct weft_options *options)
 /* What this build cannot do is said at once, not when the work is half done. */
 static int check_options(struct wf_err *e, const struct weft_options *o)
 {
-    if (o->backend == WEFT_BACKEND_CUDA)
-        return wf_fail(e, WF_MACHINE,
-                       "--backend cuda: this build of weft has no CUDA backend; "
-                       "use --backend cpu or auto");
     if (o->shard_bytes == 0)
         return wf_fail(e, WF_USAGE, "--shard-size must be at least 1 byte");
     return WF_OK;

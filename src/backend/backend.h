@@ -48,6 +48,7 @@ struct wf_tile {
     uint8_t cast;          /* inputs are rounded to this arithmetic type first; any other: not */
     bool wide;             /* compute in double: an input of the tensor is F64 */
     bool check;            /* NaN and infinity are errors */
+    bool far;              /* inputs are in memory rather than in a cache: a hint */
     uint64_t first, count; /* the window */
     uint64_t from, to;     /* what is asked for */
     uint64_t total;        /* elements of the tensor */
@@ -61,7 +62,8 @@ struct wf_tile {
     size_t n_splits;
     void *out; /* MAP: to - from elements of out_dtype, any alignment */
     uint8_t out_dtype;
-    void *scratch; /* wf_scratch_bytes() of what the job needs, 64-byte aligned */
+    void *scratch;        /* wf_scratch_bytes() of what the job needs, 64-byte aligned */
+    struct wf_lane *lane; /* the caller's way to its device (device.h); NULL on the CPU */
 };
 
 enum wf_tile_verdict {
@@ -69,13 +71,14 @@ enum wf_tile_verdict {
     WF_TILE_INPUT_NOT_FINITE, /* input `input` holds NaN or infinity at element `index` */
     WF_TILE_OVERFLOW,         /* the result at `index` does not fit out_dtype */
     WF_TILE_REFUSED,          /* a row or column cannot be merged: `why`; `index` is in it */
+    WF_TILE_FAILED,           /* the device failed: `why` */
 };
 
 struct wf_tile_result {
     enum wf_tile_verdict verdict;
     uint32_t input;
     uint64_t index;
-    const char *why; /* constant sentence */
+    const char *why; /* constant sentence; FAILED: valid while the lane is not used again */
 };
 
 /* Keys as integers in the keys' order: the bits of a float (wide: of a double) that is not

@@ -1,7 +1,7 @@
-/* frame_sum.h - the canonical tree of sums and maxima, over terms that are computed already.
+/* frame_sum.h - leaves of the canonical tree of sums and maxima, over terms that are computed
+ * already. frame_tree.h joins them.
  *
  *   terms[t][block]  --by place in the leaf-->  sums[t][WF_FOLD_LANES]  --halves-->  a leaf's value
- *   leaves of a row  --perfect binary tree by leaf index-->  the row's value
  *
  * All in double. Lanes do not mix before the leaf is complete, so the order of every addition is
  * fixed while eight of them (or four, or two) are one instruction.
@@ -16,17 +16,13 @@
 #include <string.h>
 
 #include "backend.h"
+#include "frame_tree.h"
 
 #define SUM_WIDTH 8
 typedef double sum_lanes __attribute__((vector_size(SUM_WIDTH * sizeof(double))));
 typedef double sum_lanes_any
     __attribute__((vector_size(SUM_WIDTH * sizeof(double)), aligned(8), may_alias));
 typedef int64_t sum_mask __attribute__((vector_size(SUM_WIDTH * sizeof(double))));
-
-static inline double sum_join(bool maximum, double a, double b)
-{
-    return maximum ? (a > b ? a : b) : a + b;
-}
 
 static void sum_clear(double *sums, uint32_t maxima, uint32_t terms)
 {
@@ -92,39 +88,6 @@ static void sum_leaf(double *sums, uint32_t maxima, uint32_t terms, double *out)
             for (size_t l = 0; l < half; l++)
                 sums[l] = sum_join(maximum, sums[l], sums[l + half]);
         out[t] = sums[0];
-    }
-}
-
-static void sum_join_nodes(const double *left, double *right, uint32_t maxima, uint32_t terms)
-{
-    for (uint32_t t = 0; t < terms; t++)
-        right[t] = sum_join(t < maxima, left[t], right[t]);
-}
-
-/* Puts leaf number `leaf` into the tree, in ascending order: like adding one to a binary counter,
- * tree[level] waits for its right neighbour. `value` is used up. */
-static void sum_put_leaf(double *tree, uint64_t leaf, uint32_t maxima, uint32_t terms,
-                         double *value)
-{
-    size_t level = 0;
-    for (; leaf >> level & 1; level++)
-        sum_join_nodes(tree + level * terms, value, maxima, terms);
-    memcpy(tree + level * terms, value, terms * sizeof *value);
-}
-
-/* The value of a tree of `leaves` leaves; a node without a right neighbour passes up as it is. */
-static void sum_tree(const double *tree, uint64_t leaves, uint32_t maxima, uint32_t terms,
-                     double *out)
-{
-    bool begun = false;
-    for (size_t level = 0; leaves >> level; level++) {
-        if (!(leaves >> level & 1))
-            continue;
-        if (begun)
-            sum_join_nodes(tree + level * terms, out, maxima, terms);
-        else
-            memcpy(out, tree + level * terms, terms * sizeof *out);
-        begun = true;
     }
 }
 

@@ -49,7 +49,7 @@ static uint64_t span_input(const struct wf_job *job, uint64_t span_bytes)
     if (job->action == WF_ACTION_MAP && wf_job_has_scope(job, WF_SCOPE_TENSOR))
         extra += WF_FOLD_BLOCK;
     if (job->action == WF_ACTION_MAP && wf_job_has_scope(job, WF_SCOPE_ROW))
-        extra += 2 * job->rows.length * job->rows.stride;
+        extra += 2 * wf_rows_slab(&job->rows);
     for (uint32_t i = 0; i < job->n_inputs; i++) {
         uint64_t most = job->in[i]->bytes; /* a window never leaves the tensor */
         uint64_t wide =
@@ -124,7 +124,7 @@ static void add_scratch_need(struct wf_need *need, const struct wf_job *job)
         if (stage->kind == WF_STAGE_FOLD)
             raise_u32(&need->terms, stage->fold.terms(job->n_inputs));
         if (stage->kind == WF_STAGE_RANK) {
-            need->rank_row = wf_max_u64(need->rank_row, job->rows.length * job->rows.stride);
+            need->rank_row = wf_max_u64(need->rank_row, wf_rows_slab(&job->rows));
             raise_u32(&need->ranked, job->n_inputs - 1);
         }
     }
@@ -158,6 +158,7 @@ static void set_needs(const struct wf_plan *plan, struct wf_budget *b)
     b->apart.threads = b->model.threads = b->compute;
     /* While the model's statistics are gathered with everything in the ring, no tensor is finished:
      * each that is apart needs a gather of its own. */
+    b->apart_jobs = (uint32_t)apart;
     b->gathers = (uint32_t)(b->model.pieces ? apart : wf_min_u64(apart, GATHERS));
 }
 
@@ -243,10 +244,8 @@ static uint64_t again_bytes(const struct wf_job *job, bool model)
 
 static void set_residency(const struct wf_plan *plan, struct wf_budget *b, uint64_t to_hold)
 {
-    uint64_t apart = 0;
-    for (size_t j = 0; j < plan->n_jobs && b->apart.pieces; j++)
-        apart += wf_job_is_apart(b, &plan->jobs[j]);
-    b->model_resident = b->model.pieces && b->slots >= to_hold + SLOTS_MIN && b->gathers >= apart;
+    b->model_resident =
+        b->model.pieces && b->slots >= to_hold + SLOTS_MIN && b->gathers >= b->apart_jobs;
     b->passes = b->model.pieces && !b->model_resident ? plan->passes : 1;
     b->again_bytes = 0;
     for (size_t j = 0; j < plan->n_jobs; j++) {
@@ -292,10 +291,10 @@ static void squeeze(struct wf_budget *b)
 }
 
 /* False if the memory is too little even for the smallest of everything. */
-static bool choose(const struct wf_plan *plan, unsigned threads, struct wf_budget *b)
+static bool choose(const struct wf_plan *plan, struct wf_budget *b)
 {
     for (uint64_t span = SPAN_BYTES_MAX; span >= SPAN_BYTES_MIN; span /= 2) {
-        b->compute = threads;
+        b->compute = b->threads;
         set_slot(plan, b, span);
         set_statistics(plan, b);
         if (take_slots(plan, b, SLOTS_WANTED))
@@ -321,20 +320,21 @@ static uint64_t round_up_digits(uint64_t n)
 
 /* Finds a memory with which nothing is read again, by trying: spans and slots grow with memory, and
  * with them what is held. Within a sixteenth of the least; 0 if no machine has as much. */
-static uint64_t find_resident(const struct wf_plan *plan, unsigned threads,
-                              const struct wf_budget *present)
+uint64_t wf_budget_resident(const struct wf_plan *plan, const struct wf_budget *present)
 {
     uint64_t low = present->memory_bytes, high = low, most = (uint64_t)1 << 50;
     struct wf_budget b = *present;
+    if (!reads_again(present))
+        return present->memory_bytes;
     do {
         high = round_up_digits(2 * high);
         b.memory_bytes = high;
-        if (high > most || !choose(plan, threads, &b))
+        if (high > most || !choose(plan, &b))
             return 0;
     } while (reads_again(&b));
     for (low = wf_max_u64(low, high / 2); high - low > high / 16;) {
         b.memory_bytes = round_up_digits(low + (high - low) / 2);
-        if (b.memory_bytes < high && choose(plan, threads, &b) && !reads_again(&b))
+        if (b.memory_bytes < high && choose(plan, &b) && !reads_again(&b))
             high = b.memory_bytes;
         else
             low += (high - low) / 2;
@@ -347,12 +347,11 @@ int wf_budget_set(struct wf_err *e, const struct wf_plan *plan, uint64_t memory_
 {
     *out = (struct wf_budget){.memory_bytes = memory_bytes,
                               .meta_bytes = meta_bytes,
+                              .threads = threads,
                               .readers = READERS,
                               .writers = WRITERS};
-    if (choose(plan, threads, out)) {
-        out->resident_bytes = reads_again(out) ? find_resident(plan, threads, out) : memory_bytes;
+    if (choose(plan, out))
         return WF_OK;
-    }
     uint64_t needed =
         meta_bytes + out->statistics_bytes + SLOTS_MIN * (slot_cost(out) + out->span_bytes);
     char text[2][32];

@@ -33,18 +33,18 @@ struct wf_budget {
     uint32_t reads_max; /* reads in a span */
     uint32_t segments_max;
     unsigned readers, writers, compute; /* threads */
+    unsigned threads;                   /* compute threads that were asked for */
 
     struct wf_need scratch;     /* of each compute thread */
     struct wf_unit_need inside; /* of each compute thread: tensors that lie in one span */
     struct wf_unit_need apart;  /* of each gather; pieces 0: no tensor is apart */
     struct wf_unit_need model;  /* pieces 0: no stage has model scope */
+    uint32_t apart_jobs;        /* tensors that are apart */
     uint32_t gathers;
-    bool model_resident;  /* all spans fit in the ring: one read serves all stages */
-    unsigned passes;      /* over all that the method merges: 1, or one more for each stage of
-                             model scope */
-    uint64_t again_bytes; /* input bytes that are expected to be read more than once */
-    uint64_t
-        resident_bytes; /* a memory budget with which nothing is read again; 0: there is none */
+    bool model_resident;       /* all spans fit in the ring: one read serves all stages */
+    unsigned passes;           /* over all that the method merges: 1, or one more for each stage of
+                                  model scope */
+    uint64_t again_bytes;      /* input bytes that are expected to be read more than once */
     uint64_t statistics_bytes; /* scratch and units together */
 };
 
@@ -52,6 +52,10 @@ struct wf_budget {
  * WF_MACHINE with the number needed. */
 int wf_budget_set(struct wf_err *e, const struct wf_plan *plan, uint64_t memory_bytes,
                   uint64_t meta_bytes, unsigned threads, struct wf_budget *out);
+
+/* A memory with which nothing would be read again: the budget's own, or one that is found by
+ * trying; 0: no machine has as much. */
+uint64_t wf_budget_resident(const struct wf_plan *plan, const struct wf_budget *b);
 
 /* Buffers of the ring: inputs and outputs. */
 uint64_t wf_budget_ring_bytes(const struct wf_budget *b);

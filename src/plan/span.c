@@ -27,7 +27,7 @@ struct wf_range wf_segment_window(const struct wf_segment *s)
     if (wf_job_has_scope(job, WF_SCOPE_TENSOR)) /* leaves that begin in the segment */
         r.to = wf_round_up(r.to, WF_FOLD_BLOCK);
     if (has_row_stage(job)) {
-        uint64_t slab = job->rows.length * job->rows.stride;
+        uint64_t slab = wf_rows_slab(&job->rows);
         r.from = r.from / slab * slab;
         r.to = (r.to + slab - 1) / slab * slab;
     }
@@ -58,7 +58,7 @@ static uint64_t cut_bytes(const struct wf_job *job)
 {
     if (job->action == WF_ACTION_COPY)
         return WF_DIRECT_ALIGN;
-    uint64_t unit = has_row_stage(job) ? job->rows.length * job->rows.stride : WF_FOLD_BLOCK;
+    uint64_t unit = has_row_stage(job) ? wf_rows_slab(&job->rows) : WF_FOLD_BLOCK;
     return unit * width(job->dtype);
 }
 
@@ -95,6 +95,12 @@ uint32_t wf_job_piece(const struct wf_budget *b, const struct wf_job *job, uint6
 uint32_t wf_job_pieces(const struct wf_budget *b, const struct wf_job *job)
 {
     return job->bytes ? wf_job_piece(b, job, job->bytes - 1) + 1 : 0;
+}
+
+uint64_t wf_job_cut(const struct wf_budget *b, const struct wf_job *job, uint64_t skip)
+{
+    uint64_t cut = wf_round_down(job->offset + skip, b->span_bytes) + b->span_bytes;
+    return wf_min_u64(cut - job->offset, job->bytes);
 }
 
 bool wf_job_is_apart(const struct wf_budget *b, const struct wf_job *job)
@@ -252,13 +258,11 @@ uint64_t wf_span_count(const struct wf_plan *plan, const struct wf_budget *budge
 void wf_span_of_job(const struct wf_budget *budget, const struct wf_job *job, uint64_t skip,
                     struct wf_span *span)
 {
-    uint64_t begin = job->offset + skip;
-    uint64_t cut = wf_round_down(begin, budget->span_bytes) + budget->span_bytes;
-    struct wf_segment s = {job, skip, wf_min_u64(cut, job->offset + job->bytes) - begin};
+    struct wf_segment s = {job, skip, wf_job_cut(budget, job, skip) - skip};
     wf_span_begin(span);
     span->shard = job->shard;
-    span->begin = begin;
-    span->end = begin + s.bytes;
+    span->begin = job->offset + skip;
+    span->end = span->begin + s.bytes;
     wf_span_add(budget, span, &s);
     wf_span_close(span);
 }

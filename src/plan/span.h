@@ -76,6 +76,8 @@ bool wf_job_is_apart(const struct wf_budget *b, const struct wf_job *job);
 /* The pieces that cuts make of a job, and which of them byte `skip` of its output lies in. */
 uint32_t wf_job_pieces(const struct wf_budget *b, const struct wf_job *job);
 uint32_t wf_job_piece(const struct wf_budget *b, const struct wf_job *job, uint64_t skip);
+/* Where the piece that holds byte `skip` of the job's output ends. */
+uint64_t wf_job_cut(const struct wf_budget *b, const struct wf_job *job, uint64_t skip);
 
 /* A walk over all spans in file order. Zero-initialise, then call wf_span_next until it returns
  * false. `skip_block(arg, shard, block)` (may be NULL) lets a resumed run leave out finished

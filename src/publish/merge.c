@@ -98,9 +98,11 @@ static void emit_done(const struct job *j, const struct weft_merge_result *r, co
 static int stream(struct job *j)
 {
     const struct weft_options *o = j->options;
+    const struct wf_device_run *gpu = j->setup.gpu.devices ? &j->setup.gpu : NULL;
     struct wf_stream_options so = {.plan = &j->setup.plan,
                                    .budget = &j->setup.budget,
-                                   .backend = wf_backend_cpu(),
+                                   .backend = gpu ? wf_backend_device() : wf_backend_cpu(),
+                                   .gpu = gpu,
                                    .folder = j->output.partial,
                                    .io = (enum wf_io)o->io,
                                    .null_compute = o->null_compute,
@@ -153,7 +155,7 @@ static int run(struct job *j, const char *recipe, const char *out, bool *already
     const struct weft_options *o = j->options;
     int status = wf_output_check(j->e, &j->arena, out, o->resume, o->overwrite, &j->output);
     if (!status)
-        status = wf_setup_create(j->e, o, recipe, &j->setup);
+        status = wf_setup_create(j->e, o, recipe, true, &j->setup);
     if (!status)
         status = wf_output_check_inputs(j->e, &j->output, &j->setup.plan);
     if (!status)
@@ -201,6 +203,8 @@ int wf_merge_run(struct wf_err *e, const struct weft_options *options, const cha
     fill_result(&j, start_ns, result);
     if (!status)
         emit_done(&j, result, out);
+    if (!status && !options->json && !result->already_done && *j.setup.no_gpu)
+        wf_log(WF_LOG_INFO, "computed on the CPU: %s", j.setup.no_gpu);
     wf_blocks_destroy(&j.blocks);
     wf_setup_destroy(&j.setup);
     wf_arena_destroy(&j.arena);

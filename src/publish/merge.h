@@ -3,6 +3,7 @@
 #define WF_MERGE_H
 
 #include "../../include/weft.h"
+#include "../backend/device.h"
 #include "../base/mem.h"
 #include "../base/status.h"
 #include "../plan/budget.h"
@@ -18,11 +19,14 @@ struct wf_setup {
     struct wf_sidecars sidecars;
     struct wf_plan plan;
     struct wf_budget budget;
+    struct wf_device_run gpu; /* devices NULL: the CPU computes ... */
+    char no_gpu[256];         /* ... and this is why, if a GPU was looked for */
 };
 
-/* wf_setup_destroy accepts a half-made setup. Warnings about the recipe go to the log. */
+/* wf_setup_destroy accepts a half-made setup. Warnings about the recipe go to the log. With `look`
+ * a GPU is looked for under --backend auto; otherwise only under --backend cuda. */
 int wf_setup_create(struct wf_err *e, const struct weft_options *options, const char *recipe,
-                    struct wf_setup *s);
+                    bool look, struct wf_setup *s);
 void wf_setup_destroy(struct wf_setup *s);
 
 /* `stop` is polled; nonzero means stop and save. `result` is zeroed and filled as far as known. */

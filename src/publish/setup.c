@@ -89,7 +89,73 @@ static int list_sidecars(struct wf_err *e, struct wf_setup *s)
     return status;
 }
 
-int wf_setup_create(struct wf_err *e, const struct weft_options *o, const char *recipe,
+/* ---- memory, threads, GPUs ---- */
+
+/* Lanes of a GPU at least, if nobody says how many threads: one copies in while another computes
+ * and a third copies out. */
+#define LANES_LEAST 3u
+
+static int open_devices(struct wf_err *e, const struct weft_options *o, bool look,
+                        struct wf_setup *s)
+{
+    bool required = o->backend == WEFT_BACKEND_CUDA;
+    struct wf_device_options options = {
+        .gpus = o->gpus, .memory_bytes = o->device_memory_bytes, .required = required};
+    if (!required && (o->backend == WEFT_BACKEND_CPU || !look))
+        return WF_OK;
+    return wf_devices_open(e, &options, &s->gpu.devices, s->no_gpu);
+}
+
+static unsigned threads_of(const struct weft_options *o, const struct wf_setup *s)
+{
+    unsigned threads = o->threads ? o->threads : wf_cpu_count();
+    if (s->gpu.devices && !o->threads)
+        threads = (unsigned)wf_max_u64(threads, LANES_LEAST * wf_devices_count(s->gpu.devices));
+    return threads;
+}
+
+/* Most elements in a slab of rows, and at least a block of a fold. */
+static uint64_t widest_slab(const struct wf_plan *plan)
+{
+    uint64_t widest = WF_FOLD_BLOCK;
+    for (size_t j = 0; j < plan->n_jobs; j++) {
+        const struct wf_job *job = &plan->jobs[j];
+        if (job->action == WF_ACTION_MAP && wf_job_has_scope(job, WF_SCOPE_ROW))
+            widest = wf_max_u64(widest, wf_rows_slab(&job->rows));
+    }
+    return widest;
+}
+
+static int lay_out_devices(struct wf_err *e, struct wf_setup *s)
+{
+    const struct wf_budget *b = &s->budget;
+    uint32_t devices = (uint32_t)wf_min_u64(wf_devices_count(s->gpu.devices), b->compute);
+    s->gpu.need = (struct wf_device_need){.tiles = b->scratch,
+                                          .input_bytes = b->input_bytes,
+                                          .output_bytes = b->span_bytes,
+                                          .window = widest_slab(&s->plan),
+                                          .lanes = (b->compute + devices - 1) / devices,
+                                          .slots = b->slots};
+    return wf_device_lay_out(e, &s->gpu.need, wf_devices_memory(s->gpu.devices), &s->gpu.layout);
+}
+
+/* What lanes need of the host's memory depends on the budget, which depends on what is left beside
+ * them: the second time the first answer is known, and less memory never makes it grow. */
+static int set_budget(struct wf_err *e, const struct weft_options *o, struct wf_setup *s)
+{
+    uint64_t memory = o->memory_bytes ? o->memory_bytes : wf_mem_default();
+    uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT), pinned = 0;
+    int status = WF_OK;
+    for (int round = 0; !status && round < (s->gpu.devices ? 2 : 1); round++) {
+        status = wf_budget_set(e, &s->plan, memory, meta + pinned, threads_of(o, s), &s->budget);
+        if (!status && s->gpu.devices)
+            status = lay_out_devices(e, s);
+        pinned = s->budget.compute * s->gpu.layout.host_bytes;
+    }
+    return status;
+}
+
+int wf_setup_create(struct wf_err *e, const struct weft_options *o, const char *recipe, bool look,
                     struct wf_setup *s)
 {
     bool compat = o->compat == WEFT_COMPAT_MERGEKIT;
@@ -109,14 +175,13 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o, const char *
     if (status)
         return status;
     warn(&s->plan);
-    uint64_t memory = o->memory_bytes ? o->memory_bytes : wf_mem_default();
-    uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT);
-    return wf_budget_set(e, &s->plan, memory, meta, o->threads ? o->threads : wf_cpu_count(),
-                         &s->budget);
+    status = open_devices(e, o, look, s);
+    return status ? status : set_budget(e, o, s);
 }
 
 void wf_setup_destroy(struct wf_setup *s)
 {
+    wf_devices_close(s->gpu.devices);
     wf_plan_destroy(&s->plan);
     wf_arena_destroy(&s->arena);
 }

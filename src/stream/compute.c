@@ -61,7 +61,7 @@ void *wf_compute_run(void *ring)
     const struct wf_bench *bench = &r->benches[r->n_benches++];
     for (;;) {
         struct wf_gather *gather = NULL;
-        struct wf_slot *slot = r->abandon ? NULL : wf_gather_next(r, &gather);
+        struct wf_slot *slot = r->abandon ? NULL : wf_gather_next(r, bench->device, &gather);
         if (slot)
             work_on(r, slot, gather, bench);
         else if (r->closing)

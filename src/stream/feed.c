@@ -53,10 +53,13 @@ static uint64_t read_bytes(const struct wf_span *span)
     return bytes;
 }
 
-/* True if every input of the span is a file in the page cache, in pieces worth a call each. */
+/* True if every input of the span is a file in the page cache, in pieces worth a call each. Devices
+ * take their inputs from the slot. */
 static bool is_late(const struct wf_ring *r, const struct wf_span *span)
 {
     uint64_t calls = 0;
+    if (r->lanes)
+        return false;
     for (uint32_t i = 0; i < span->n_reads; i++)
         if (!r->inputs[span->reads[i].ckpt][span->reads[i].file].cached)
             return false;
@@ -104,6 +107,7 @@ static void submit(struct feeder *f, struct wf_slot *slot)
 {
     struct wf_ring *r = f->r;
     slot->sequence = f->sequence++;
+    slot->device = (uint32_t)(slot->sequence % r->n_devices);
     slot->next_read = slot->reads_done = 0;
     slot->late = is_late(r, &slot->span);
     if (r->model && !r->model->done && !slot->visits)
@@ -152,13 +156,11 @@ static void visit_job(struct feeder *f, const struct wf_job *job)
 {
     const struct wf_ring *r = f->r;
     const struct wf_budget *b = r->options->budget;
-    bool of_model = f->gather == r->model;
-    uint64_t first = of_model ? job->model_first : 0, width = job->bytes / job->count, end;
+    uint64_t first = f->gather == r->model ? job->model_first : 0, width = job->bytes / job->count,
+             end;
     for (uint64_t skip = 0; skip < job->bytes && !r->abandon; skip = end) {
-        uint64_t cut = wf_round_down(job->offset + skip, b->span_bytes) + b->span_bytes;
-        end = wf_min_u64(cut - job->offset, job->bytes);
-        uint32_t piece = wf_job_piece(b, job, skip);
-        piece += of_model ? r->model_piece[job - r->options->plan->jobs] : 0;
+        end = wf_job_cut(b, job, skip);
+        uint32_t piece = wf_gather_piece(r, f->gather, job, skip);
         for (uint64_t at = skip / width; at < end / width && !r->abandon;) {
             uint64_t from = first + at, to = first + end / width;
             if (!wf_unit_wants(f->gather->unit, piece, &from, &to))
@@ -206,9 +208,9 @@ static void count_undone(struct wf_ring *r, const struct wf_job *job, struct wf_
 {
     const struct wf_budget *b = r->options->budget;
     for (uint64_t skip = 0; skip < job->bytes;) {
-        uint64_t at = job->offset + skip;
-        g->unmapped += !wf_blocks_is_done(r->options->blocks, job->shard, at / WF_BLOCK_BYTES);
-        skip = wf_round_down(at, b->span_bytes) + b->span_bytes - job->offset;
+        g->unmapped += !wf_blocks_is_done(r->options->blocks, job->shard,
+                                          (job->offset + skip) / WF_BLOCK_BYTES);
+        skip = wf_job_cut(b, job, skip);
     }
 }
 
@@ -279,23 +281,12 @@ static bool feed_next(struct feeder *f, struct wf_span_walk *walk)
     return true;
 }
 
-/* Nothing is left to write: an earlier run ended between the last block and the end. */
-static bool all_done(struct wf_ring *r)
-{
-    const struct wf_plan *plan = r->options->plan;
-    for (uint32_t s = 0; s < plan->n_shards; s++)
-        for (uint64_t b = 0; b < wf_blocks_count(plan, s); b++)
-            if (!wf_blocks_is_done(r->options->blocks, s, b))
-                return false;
-    return true;
-}
-
 void wf_feed_all(struct wf_ring *r)
 {
     struct feeder f = {.r = r};
     struct wf_span_walk walk = {0};
-    if (all_done(r))
-        return;
+    if (wf_blocks_bytes_done(r->options->blocks) == r->options->plan->bytes_written)
+        return; /* an earlier run ended between the last block and the end */
     pthread_mutex_lock(&r->lock);
     if (r->model && !r->options->budget->model_resident)
         visit_model(&f);

@@ -10,6 +10,7 @@
 #include "ring.h"
 
 #include "../base/mem.h"
+#include "../base/num.h"
 
 enum { MODEL, TENSOR }; /* in wf_slot.served */
 
@@ -66,10 +67,30 @@ static int create_benches(struct wf_ring *r)
     return WF_OK;
 }
 
+/* Threads and slots are dealt to devices in turn. */
+static int create_lanes(struct wf_ring *r)
+{
+    const struct wf_device_run *gpu = r->options->gpu;
+    unsigned threads = r->options->budget->compute;
+    r->n_devices = 1;
+    if (!gpu)
+        return WF_OK;
+    r->n_devices = (uint32_t)wf_min_u64(wf_devices_count(gpu->devices), threads);
+    int status = wf_lanes_create(r->e, gpu->devices, &gpu->need, &gpu->layout, threads, r->pages,
+                                 r->pages_bytes, &r->lanes);
+    for (unsigned i = 0; !status && i < threads; i++) {
+        r->benches[i].lane = wf_lane_of(r->lanes, i);
+        r->benches[i].device = i % r->n_devices;
+    }
+    return status;
+}
+
 int wf_gathers_create(struct wf_ring *r)
 {
     const struct wf_budget *b = r->options->budget;
     int status = create_benches(r);
+    if (!status)
+        status = create_lanes(r);
     if (!status && b->model.pieces)
         status = create_model(r);
     if (!status && b->gathers) {
@@ -85,6 +106,7 @@ int wf_gathers_create(struct wf_ring *r)
 void wf_gathers_destroy(struct wf_ring *r)
 {
     const struct wf_budget *b = r->options->budget;
+    wf_lanes_destroy(r->lanes);
     for (unsigned i = 0; r->benches && i < b->compute; i++) {
         if (r->benches[i].scratch)
             wf_unmap_pages(r->benches[i].scratch, wf_scratch_bytes(&b->scratch));
@@ -102,6 +124,13 @@ void wf_gathers_destroy(struct wf_ring *r)
     wf_free(r->model_piece);
 }
 
+uint32_t wf_gather_piece(const struct wf_ring *r, const struct wf_gather *g,
+                         const struct wf_job *job, uint64_t skip)
+{
+    uint32_t first = g == r->model ? r->model_piece[job - r->options->plan->jobs] : 0;
+    return first + wf_job_piece(r->options->budget, job, skip);
+}
+
 void wf_gather_begin_unit(const struct wf_ring *r, struct wf_unit *u, const struct wf_job *job)
 {
     bool in_model = r->model && wf_job_has_scope(job, WF_SCOPE_MODEL);
@@ -115,7 +144,7 @@ void wf_gather_begin_unit(const struct wf_ring *r, struct wf_unit *u, const stru
         .pieces = wf_job_pieces(r->options->budget, job),
         .wide = job->wide,
         .model = in_model ? r->model->unit : NULL,
-        .model_piece = in_model ? r->model_piece[job - r->options->plan->jobs] : 0};
+        .model_piece = in_model ? wf_gather_piece(r, r->model, job, 0) : 0};
     wf_unit_begin(u, &group);
 }
 
@@ -244,14 +273,14 @@ static bool has_work(const struct wf_ring *r, const struct wf_slot *s, struct wf
            (r->n_outputs_free == 1 && s->sequence == first_unmade(r));
 }
 
-struct wf_slot *wf_gather_next(struct wf_ring *r, struct wf_gather **gather)
+struct wf_slot *wf_gather_next(struct wf_ring *r, uint32_t device, struct wf_gather **gather)
 {
     struct wf_slot *first = NULL;
     struct wf_gather *whose;
     for (uint32_t i = 0; i < r->n_slots; i++) {
         struct wf_slot *s = &r->slots[i];
-        if (s->state == WF_SLOT_READY && (!first || s->sequence < first->sequence) &&
-            has_work(r, s, &whose)) {
+        if (s->state == WF_SLOT_READY && s->device == device &&
+            (!first || s->sequence < first->sequence) && has_work(r, s, &whose)) {
             first = s;
             *gather = whose;
         }

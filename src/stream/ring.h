@@ -40,9 +40,10 @@ struct wf_slot {
     uint64_t sequence; /* order of the spans: who is served first */
     struct wf_span span;
     uint32_t next_read, reads_done; /* those between are under way */
-    bool late;      /* inputs are in the page cache: compute threads fetch them (segment.c) */
-    bool visits;    /* here for one step of statistics only */
-    bool discarded; /* its block is done: here for statistics, makes nothing */
+    bool late;       /* inputs are in the page cache: compute threads fetch them (segment.c) */
+    bool visits;     /* here for one step of statistics only */
+    bool discarded;  /* its block is done: here for statistics, makes nothing */
+    uint32_t device; /* whose compute threads work on it */
     struct wf_gather *gather; /* of its tensor, NULL: none */
     uint32_t served[2];       /* steps it has served: of the model's gather, of its tensor's */
     char *in;
@@ -53,7 +54,9 @@ struct wf_slot {
 struct wf_bench {
     struct wf_unit *unit; /* for tensors that lie in one span; NULL: not needed */
     void *scratch;
-    char *fetched; /* budget->fetch_bytes: a piece of cached inputs */
+    char *fetched;        /* budget->fetch_bytes: a piece of cached inputs */
+    struct wf_lane *lane; /* NULL: the CPU computes */
+    uint32_t device;
 };
 
 /* Everything the threads of one run share. */
@@ -74,6 +77,8 @@ struct wf_ring {
     struct wf_gather *model;    /* NULL: no stage has model scope */
     uint32_t *model_piece;      /* by job: the number of its first piece in the model's group */
     struct wf_bench *benches;   /* one for each compute thread */
+    struct wf_lanes *lanes;     /* theirs, on devices; NULL: the CPU computes */
+    uint32_t n_devices;         /* that slots are dealt to; 1 on the CPU */
     unsigned n_benches;         /* handed out so far */
     struct wf_infile **inputs;  /* [checkpoint][file] */
     struct wf_outfile *outputs; /* one per shard */
@@ -115,17 +120,20 @@ int wf_segments_serve(struct wf_ring *r, const struct wf_slot *slot, struct wf_g
 
 int wf_gathers_create(struct wf_ring *r);
 void wf_gathers_destroy(struct wf_ring *r);
+/* The number of the piece of g's group that byte `skip` of a job's output lies in; g NULL: of the
+ * tensor's own. */
+uint32_t wf_gather_piece(const struct wf_ring *r, const struct wf_gather *g,
+                         const struct wf_job *job, uint64_t skip);
 /* The unit of one tensor, ready for its first step. */
 void wf_gather_begin_unit(const struct wf_ring *r, struct wf_unit *u, const struct wf_job *job);
-/* Under the lock. The earliest slot that something can be done with; *gather is who it is to serve,
- * NULL: it is to be made. */
-struct wf_slot *wf_gather_next(struct wf_ring *r, struct wf_gather **gather);
+/* Under the lock. The earliest slot of a device that something can be done with; *gather is who it
+ * is to serve, NULL: it is to be made. */
+struct wf_slot *wf_gather_next(struct wf_ring *r, uint32_t device, struct wf_gather **gather);
 /* Under the lock, which is given up on the way. The slot has served; the last one ends the step. */
 void wf_gather_served(struct wf_ring *r, struct wf_slot *slot, struct wf_gather *gather);
 /* Under the lock. The slot's output is made, or there was none to make. */
 void wf_gather_mapped(struct wf_ring *r, struct wf_slot *slot);
-/* Under the lock. A free gather for a tensor, opened for `held` slots or, 0, for visits; NULL while
- * all are busy. */
+/* Under the lock. A free gather, for a tensor; NULL while all are busy. */
 struct wf_gather *wf_gather_open(struct wf_ring *r, const struct wf_job *job);
 /* Under the lock. A slot was fed that the gather's present step is to serve; held: and all others.
  */

@@ -55,6 +55,8 @@ static int run_copy(struct wf_ring *r, const struct wf_segment *g, const char *c
 
 static int report(struct wf_ring *r, const struct wf_job *job, const struct wf_tile_result *result)
 {
+    if (result->verdict == WF_TILE_FAILED)
+        return wf_fail(r->e, WF_MACHINE, "tensor '%s': %s", job->name, result->why);
     if (result->verdict == WF_TILE_REFUSED)
         return wf_fail(r->e, WF_INPUT, "tensor '%s', the row or column of element %" PRIu64 ": %s",
                        job->name, result->index, result->why);
@@ -95,6 +97,7 @@ static int run_tile(const struct work *w, const struct wf_segment *g, const char
                            .cast = (uint8_t)plan->cast,
                            .wide = job->wide,
                            .check = !plan->recipe->allow_non_finite,
+                           .far = !w->slot->late,
                            .first = window.from,
                            .count = window.to - window.from,
                            .from = elements.from,
@@ -105,7 +108,8 @@ static int run_tile(const struct work *w, const struct wf_segment *g, const char
                            .draw_key = job->draw_key,
                            .out = out,
                            .out_dtype = job->dtype,
-                           .scratch = w->bench->scratch};
+                           .scratch = w->bench->scratch,
+                           .lane = w->bench->lane};
     struct wf_tile_result result = {.verdict = WF_TILE_OK};
     if (w->serves)
         wf_unit_add(w->unit, backend, w->piece, &tile, &result);
@@ -175,6 +179,17 @@ static int run_part(const struct work *w, const struct wf_segment *whole,
 
 /* ---- units ---- */
 
+/* Tells the thread's device where the slot's inputs are. */
+static void show_inputs(const struct wf_slot *slot, const struct wf_bench *bench)
+{
+    uint64_t end = 0;
+    if (!bench->lane)
+        return;
+    for (uint32_t i = 0; i < slot->span.n_reads; i++)
+        end = wf_max_u64(end, slot->span.reads[i].at + slot->span.reads[i].bytes);
+    wf_lane_inputs(bench->lane, slot->sequence + 1, slot->in, end);
+}
+
 /* Shows a segment to the work's unit: all of it, or the runs that the step wants. */
 static int serve_segment(const struct work *w, const struct wf_segment *g, uint64_t group_first)
 {
@@ -197,7 +212,6 @@ static int serve_segment(const struct work *w, const struct wf_segment *g, uint6
 int wf_segments_serve(struct wf_ring *r, const struct wf_slot *slot, struct wf_gather *gather,
                       const struct wf_bench *bench)
 {
-    const struct wf_plan *plan = r->options->plan;
     struct work w = {.r = r,
                      .slot = slot,
                      .bench = bench,
@@ -205,12 +219,11 @@ int wf_segments_serve(struct wf_ring *r, const struct wf_slot *slot, struct wf_g
                      .serves = true,
                      .place = slot->span.input_at};
     int status = WF_OK;
+    show_inputs(slot, bench);
     for (uint32_t s = 0; !status && s < slot->span.n_segments; s++) {
         const struct wf_segment *g = &slot->span.segments[s];
         bool of_model = gather == r->model;
-        w.piece = wf_job_piece(r->options->budget, g->job, g->skip);
-        if (of_model)
-            w.piece += r->model_piece[g->job - plan->jobs];
+        w.piece = wf_gather_piece(r, gather, g->job, g->skip);
         if (!of_model || wf_job_has_scope(g->job, WF_SCOPE_MODEL))
             status = serve_segment(&w, g, of_model ? g->job->model_first : 0);
         w.place += g->job->n_inputs;
@@ -248,7 +261,7 @@ static int map_segment(struct work *w, const struct wf_segment *g, char *out)
         status = gather_inside(w, g);
     } else if (r->model && wf_job_has_scope(g->job, WF_SCOPE_MODEL)) {
         w->unit = r->model->unit;
-        w->piece += r->model_piece[g->job - r->options->plan->jobs];
+        w->piece = wf_gather_piece(r, r->model, g->job, g->skip);
     }
     return status ? status : run_part(w, g, g, out);
 }
@@ -258,6 +271,7 @@ int wf_segments_map(struct wf_ring *r, const struct wf_slot *slot, const struct 
     struct work w = {.r = r, .slot = slot, .bench = bench, .place = slot->span.input_at};
     char *out = wf_slot_output(r, slot);
     int status = WF_OK;
+    show_inputs(slot, bench);
     for (uint32_t s = 0; !status && s < slot->span.n_segments; s++) {
         const struct wf_segment *g = &slot->span.segments[s];
         status = map_segment(&w, g, out);

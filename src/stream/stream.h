@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "../backend/backend.h"
+#include "../backend/device.h"
 #include "../base/status.h"
 #include "../format/infile.h"
 #include "../plan/span.h"
@@ -25,7 +25,8 @@ struct wf_stream_options {
     const struct wf_plan *plan;
     const struct wf_budget *budget;
     const struct wf_backend *backend;
-    const char *folder; /* the output files are created, or reopened, here */
+    const struct wf_device_run *gpu; /* with wf_backend_device(); else NULL */
+    const char *folder;              /* the output files are created, or reopened, here */
     enum wf_io io;
     bool null_compute; /* benchmark: skip the arithmetic */
     bool reopen;       /* output files exist already */

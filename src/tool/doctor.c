@@ -3,8 +3,8 @@
  * With JSON, one object a line:
  *   {"kind":"fact","section":S,"name":S,"value":S}
  *   {"kind":"rate","section":S,"name":S,"bytes_per_second":N,"bytes":N,"seconds":N,"how":S}
- * Sections are build, processor, memory, models, limits and disk. Values are text for people; what
- * a script may want as a number is a rate.
+ * Sections are build, processor, memory, GPUs, models, limits and disk. Values are text for people;
+ * what a script may want as a number is a rate.
  */
 #include "doctor.h"
 
@@ -20,6 +20,7 @@
 #include <sys/vfs.h>
 #include <xxhash.h>
 
+#include "../backend/device.h"
 #include "../backend/frame.h"
 #include "../base/clock.h"
 #include "../base/file.h"
@@ -27,6 +28,7 @@
 #include "../base/num.h"
 #include "../base/thread.h"
 #include "../format/hub.h"
+#include "device_probe.h"
 #include "disk_probe.h"
 #include "report.h"
 
@@ -146,7 +148,6 @@ static void show_build(struct doctor *d)
     fact(d, "xxHash", text);
     fact(d, "OpenSSL", OpenSSL_version(OPENSSL_VERSION));
     fact(d, "C library", gnu_get_libc_version());
-    fact(d, "GPU", "none: this build computes on the CPU");
 }
 
 /* ---- processor and memory ---------------------------------------------------------------------
@@ -209,6 +210,64 @@ static int show_memory(struct doctor *d)
     fact_bytes(d, "for weft", wf_mem_total());
     fact_bytes(d, "default budget", wf_mem_default());
     return measure_copy(d);
+}
+
+/* ---- GPUs -------------------------------------------------------------------------------------
+ */
+
+static void copy_rate(struct doctor *d, const char *name, const struct wf_copy_rate *r,
+                      const char *how)
+{
+    if (r->bytes)
+        rate(d, name, r->bytes, r->ns, how);
+}
+
+/* A GPU that fails is a finding. */
+static void show_device(struct doctor *d, const struct wf_plugin *plugin, uint32_t device)
+{
+    struct wf_device_probe probe;
+    struct wf_err e = {0};
+    char name[32], text[256], memory[32], room[32];
+    int s = wf_device_measure(&e, plugin, device, &probe);
+    snprintf(name, sizeof name, "GPU %" PRIu32, device);
+    if (probe.about.name[0]) {
+        snprintf(text, sizeof text,
+                 "%s, compute capability %" PRIu32 ".%" PRIu32 ", %" PRIu32
+                 " multiprocessors, %s, %s free",
+                 probe.about.name, probe.about.major, probe.about.minor,
+                 probe.about.multiprocessors, wf_format_bytes(probe.about.memory_bytes, memory),
+                 wf_format_bytes(probe.about.free_bytes, room));
+        fact(d, name, text);
+    }
+    if (s)
+        fact(d, name, e.text);
+    snprintf(name, sizeof name, "GPU %" PRIu32 " copy in", device);
+    copy_rate(d, name, &probe.in, "pinned host memory to device");
+    snprintf(name, sizeof name, "GPU %" PRIu32 " copy out", device);
+    copy_rate(d, name, &probe.out, "device to pinned host memory");
+    snprintf(name, sizeof name, "GPU %" PRIu32 " copy", device);
+    copy_rate(d, name, &probe.inside, "device to device, bytes copied");
+}
+
+static void show_devices(struct doctor *d)
+{
+    struct wf_err e = {0}; /* no GPU is a finding */
+    struct wf_devices *devices = NULL;
+    char path[4096], why[256] = "";
+    d->section = "GPUs";
+    wf_devices_plugin_path(path);
+    fact(d, "plugin", path[0] ? path : "none: there is no libweft_cuda.so beside the program");
+    int s = wf_devices_open(&e, &(struct wf_device_options){0}, &devices, why);
+    if (s || !devices) {
+        char text[WF_ERR_TEXT_MAX + 16];
+        snprintf(text, sizeof text, "none used: %s", s ? e.text : why);
+        fact(d, "GPU", text);
+        return;
+    }
+    fact(d, "built with", wf_devices_plugin(devices)->name);
+    for (uint32_t i = 0; i < wf_devices_count(devices); i++)
+        show_device(d, wf_devices_plugin(devices), wf_devices_index(devices, i));
+    wf_devices_close(devices);
 }
 
 /* ---- models and limits ------------------------------------------------------------------------
@@ -328,8 +387,10 @@ static int show_all(struct doctor *d, const char *folder)
     show_build(d);
     show_processor(d);
     int s = show_memory(d);
-    if (!s)
-        s = show_models(d);
+    if (s)
+        return s;
+    show_devices(d);
+    s = show_models(d);
     if (s)
         return s;
     show_limits(d);

@@ -62,6 +62,17 @@ static void print_inputs(FILE *out, const struct wf_plan *p, bool diffable)
     }
 }
 
+static void print_device_memory(FILE *out, const struct wf_device_run *gpu)
+{
+    char text[4][32];
+    fprintf(out, "  of each GPU  %s of %s: %u inputs of %s, %u lanes of %s\n",
+            wf_format_bytes(gpu->layout.device_bytes, text[0]),
+            wf_format_bytes(wf_devices_memory(gpu->devices), text[1]), gpu->layout.mirrors,
+            wf_format_bytes(gpu->need.input_bytes, text[2]), gpu->need.lanes,
+            wf_format_bytes(gpu->layout.area_bytes, text[3]));
+    fprintf(out, "gpus        %u\n", wf_devices_count(gpu->devices));
+}
+
 static void print_memory(FILE *out, const struct wf_setup *s)
 {
     const struct wf_budget *b = &s->budget;
@@ -74,6 +85,8 @@ static void print_memory(FILE *out, const struct wf_setup *s)
             wf_format_bytes(b->span_bytes, text[3]));
     fprintf(out, "  statistics %s\n", wf_format_bytes(b->statistics_bytes, text[1]));
     fprintf(out, "  tables     %s\n", wf_format_bytes(b->meta_bytes, text[4]));
+    if (s->gpu.devices)
+        print_device_memory(out, &s->gpu);
     fprintf(out, "threads     %u read, %u compute, %u write\n", b->readers, b->compute, b->writers);
 }
 
@@ -94,8 +107,9 @@ static void print_passes(FILE *out, const struct wf_setup *s)
     if (b->again_bytes)
         fprintf(out, "  of these  at least %s read again for statistics",
                 wf_format_bytes(b->again_bytes, text[2]));
-    if (b->again_bytes && b->resident_bytes)
-        fprintf(out, "; with --memory %" PRIu64 "MB nothing is", b->resident_bytes / 1000000);
+    uint64_t resident = b->again_bytes ? wf_budget_resident(p, b) : 0;
+    if (resident)
+        fprintf(out, "; with --memory %" PRIu64 "MB nothing is", resident / 1000000);
     if (b->again_bytes)
         fputc('\n', out);
 }
@@ -162,12 +176,14 @@ static void json_summary(FILE *out, const struct wf_setup *s, bool diffable)
                 ",\"ring\":%" PRIu64 ",\"slots\":%u,\"slot_bytes\":%" PRIu64
                 ",\"span_bytes\":%" PRIu64 ",\"tables\":%" PRIu64 ",\"statistics\":%" PRIu64
                 "},\"bytes_read_again\":%" PRIu64 ",\"memory_resident\":%" PRIu64
+                ",\"gpus\":%u,\"device_memory\":%" PRIu64
                 ",\"threads\":{\"read\":%u,\"compute\":%u,\"write\":%u},"
                 "\"seconds_estimated\":%.3f,\"binds\":\"%s\"",
                 wf_hash128_hex(&p->hash, hex), p->n_shards, b->memory_bytes,
                 wf_budget_ring_bytes(b), b->slots, b->input_bytes, b->span_bytes, b->meta_bytes,
-                b->statistics_bytes, b->again_bytes, b->resident_bytes, b->readers, b->compute,
-                b->writers, t.seconds, t.binds);
+                b->statistics_bytes, b->again_bytes, wf_budget_resident(p, b),
+                s->gpu.devices ? wf_devices_count(s->gpu.devices) : 0, s->gpu.layout.device_bytes,
+                b->readers, b->compute, b->writers, t.seconds, t.binds);
     fputs("}\n", out);
 }
 
@@ -198,7 +214,7 @@ int wf_plan_print_run(struct wf_err *e, const struct weft_options *options, cons
 {
     struct wf_setup s;
     FILE *out = options->out;
-    int status = wf_setup_create(e, options, recipe, &s);
+    int status = wf_setup_create(e, options, recipe, false, &s);
     if (!status && options->json) {
         json_summary(out, &s, options->diffable);
         status = json_jobs(e, out, &s.plan, options->diffable);

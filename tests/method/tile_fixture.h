@@ -81,9 +81,9 @@ static inline void tf_put(enum wf_dtype d, void *buffer, size_t e, double v)
 static inline double tf_get(enum wf_dtype d, const void *buffer, size_t e)
 {
     const char *at = (const char *)buffer + e * tf_width(d);
-    double v;
-    float f;
-    uint16_t h;
+    double v = 0;
+    float f = 0;
+    uint16_t h = 0;
     memcpy(&v, at, d == WF_F64 ? 8 : 0);
     memcpy(&f, at, d == WF_F32 ? 4 : 0);
     memcpy(&h, at, tf_width(d) == 2 ? 2 : 0);

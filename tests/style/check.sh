@@ -13,7 +13,7 @@ else
 fi
 listed() { grep -E "$1" "$SCRATCH/files"; }
 product=$(listed '^(src|include|kernels)/.*\.(c|h|cu|cuh)$')
-sources=$(listed '^(src|include|kernels|tests|bench)/.*\.(c|h|cu|cuh)$')
+sources=$(listed '^(src|include|kernels|tests|bench)/.*\.(c|h|cu|cuh|cpp)$')
 scripts=$(listed '(\.sh|\.py|\.mk|^Makefile|^\.ci/run)$')
 documents=$(listed '\.md$' | grep -v '^tests/data/\|^tests/golden/')
 
@@ -83,12 +83,12 @@ allowed() { # FOLDER: a regular expression of headers
     stage) echo 'src/(base|method|backend|stage)/' ;;
     backend) echo 'src/(base|backend)/|src/format/dtype\.h|src/method/method\.h|kernels/' ;;
     dist) echo 'src/(base|dist)/|src/plan/plan\.h' ;;
-    publish) echo 'src/(base|format|recipe|method|plan|stream|publish)/|include/weft\.h' ;;
+    publish) echo 'src/(base|format|recipe|method|plan|stream|publish)/|src/backend/device\.h|include/weft\.h' ;;
     stream) echo 'src/(base|format|method|plan|backend|stage|dist|stream)/' ;;
     tool) echo 'src/(base|format|recipe|method|plan|backend|dist|publish|stream|tool)/|include/weft\.h|kernels/dtype_conv\.h' ;;
     api) echo 'src/(base|format|recipe|method|plan|backend|stage|dist|publish|stream|tool)/|include/weft\.h|src/[a-z_]*\.h' ;;
     program) echo 'include/weft\.h|src/cli\.h' ;;
-    kernels) echo 'kernels/|src/method/method\.h' ;;
+    kernels) echo 'kernels/|src/method/method\.h|src/format/dtype\.h' ;;
     include) echo 'include/' ;;
     esac
 }
@@ -166,7 +166,8 @@ for file in $(listed '\.[ch]$'); do
     case $file in
     *.h) grep -qE "include .*[\"/]${name//./\\.}\"" $sources || echo "$file:1: included by nothing" ;;
     kernels/method/*) ;;
-    src/*.c | src/*/*.c | tests/unit/test_*.c | tests/method/test_*.c | tests/fuzz/fuzz_*.c) ;; # built by pattern
+    src/*.c | src/*/*.c | tests/fuzz/fuzz_*.c) ;; # built by pattern
+    tests/unit/test_*.c | tests/method/test_*.c | tests/device/test_*.c) ;;
     *.c) grep -qE "\b${name%.c}\b" Makefile mk/*.mk $(listed '\.sh$') || echo "$file:1: built by nothing" ;;
     esac
 done | rule "no dead files"
