@@ -1,7 +1,7 @@
 # weft - one Makefile, not recursive. `make help` lists the targets.
 #
 # Objects live under build/<hash of compiler and flags>/, so variants never mix; build/weft is a link to
-# the last plain build. Variables: CC, CFLAGS_EXTRA, SAN=address|thread|none, FAULTS=1, V=1, PREFIX.
+# the last plain build. Variables: CC, CFLAGS_EXTRA, SAN=address|thread|none, FAULTS=1, V=1, PREFIX, CUDA=auto|0|1.
 
 .DEFAULT_GOAL := build
 MAKEFLAGS += --no-builtin-rules
@@ -47,7 +47,7 @@ CLI_OBJ  := $(CLI_SRC:%.c=$(B)/%.o)
 LIB      := $(B)/libweft.a
 
 .PHONY: build
-build: build/weft ## build build/weft (installs nothing)
+build: build/weft plugin ## build build/weft, and the GPU plugin where there is CUDA (installs nothing)
 
 # Always linked anew: make follows the link, and another variant's program may be the newer one.
 build/weft: $(B)/weft FORCE
@@ -97,4 +97,5 @@ clean: ## remove build/
 help: ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
 
+include mk/cuda.mk
 include mk/rest.mk

@@ -37,7 +37,9 @@ WF_CONV uint32_t wf_draw(uint64_t key, uint64_t index, uint32_t i)
     uint64_t counter = index / 4;
     uint32_t c[4] = {(uint32_t)counter, (uint32_t)(counter >> 32), i, 0};
     wf_philox((uint32_t)key, (uint32_t)(key >> 32), c);
-    return c[index % 4] >> 8;
+    /* Not c[index % 4]: a device keeps no array in registers that is looked into at run time. */
+    uint32_t low = index & 1 ? c[1] : c[0], high = index & 1 ? c[3] : c[2];
+    return (index & 2 ? high : low) >> 8;
 }
 
 #endif

@@ -56,6 +56,7 @@ has_numpy() {
 }
 
 useful() {
+    command -v g++ >/dev/null || explain g++ "runs the GPU's kernels without a GPU; needed by nvcc"
     command -v clang >/dev/null || explain clang "second compiler: same bytes; fuzzing"
     if command -v clang >/dev/null &&
         ! echo 'int main(void){return 0;}' | clang -fsanitize=address -x c - -o /dev/null 2>/dev/null; then

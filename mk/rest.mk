@@ -75,9 +75,10 @@ bench: build $(TOOLS) ## speed and memory, with the target beside each figure
 
 # What is copied comes from the build and from the program itself, which generates its own manual.
 DEST := $(DESTDIR)$(PREFIX)
-install: build ## program, library, header, man page and completion, below PREFIX (/usr/local)
+install: build ## program, GPU plugin, library, header, man page and completion, below PREFIX (/usr/local)
 	install -D -m 755 $(B)/weft $(DEST)/bin/weft
 	install -D -m 644 $(LIB) $(DEST)/lib/libweft.a
+	$(if $(NVCC),install -D -m 755 $(C)/libweft_cuda.so $(DEST)/lib/libweft_cuda.so)
 	install -D -m 644 include/weft.h $(DEST)/include/weft.h
 	mkdir -p $(DEST)/share/man/man1 $(DEST)/share/bash-completion/completions $(DEST)/share/zsh/site-functions
 	$(B)/weft gen man >$(DEST)/share/man/man1/weft.1
@@ -85,5 +86,5 @@ install: build ## program, library, header, man page and completion, below PREFI
 	$(B)/weft gen zsh >$(DEST)/share/zsh/site-functions/_weft
 
 uninstall: ## remove what install copied
-	rm -f $(DEST)/bin/weft $(DEST)/lib/libweft.a $(DEST)/include/weft.h $(DEST)/share/man/man1/weft.1 \
+	rm -f $(DEST)/bin/weft $(DEST)/lib/libweft.a $(DEST)/lib/libweft_cuda.so $(DEST)/include/weft.h $(DEST)/share/man/man1/weft.1 \
 	    $(DEST)/share/bash-completion/completions/weft $(DEST)/share/zsh/site-functions/_weft

@@ -11,6 +11,9 @@
 #   tsan      thread sanitizer                             races
 #   clang     clang -O3                                    same bytes
 #   O0        gcc -O0                                      same bytes
+#
+# Where there is g++, plain, asan and tsan have the GPU's kernels too, run by an emulator (tests/emu); where there is
+# nvcc, plain has the plugin for real GPUs.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 mode=${1:-quick}
@@ -25,6 +28,8 @@ mkdir -p $logs
 
 # name, seconds it may take, command; the longest first
 all="fault     1500 tests/suite/fault.sh
+emu            900  tests/suite/emu.sh
+device         900  tests/suite/device.sh
 resume         1500 tests/suite/resume.sh
 same_bytes     900  tests/suite/same_bytes.sh
 statistics     900  tests/suite/statistics.sh
@@ -36,6 +41,7 @@ fuzz_replay    900  tests/suite/fuzz_replay.sh
 golden         900  tests/suite/golden.sh
 recipes        900  tests/suite/recipes.sh
 install        900  tests/suite/install.sh
+cuda_build     300  tests/suite/cuda_build.sh
 style          300  tests/style/check.sh"
 
 build() { # VARIANT TARGETS MAKE-VARIABLES...
@@ -51,13 +57,15 @@ build() { # VARIANT TARGETS MAKE-VARIABLES...
 
 began=$SECONDS build_failures=0
 echo "building: plain, asan, tsan, clang, O0"
-build plain "build variant variant-unit variant-tools"
+emu='' device=''
+command -v g++ >/dev/null && emu=variant-emu device=variant-device
+build plain "build variant variant-unit variant-tools $emu $device"
 if [ $build_failures != 0 ]; then # nothing could be told from the rest
     echo "0 passed, $build_failures failed, 0 skipped"
     exit 1
 fi
-build asan "variant variant-unit variant-replay" SAN=address FAULTS=1 OPT=-O1
-build tsan "variant" SAN=thread OPT=-O1
+build asan "variant variant-unit variant-replay $emu" SAN=address FAULTS=1 OPT=-O1
+build tsan "variant $emu" SAN=thread OPT=-O1
 build O0 "variant" OPT=-O0
 command -v clang >/dev/null && build clang "variant" CC=clang
 echo "built in $((SECONDS - began)) s"

@@ -4,10 +4,11 @@
 source tests/suite/suite.sh
 prefix=$SCRATCH/usr
 stage=$SCRATCH/stage
+[ -e build/libweft_cuda.so ] && plugin=1 || plugin=
 
 check "make install" make -s install PREFIX="$prefix"
 for file in bin/weft lib/libweft.a include/weft.h share/man/man1/weft.1 \
-    share/bash-completion/completions/weft share/zsh/site-functions/_weft; do
+    share/bash-completion/completions/weft share/zsh/site-functions/_weft ${plugin:+lib/libweft_cuda.so}; do
     if [ -s "$prefix/$file" ]; then pass; else fail "$file" "not installed"; fi
 done
 check "installed program" "$prefix/bin/weft" --version

@@ -1,0 +1,154 @@
+#!/usr/bin/env bash
+# device.sh [PLUGIN] - whole merges on devices: the bytes of the CPU, whatever happens on the way.
+#
+# PLUGIN is build/plain/libweft_fake.so by default: the real kernels, emulated, on two devices of host memory. With
+# libweft_cuda.so, on a machine with a GPU (tests/device/run-gpu.sh), what only the fake can do is left out.
+source tests/suite/suite.sh
+source tests/suite/stages.sh
+if ! command -v g++ >/dev/null && [ $# = 0 ]; then
+    skip "merges on a device" "g++ is not installed"
+    finish
+fi
+requires build/plain/weft build/plain/mkckpt build/plain/device/test_device
+export WEFT_CUDA_PLUGIN=${1:-$PWD/build/plain/libweft_fake.so}
+[ -e "$WEFT_CUDA_PLUGIN" ] || { fail "$WEFT_CUDA_PLUGIN" "was not built"; finish; }
+[[ $WEFT_CUDA_PLUGIN == *fake* ]] && fake=1 || fake=0
+export WEFT_DEVICE_MIN=0 # nothing is too small for a device
+weft=$PWD/build/plain/weft
+on_device=(--backend cuda --gpus all)
+
+# ---- the host side alone ----
+
+tap() { # NAME PROGRAM: adds its TAP results
+    local good bad code
+    CMOCKA_MESSAGE_OUTPUT=TAP timeout 400 "$2" >"$SCRATCH/tap" 2>"$SCRATCH/err" </dev/null
+    code=$?
+    good=$(grep -c '^ok ' "$SCRATCH/tap") bad=$(grep -c '^not ok ' "$SCRATCH/tap")
+    passed=$((passed + good))
+    while read -r line; do fail "$1" "$line"; done < <(grep '^not ok ' "$SCRATCH/tap")
+    [ "$bad" != 0 ] || { [ $code = 0 ] && [ "$good" != 0 ]; } ||
+        fail "$1" "exit $code: $(grep -m 3 -E 'ERROR|error|SUMMARY' "$SCRATCH/err" "$SCRATCH/tap" | tr '\n' ' ')"
+}
+for program in build/plain/device/test_*; do
+    [ ! -x "$program" ] || tap "$(basename "$program")" "$program"
+done
+
+# ---- merges ----
+
+# The emulator runs a warp for each row: fewer rows of one element than elsewhere.
+ODD=$(sed 's/\[200003,1\]/[1003,1]/; s/\[30011,1\]/[511,1]/; s/\[301,3001\]/[41,3001]/; s/\[100,1501\]/[20,1501]/' <<<"$ODD")
+for i in 1 2 3 4; do odd_model "$SCRATCH/odd/$i" $i; done
+small_models "$SCRATCH/small"
+cd "$SCRATCH" || exit 1
+merge() { # RECIPE OUT FLAGS...
+    local compat=weft
+    [[ $1 != *-compat* ]] || compat=mergekit
+    rm -rf "$2"
+    timeout 200 "$weft" merge "$1" "$2" --progress none --compat $compat "${@:3}" >/dev/null 2>err </dev/null
+}
+same_bytes() { # NAME RECIPE FLAGS...
+    if ! merge "$2" out "${on_device[@]}" "${@:3}"; then
+        fail "$1" "$(head -c 300 err)"
+    elif [ "$(digest out)" != "$wanted" ]; then
+        fail "$1" "other bytes than on the CPU"
+    else
+        pass
+    fi
+}
+
+# Every kind of stage; in turn with little memory on two devices, and with more on three slow ones.
+turn=0
+for name in $(stage_names); do
+    stage_recipe "$name.yaml" "$name" odd/{1,2,3,4}
+    merge "$name.yaml" cpu --backend cpu || fail "$name on the CPU" "$(head -c 300 err)"
+    wanted=$(digest cpu)
+    turn=$((turn + 1))
+    if [ "$LONG" = 1 ] || [ $((turn % 2)) = 0 ]; then
+        same_bytes "$name with 12 MiB" "$name.yaml" --memory 12Mi --threads 2
+    fi
+    if [ "$LONG" = 1 ] || [ $((turn % 2)) = 1 ]; then
+        WEFT_FAKE_DEVICES=3 WEFT_FAKE_DELAY_US=200 same_bytes "$name on slow devices" "$name.yaml" --threads 4
+    fi
+done
+name=ties-model-rescale
+stage_recipe $name.yaml $name small/{1,2,3,4}
+merge $name.yaml cpu --backend cpu || fail "$name on the CPU" "$(head -c 300 err)"
+wanted=$(digest cpu)
+same_bytes "statistics of a model, visited" $name.yaml --memory 2M
+same_bytes "statistics of a model, held" $name.yaml --memory 256Mi
+same_bytes "one device" $name.yaml --gpus 0
+same_bytes "more threads than the devices have work for" $name.yaml --threads 16
+check "plan for devices" "$weft" plan $name.yaml "${on_device[@]}"
+expect_exit "a GPU that is not there" 2 "$weft" merge $name.yaml out2 --backend cuda --gpus 77
+expect_exit "a GPU named twice" 2 "$weft" merge $name.yaml out2 --backend cuda --gpus 0,0
+
+# Too little device memory is refused with a number, and the number is enough.
+expect_exit "a byte of device memory" 4 "$weft" merge $name.yaml out2 "${on_device[@]}" --device-memory 1
+least=$(grep -oE '[0-9]+ bytes' stderr | sort -n | tail -n 1 | tr -dc 0-9)
+if [ -n "$least" ]; then
+    same_bytes "the least device memory" $name.yaml --device-memory "$least"
+else
+    fail "a byte of device memory" "no number of bytes in: $(head -c 300 stderr)"
+fi
+
+"$weft" doctor . >doctor 2>err || fail "doctor with a device" "$(head -c 300 err)"
+for text in "GPU 0 " "GPU 0 copy in" "GPU 0 copy out"; do
+    if grep -qF "$text" doctor; then pass; else fail "doctor with a device" "does not show '$text'"; fi
+done
+
+# ---- stopped, killed ----
+
+interrupted() { # SIGNAL SECONDS BACKEND: what is left is finished on BACKEND
+    rm -rf out out.partial
+    WEFT_FAKE_DELAY_US=3000 "$weft" merge $name.yaml out --progress none --threads 2 --memory 4Mi "${on_device[@]}" \
+        >/dev/null 2>err </dev/null &
+    sleep "$2"
+    kill "-$1" $! 2>/dev/null
+    wait $! 2>/dev/null
+    [ -e out.partial ] && stopped=$((stopped + 1))
+    if ! timeout 100 "$weft" merge $name.yaml out --progress none --memory 4Mi --backend "$3" --resume >/dev/null 2>err; then
+        fail "$1 after $2 s, resumed on $3" "$(head -c 300 err)"
+    elif [ "$(digest out)" != "$wanted" ]; then
+        fail "$1 after $2 s, resumed on $3" "other bytes"
+    else
+        pass
+    fi
+}
+stopped=0
+for seconds in 0.05 0.2 0.5; do
+    interrupted KILL $seconds cuda
+    interrupted TERM $seconds cpu
+done
+[ $fake = 0 ] || [ $stopped -gt 0 ] || fail "signals" "no merge was interrupted: it is too fast"
+
+# ---- devices that fail ----
+
+# Exit 4, one line, the work kept: a CPU finishes it.
+broken() { # CALL N
+    local fault="call $2 of $1"
+    rm -rf out out.partial
+    WEFT_FAKE_FAIL=$1:$2 timeout 100 "$weft" merge $name.yaml out --progress none --threads 2 --memory 4Mi \
+        "${on_device[@]}" >/dev/null 2>err </dev/null
+    case $? in
+    0) [ "$(digest out)" = "$wanted" ] || fail "$fault" "other bytes"; return 1 ;;
+    4) ;;
+    *) fail "$fault" "no exit 4: $(head -c 300 err)"; return ;;
+    esac
+    if ! one_error_line err || [ -e out ]; then
+        fail "$fault" "not one error line, or OUT is there: $(head -c 300 err)"
+    elif ! timeout 100 "$weft" merge $name.yaml out --progress none --backend cpu --resume >/dev/null 2>err; then
+        fail "$fault, finished on the CPU" "$(head -c 300 err)"
+    elif [ "$(digest out)" != "$wanted" ]; then
+        fail "$fault, finished on the CPU" "other bytes"
+    else
+        pass
+    fi
+}
+if [ $fake = 1 ]; then
+    for call in count describe allocate pin open_lane copy_in copy_out clear launch finish; do
+        for n in 1 3 20; do
+            broken $call $n || break # there are not so many calls
+        done
+    done
+fi
+finish
