@@ -45,6 +45,10 @@ static inline bool wf_cuda_is_final(cudaError_t code)
     case cudaErrorECCUncorrectable:
     case cudaErrorNvlinkUncorrectable:
     case cudaErrorDevicesUnavailable:
+    case cudaErrorNoDevice:
+    case cudaErrorContextIsDestroyed:
+    case cudaErrorContained:
+    case cudaErrorUnknown: /* a GPU that fell off the bus */
         return true;
     default:
         return false;

@@ -26,7 +26,8 @@ struct wf_plugin_err {
 
 struct wf_plugin_device {
     char name[128];
-    uint64_t memory_bytes, free_bytes;
+    uint64_t memory_bytes;
+    uint64_t free_bytes;   /* that may be allocated, with what kernels need of their own left */
     uint32_t major, minor; /* compute capability */
     uint32_t multiprocessors;
 };

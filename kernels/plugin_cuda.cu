@@ -27,6 +27,14 @@ static int count(wf_plugin_err *e, uint32_t *devices)
     return 0;
 }
 
+/* What the runtime takes beside what is allocated: the code, and a stack for every thread that can
+ * run at once, claimed with the first launch of a kernel that needs one. */
+static size_t wf_cuda_own_bytes(const cudaDeviceProp &p)
+{
+    const size_t stack = 2048, code = (size_t)128 << 20; /* the ledger's largest is 1,440 */
+    return code + stack * (size_t)p.maxThreadsPerMultiProcessor * (size_t)p.multiProcessorCount;
+}
+
 static int describe(wf_plugin_err *e, uint32_t device, wf_plugin_device *out)
 {
     cudaDeviceProp p;
@@ -37,7 +45,8 @@ static int describe(wf_plugin_err *e, uint32_t device, wf_plugin_device *out)
         return e->code;
     snprintf(out->name, sizeof out->name, "%.*s", (int)sizeof out->name - 1, p.name);
     out->memory_bytes = total;
-    out->free_bytes = free_bytes;
+    size_t own = wf_cuda_own_bytes(p);
+    out->free_bytes = free_bytes > own ? free_bytes - own : 0;
     out->major = (uint32_t)p.major;
     out->minor = (uint32_t)p.minor;
     out->multiprocessors = (uint32_t)p.multiProcessorCount;

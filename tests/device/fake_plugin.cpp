@@ -1,8 +1,9 @@
 /* fake_plugin.cpp - GPUs that are not there: the plugin's table over host memory, with the kernels
  * run by the emulator.
  *
- * Lanes are threads that work in order, so that whoever does not wait is found out: memory that
- * will be copied to is spoilt at once, memory that will be copied from must not change until then.
+ * A lane does nothing until it is waited for, and then all of it in order, so that whoever does not
+ * wait is found out: memory that will be copied to is spoilt at once, memory that will be copied
+ * from must not change until then.
  * Memory of a device has guards around it and is full of NaN. A mistake of the caller ends the
  * program with a line on stderr.
  *
@@ -14,9 +15,7 @@
  *   WEFT_FAKE_DELAY_US=n     each step of a lane takes up to so much longer
  */
 #include <algorithm>
-#include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -233,57 +232,26 @@ void fake_unpin(void *p)
 
 struct wf_plugin_lane {
     uint32_t device = 0;
-    std::mutex lock;
-    std::condition_variable changed;
     std::deque<std::function<void()>> steps;
     std::deque<std::pair<const char *, uint64_t>> sources; /* of copies in, not done yet */
-    bool busy = false, closing = false;
     std::minstd_rand random;
-    std::thread thread;
 
-    void run();
-    void put(std::function<void()> step);
     void wait();
-    bool reads(const void *host, uint64_t bytes);
+    bool reads(const void *host, uint64_t bytes) const;
 };
-
-void wf_plugin_lane::run()
-{
-    std::unique_lock<std::mutex> hold(lock);
-    for (;;) {
-        changed.wait(hold, [&] { return closing || !steps.empty(); });
-        if (steps.empty())
-            return;
-        std::function<void()> step = std::move(steps.front());
-        steps.pop_front();
-        busy = true;
-        hold.unlock();
-        if (here.delay_us)
-            std::this_thread::sleep_for(std::chrono::microseconds(random() % here.delay_us));
-        step();
-        hold.lock();
-        busy = false;
-        changed.notify_all();
-    }
-}
-
-void wf_plugin_lane::put(std::function<void()> step)
-{
-    std::lock_guard<std::mutex> hold(lock);
-    steps.push_back(std::move(step));
-    changed.notify_all();
-}
 
 void wf_plugin_lane::wait()
 {
-    std::unique_lock<std::mutex> hold(lock);
-    changed.wait(hold, [&] { return steps.empty() && !busy; });
+    for (; !steps.empty(); steps.pop_front()) {
+        if (here.delay_us)
+            std::this_thread::sleep_for(std::chrono::microseconds(random() % here.delay_us));
+        steps.front()();
+    }
 }
 
 /* A copy that is still to be done takes from there. */
-bool wf_plugin_lane::reads(const void *host, uint64_t bytes)
+bool wf_plugin_lane::reads(const void *host, uint64_t bytes) const
 {
-    std::lock_guard<std::mutex> hold(lock);
     auto *at = static_cast<const char *>(host);
     return std::any_of(sources.begin(), sources.end(),
                        [=](auto &s) { return at < s.first + s.second && s.first < at + bytes; });
@@ -308,7 +276,6 @@ int fake_open_lane(wf_plugin_err *e, uint32_t device, wf_plugin_lane **out)
     auto *lane = new wf_plugin_lane;
     lane->device = device;
     lane->random.seed(device + 1);
-    lane->thread = std::thread([lane] { lane->run(); });
     std::lock_guard<std::mutex> hold(here.lock);
     here.lanes++;
     *out = lane;
@@ -320,12 +287,6 @@ void fake_close_lane(wf_plugin_lane *lane)
     if (!lane)
         return;
     lane->wait();
-    {
-        std::lock_guard<std::mutex> hold(lane->lock);
-        lane->closing = true;
-        lane->changed.notify_all();
-    }
-    lane->thread.join();
     delete lane;
     std::lock_guard<std::mutex> hold(here.lock);
     here.lanes--;
@@ -351,17 +312,13 @@ int fake_copy_in(wf_plugin_err *e, wf_plugin_lane *lane, void *device, const voi
         here.copies_in++;
     }
     uint64_t before = hash(host, bytes);
-    {
-        std::lock_guard<std::mutex> hold(lane->lock);
-        lane->sources.emplace_back(static_cast<const char *>(host), bytes);
-    }
-    lane->put([=] {
+    lane->sources.emplace_back(static_cast<const char *>(host), bytes);
+    lane->steps.push_back([=] {
         check_range(lane->device, device, bytes, "copy_in");
         if (hash(host, bytes) != before)
             mistake("copy_in: the %zu bytes at %p changed before they were copied", size_t(bytes),
                     host);
         std::memcpy(device, host, bytes);
-        std::lock_guard<std::mutex> hold(lane->lock);
         lane->sources.pop_front();
     });
     return 0;
@@ -375,7 +332,7 @@ int fake_copy_out(wf_plugin_err *e, wf_plugin_lane *lane, void *host, const void
     note_host(host, bytes);
     if (!lane->reads(host, bytes))
         std::memset(host, spoilt_byte, bytes);
-    lane->put([=] {
+    lane->steps.push_back([=] {
         check_range(lane->device, device, bytes, "copy_out");
         std::memcpy(host, device, bytes);
     });
@@ -387,7 +344,7 @@ int fake_copy(wf_plugin_err *e, wf_plugin_lane *lane, void *to, const void *from
     ALIVE(e, lane, "copy");
     check_range(lane->device, to, bytes, "copy");
     check_range(lane->device, from, bytes, "copy");
-    lane->put([=] { std::memcpy(to, from, bytes); });
+    lane->steps.push_back([=] { std::memcpy(to, from, bytes); });
     return 0;
 }
 
@@ -395,7 +352,7 @@ int fake_clear(wf_plugin_err *e, wf_plugin_lane *lane, void *device, uint64_t by
 {
     ALIVE(e, lane, "clear");
     check_range(lane->device, device, bytes, "clear");
-    lane->put([=] { std::memset(device, 0, bytes); });
+    lane->steps.push_back([=] { std::memset(device, 0, bytes); });
     return 0;
 }
 
@@ -488,7 +445,7 @@ int fake_launch(wf_plugin_err *e, wf_plugin_lane *lane, const wf_work *work)
         std::lock_guard<std::mutex> hold(here.lock);
         here.launches++;
     }
-    lane->put([=] { launch_now(lane, w); });
+    lane->steps.push_back([=] { launch_now(lane, w); });
     return 0;
 }
 
