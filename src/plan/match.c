@@ -19,6 +19,7 @@
 
 #include "../base/num.h"
 #include "../format/shape.h"
+#include "../recipe/coefficients.h"
 #include "plan.h"
 
 /* The walk's state: where the arithmetic's inputs are among the checkpoints, and how far each list
@@ -392,6 +393,11 @@ static int resolve_args(struct matcher *m, const struct wf_tensor *t, const stru
 {
     const struct wf_method *method = m->recipe->method;
     unsigned class = shape_class(m, t);
+    if (m->recipe->table && !wf_coefficients_find(m->recipe->table, t->name))
+        return wf_fail(m->e, WF_USAGE,
+                       "%s: no coefficients for tensor '%s'; add it, or \"*\" for all that are not "
+                       "named",
+                       m->recipe->table->path, t->name);
     if (read_settings(m, t->name))
         memset(m->last_args, 0, sizeof m->last_args);
     *out = m->last_args[class];

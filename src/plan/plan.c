@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../../include/weft.h"
+#include "../recipe/coefficients.h"
 
 const char *wf_plan_part_name(enum wf_plan_part part)
 {
@@ -81,6 +82,10 @@ static int hash_plan(struct wf_err *e, struct wf_plan *plan)
     char words[64];
     plan->parts[WF_PART_VERSION] = wf_xxh128(WEFT_VERSION, strlen(WEFT_VERSION));
     plan->parts[WF_PART_RECIPE] = wf_xxh128(plan->recipe->text, plan->recipe->text_n);
+    if (plan->recipe->table) {
+        struct wf_hash128 both[] = {plan->parts[WF_PART_RECIPE], plan->recipe->table->hash};
+        plan->parts[WF_PART_RECIPE] = wf_xxh128(both, sizeof both);
+    }
     int n = snprintf(words, sizeof words, "%s %s%s", plan->manifest, plan->compat,
                      plan->null_compute ? " null-compute" : "");
     plan->parts[WF_PART_MANIFEST] = wf_xxh128(words, (size_t)n);

@@ -4,6 +4,7 @@
 #include "../base/log.h"
 #include "../base/num.h"
 #include "../base/thread.h"
+#include "../recipe/coefficients.h"
 #include "provenance.h"
 #include "merge.h"
 
@@ -166,6 +167,8 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o, const char *
                                       .sidecars = &s->sidecars};
     *s = (struct wf_setup){0};
     int status = wf_recipe_read(e, &s->arena, recipe, compat, &s->recipe);
+    if (!status)
+        status = wf_coefficients_read(e, &s->arena, &s->recipe);
     if (!status)
         status = open_all(e, s);
     if (!status)

@@ -164,6 +164,21 @@ static int read_allow_mixed(struct wf_recipe_reader *r, const struct wf_yaml *do
     return WF_OK;
 }
 
+/* The table itself is read when the models are looked for (coefficients.h). */
+static int read_coefficients(struct wf_recipe_reader *r, const struct wf_yaml *document)
+{
+    const struct wf_yaml *v = wf_recipe_get(document, "coefficients");
+    if (!v)
+        return WF_OK;
+    if (wf_method_option(r->out->method, "weight") < 0)
+        return wf_recipe_fail(r, v->key_line,
+                              "'coefficients' stands in for 'weight', which merge_method '%s' does "
+                              "not have",
+                              r->out->method->name);
+    r->out->coefficients_line = v->key_line;
+    return wf_recipe_text(r, v, "coefficients", &r->out->coefficients);
+}
+
 static int read_base(struct wf_recipe_reader *r, const struct wf_yaml *document)
 {
     const struct wf_yaml *v = wf_recipe_get(document, "base_model");
@@ -203,6 +218,8 @@ static int read_top(struct wf_recipe_reader *r, const struct wf_yaml *document)
     const struct wf_yaml *name = wf_recipe_get(document, "name");
     if (!s && name)
         s = wf_recipe_text(r, name, "name", &recipe->name);
+    if (!s)
+        s = read_coefficients(r, document);
     if (!s)
         s = read_base(r, document);
     if (!s)

@@ -19,6 +19,8 @@
 #include "reference.h"
 #include "value.h"
 
+struct wf_coefficients;
+
 struct wf_recipe_model {
     struct wf_reference ref;
     const char *task;        /* `name` or derived from the reference */
@@ -51,7 +53,10 @@ struct wf_recipe {
     uint64_t seed; /* default 0 */
     const char **include; /* glob patterns, NULL-terminated; NULL when absent */
     const char **exclude;
-    const char *name; /* top-level name, NULL if absent */
+    const char *name;         /* top-level name, NULL if absent */
+    const char *coefficients; /* a path, NULL if absent */
+    int coefficients_line;
+    const struct wf_coefficients *table; /* its content (coefficients.h), once it was read */
     bool allow_non_finite;
     bool allow_mixed;
 };
@@ -64,10 +69,11 @@ int wf_recipe_read(struct wf_err *e, struct wf_arena *a, const char *path, bool 
 int wf_recipe_parse(struct wf_err *e, struct wf_arena *a, const char *path, const char *text,
                     size_t n, bool compat, struct wf_recipe *out);
 
-/* The value of the method's option number `option` for a tensor: model entry first, then top
- * level, then the option's default, which is NaN for an option that may be left out. A model entry
- * with `density` or `gamma` does not see `low` and `high` of the top level (recipe_band.c).
- * model = -1 for an option of the whole method. */
+/* The value of the method's option number `option` for a tensor: of `weight` the table of
+ * coefficients, if there is one and it has the tensor; else model entry first, then top level, then
+ * the option's default, which is NaN for an option that may be left out. A model entry with
+ * `density` or `gamma` does not see `low` and `high` of the top level (recipe_band.c). model = -1
+ * for an option of the whole method. */
 double wf_recipe_value(const struct wf_recipe *r, size_t option, int model, const char *tensor);
 
 #endif

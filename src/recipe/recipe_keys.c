@@ -36,7 +36,7 @@ static const struct key top_keys[] = {
      false},
     {"tokenizer", "without it the tokenizer files are copied from one model, unchanged", false},
     {"chat_template", "without it the chat template is copied from one model, unchanged", false},
-    {"coefficients", "give each model a 'weight'", false},
+    {"coefficients", NULL, false},
     {"task_deltas", "take the key out", false},
     {NULL, NULL, false},
 };

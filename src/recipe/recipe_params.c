@@ -1,4 +1,5 @@
 /* recipe_params.c - `parameters`: each value against the row of the method's options table. */
+#include "coefficients.h"
 #include "recipe_read.h"
 
 #include <math.h>
@@ -209,7 +210,8 @@ int wf_recipe_check_required(struct wf_recipe_reader *r)
     const struct wf_method *m = recipe->method;
     for (size_t o = 0; o < m->n_options; o++) {
         const char *name = m->options[o].name;
-        if (!m->options[o].required || wf_recipe_find(recipe->values, recipe->n_values, name))
+        if (!m->options[o].required || wf_recipe_find(recipe->values, recipe->n_values, name) ||
+            (recipe->coefficients && !strcmp(name, "weight")))
             continue;
         if (m->options[o].where == WF_GLOBAL)
             return wf_recipe_fail(r, recipe->method_line,
@@ -234,6 +236,11 @@ double wf_recipe_value(const struct wf_recipe *r, size_t option, int model, cons
     const struct wf_option *o = &r->method->options[option];
     const struct wf_value *v = NULL;
     bool hidden = false;
+    const double *learned = r->table && model >= 0 && !strcmp(o->name, "weight")
+                                ? wf_coefficients_find(r->table, tensor)
+                                : NULL;
+    if (learned)
+        return learned[model];
     if (model >= 0 && o->where == WF_PER_MODEL) {
         const struct wf_recipe_model *entry = &r->models[model];
         v = wf_recipe_find(entry->values, entry->n_values, o->name);

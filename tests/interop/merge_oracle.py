@@ -96,6 +96,7 @@ class Case:
         self.names = sorted(SHAPES)
         self.inputs = {name: [m[name] for m in self.models] for name in self.names}
         self.wide = dtype == "F64"
+        self.keys = {}  # more keys of the recipe
 
     def option(self, name, i=None, default=None):
         if i is not None and name in self.per_model[i]:
@@ -105,6 +106,7 @@ class Case:
     def recipe(self):
         entries = [{"model": p, **({"parameters": o} if o else {})} for p, o in zip(self.paths[1:], self.per_model[self.base :])]
         recipe = {"merge_method": self.method, "models": entries, "parameters": self.parameters, "seed": self.seed}
+        recipe.update(self.keys)
         if self.base:
             recipe["base_model"] = self.paths[0]
         return recipe
@@ -544,6 +546,26 @@ def test_passthrough():
 
 def test_task_arithmetic():
     over_types(task_vectors, "task_arithmetic", ({}, w(0.7, -0.4)), ({"normalize": True, "lambda": 0.5}, w(1, 2, 0.3)))
+
+
+def test_a_table_of_coefficients_gives_each_tensor_its_own_weights():
+    """In both forms, with and without a row for the rest, and in place of weights that are given as well."""
+    for per_model in (None, w(5, 5)):
+        case = Case("task_arithmetic", 2, "F32", {}, per_model)
+        rng = np.random.default_rng(1)
+        table = {name: [float(x) for x in rng.uniform(-1, 1, 2)] for name in case.names[1:]}
+        table["*"] = [0.25, -0.5]
+        tasks = [os.path.basename(path)[: -len(".safetensors")] for path in case.paths[1:]]
+        rows = [dict(zip(tasks, row)) if k % 2 else row for k, row in enumerate(table.values())]
+        case.keys = {"coefficients": os.path.join(ARGS.scratch, "coefficients.json")}
+        with open(case.keys["coefficients"], "w") as f:
+            json.dump(dict(zip(table, rows)), f)
+        want = {}
+        for name in case.names:
+            deltas = [case.delta(name, i) for i in (1, 2)]
+            parts = [c * d for c, d in zip(table.get(name, table["*"]), deltas)]
+            want[name] = case.inputs[name][0] + sum(parts), sum(np.abs(p) for p in parts) + np.abs(case.inputs[name][0])
+        check(case, lambda _: want)
 
 
 def test_ties():

@@ -21,7 +21,7 @@ on_device=(--backend cuda --gpus all)
 
 tap() { # NAME PROGRAM: adds its TAP results
     local good bad code
-    CMOCKA_MESSAGE_OUTPUT=TAP timeout 400 "$2" >"$SCRATCH/tap" 2>"$SCRATCH/err" </dev/null
+    CMOCKA_MESSAGE_OUTPUT=TAP timeout 900 "$2" >"$SCRATCH/tap" 2>"$SCRATCH/err" </dev/null
     code=$?
     good=$(grep -c '^ok ' "$SCRATCH/tap") bad=$(grep -c '^not ok ' "$SCRATCH/tap")
     passed=$((passed + good))

@@ -13,7 +13,7 @@ for source in tests/unit/test_*.c tests/method/test_*.c; do
         fail "$name" "was not built"
         continue
     fi
-    CMOCKA_MESSAGE_OUTPUT=TAP timeout 300 "$program" >"$SCRATCH/tap" 2>"$SCRATCH/err" </dev/null
+    CMOCKA_MESSAGE_OUTPUT=TAP timeout 900 "$program" >"$SCRATCH/tap" 2>"$SCRATCH/err" </dev/null
     code=$?
     good=$(grep -c '^ok ' "$SCRATCH/tap")
     skips=$(grep -ci '^ok .*# skip' "$SCRATCH/tap")
