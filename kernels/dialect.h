@@ -60,6 +60,28 @@ WF_ELEMENT double wf_abs_f64(double x)
     return wf_f64_from_bits((uint64_t)(bits < nan ? bits : nan));
 }
 
+/* WF_NAME(wf_size)(x) is x without its sign, for comparisons, which know all NaNs as one: on a GPU
+ * part of the instruction that compares. */
+#ifdef __CUDACC__
+WF_ELEMENT float wf_size_f32(float x)
+{
+    return fabsf(x);
+}
+WF_ELEMENT double wf_size_f64(double x)
+{
+    return fabs(x);
+}
+#else
+WF_ELEMENT float wf_size_f32(float x)
+{
+    return wf_f32_from_bits(wf_f32_bits(x) & 0x7fffffffu);
+}
+WF_ELEMENT double wf_size_f64(double x)
+{
+    return wf_f64_from_bits(wf_f64_bits(x) & 0x7fffffffffffffffu);
+}
+#endif
+
 /* for (int i = from; i < n; i++), unrolled where n is a constant, so that inputs stay in registers.
  * clang does so unasked, and too late when asked. */
 #ifdef __CUDACC__

@@ -79,97 +79,95 @@ __host__ __device__ constexpr int wf_fold_ahead(int n)
     return n <= 2 ? 8 : n <= 4 ? 4 : 2;
 }
 
+/* How many of the function's terms are joined by maximum: the first ones. */
+constexpr int wf_maxima = WF_FOLD_MAXIMA(WF_PASTE(WF_ID_, WF_FUNCTION));
+
 template <int N> struct wf_terms {
     static constexpr int count = (int)WF_TERMS(N);
     double term[count + 1];
 };
 
-template <int N>
-__device__ inline void wf_terms_begin(const struct wf_work &w, struct wf_terms<N> *s)
+template <int N> __device__ inline void wf_terms_begin(struct wf_terms<N> *s)
 {
     WF_UNROLL
     for (int t = 0; t < wf_terms<N>::count; t++)
-        s->term[t] = wf_nothing((uint32_t)t < w.maxima);
+        s->term[t] = wf_nothing(t < wf_maxima);
 }
 
 /* Element e, whose stored bits are in `raw`. */
-template <int N, int WIDTH>
+template <int N, int TYPE>
 __device__ inline void wf_terms_add(const struct wf_work &w, const wf_view_f32 *view, uint64_t e,
-                                    const typename wf_bits<WIDTH>::type *raw,
-                                    struct wf_finite *finite, struct wf_terms<N> *s)
+                                    const typename wf_type<TYPE>::bits *raw, unsigned *seen,
+                                    struct wf_terms<N> *s)
 {
     float x[3 * WF_WORK_INPUTS] = {0};
     double found[wf_terms<N>::count + 1] = {0};
     WF_EACH_INPUT (i, 0, N) {
         uint4 one = {(unsigned)raw[i], 0, 0, 0};
-        x[i] = wf_group_element<WIDTH>(one, 0, w.in_dtype[0] == WF_F16);
-        wf_finite_look(finite, one.x);
+        x[i] = wf_group_element<TYPE>(one, 0);
+        wf_finite_look<TYPE>(seen, one.x);
         if (w.draws)
             x[N + i] = wf_uniform_of<float>(wf_draw(w.draw_key, e, (uint32_t)i) << 8);
     }
     wf_terms_of<float>(x, N, view, found);
-    if (!w.maxima) {
-        WF_UNROLL
-        for (int t = 0; t < wf_terms<N>::count; t++)
-            s->term[t] += found[t];
-        return;
-    }
     WF_UNROLL
     for (int t = 0; t < wf_terms<N>::count; t++)
-        s->term[t] = wf_join((uint32_t)t < w.maxima, s->term[t], found[t]);
+        s->term[t] = wf_join(t < wf_maxima, s->term[t], found[t]);
 }
 
-/* Elements at, at + by, ... before `end` of the window, `by` of them apart; inputs are aligned. */
-template <int N, int WIDTH>
+/* Elements at, at + by, ... before `end` of the window; inputs are aligned. BY: `by`, where the
+ * compiler is to know it, else 0. */
+template <int N, int TYPE, int BY>
 __device__ inline void wf_terms_run(const struct wf_work &w, const wf_view_f32 *view, uint64_t at,
-                                    uint64_t by, uint64_t end, struct wf_finite *finite,
+                                    uint64_t stride, uint64_t end, unsigned *seen,
                                     struct wf_terms<N> *s)
 {
-    typedef typename wf_bits<WIDTH>::type bits;
+    typedef typename wf_type<TYPE>::bits bits;
     constexpr int ahead = wf_fold_ahead(N);
+    const uint64_t by = BY ? BY : stride;
     for (; at + (ahead - 1) * by < end; at += ahead * by) {
         bits raw[ahead][N];
         WF_UNROLL
         for (int k = 0; k < ahead; k++)
             WF_EACH_INPUT (i, 0, N)
-                raw[k][i] = ((const bits *)w.in[i])[at - w.first + (unsigned)k * by];
+                raw[k][i] = ((const bits *)w.in[i] + (at - w.first))[(unsigned)k * by];
         WF_UNROLL
         for (int k = 0; k < ahead; k++)
-            wf_terms_add<N, WIDTH>(w, view, at + (unsigned)k * by, raw[k], finite, s);
+            wf_terms_add<N, TYPE>(w, view, at + (unsigned)k * by, raw[k], seen, s);
     }
     for (; at < end; at += by) {
         bits raw[N];
         WF_EACH_INPUT (i, 0, N)
             raw[i] = ((const bits *)w.in[i])[at - w.first];
-        wf_terms_add<N, WIDTH>(w, view, at, raw, finite, s);
+        wf_terms_add<N, TYPE>(w, view, at, raw, seen, s);
     }
 }
 
-template <int N, int WIDTH>
+/* Of groups whose elements lie side by side. */
+template <int N, int TYPE>
 __global__ void __launch_bounds__(WF_KERNEL_BLOCK)
     WF_KERNEL(_plain)(const __grid_constant__ struct wf_work w)
 {
     uint64_t number = w.leaf_from + wf_thread_number() / WF_LANES;
     if (number >= w.leaf_to) /* the whole warp */
         return;
-    unsigned lane = threadIdx.x % WF_LANES;
+    unsigned lane = threadIdx.x % WF_LANES, seen = 0;
     struct wf_leaf leaf = wf_leaf_number(w, number);
-    struct wf_finite finite = wf_finite_begin(w.in_dtype[0]);
     struct wf_terms<N> s;
     wf_view_f32 view;
     float m[N][WF_ARGS_MODEL];
     wf_group_view<N>(w, &view, m);
-    wf_terms_begin<N>(w, &s);
-    wf_terms_run<N, WIDTH>(w, &view, leaf.base + (leaf.begin + lane) * w.fold_step,
-                           WF_LANES * w.fold_step, leaf.base + leaf.end * w.fold_step, &finite, &s);
+    wf_terms_begin<N>(&s);
+    wf_terms_run<N, TYPE, WF_LANES>(w, &view, leaf.base + leaf.begin + lane, WF_LANES,
+                                    leaf.base + leaf.end, &seen, &s);
     double *value = w.values + (number - w.leaf_from) * w.terms;
     WF_UNROLL
     for (int t = 0; t < wf_terms<N>::count; t++) {
-        double joined = wf_join_lanes((uint32_t)t < w.maxima, s.term[t]);
+        double joined = wf_join_lanes(t < wf_maxima, s.term[t]);
         if (lane == 0)
             value[t] = joined;
     }
-    wf_say_bad(w, wf_finite_bad(finite));
+    wf_say_bad(w, wf_finite_bad<TYPE>(seen));
 }
 
 /* The first element of a column that is not below `from`. */
@@ -179,14 +177,14 @@ __device__ inline uint64_t wf_column_begin(const struct wf_work &w, uint64_t col
     return e < w.from ? e + w.row_stride : e;
 }
 
-template <int N, int WIDTH>
+template <int N, int TYPE>
 __global__ void __launch_bounds__(WF_KERNEL_BLOCK)
     WF_KERNEL(_columns)(const __grid_constant__ struct wf_work w)
 {
     uint64_t column = wf_thread_number();
     if (column >= w.row_stride)
         return;
-    struct wf_finite finite = wf_finite_begin(w.in_dtype[0]);
+    unsigned seen = 0;
     struct wf_terms<N> s;
     wf_view_f32 view;
     float m[N][WF_ARGS_MODEL];
@@ -195,11 +193,11 @@ __global__ void __launch_bounds__(WF_KERNEL_BLOCK)
     WF_UNROLL
     for (int t = 0; t < wf_terms<N>::count; t++)
         s.term[t] = sums[t];
-    wf_terms_run<N, WIDTH>(w, &view, wf_column_begin(w, column), w.row_stride, w.to, &finite, &s);
+    wf_terms_run<N, TYPE, 0>(w, &view, wf_column_begin(w, column), w.row_stride, w.to, &seen, &s);
     WF_UNROLL
     for (int t = 0; t < wf_terms<N>::count; t++)
         sums[t] = s.term[t];
-    wf_say_bad(w, wf_finite_bad(finite));
+    wf_say_bad(w, wf_finite_bad<TYPE>(seen));
 }
 
 /* ---- any work ---- */
@@ -264,23 +262,26 @@ __global__ void __launch_bounds__(WF_KERNEL_BLOCK)
 
 /* ---- launches ---- */
 
-template <int WIDTH> bool wf_launch_plain(const struct wf_work &w, void *stream)
+bool wf_launch_plain(const struct wf_work &w, void *stream)
 {
     bool columns = w.kind == WF_WORK_COLUMNS;
     uint64_t threads = columns ? w.row_stride : (w.leaf_to - w.leaf_from) * WF_LANES;
     uint64_t blocks = (threads + WF_KERNEL_BLOCK - 1) / WF_KERNEL_BLOCK;
+    if (blocks >= UINT32_MAX / 2 || w.maxima != (uint32_t)wf_maxima ||
+        (!columns && w.fold_step != 1))
+        return false;
     for (uint32_t i = 0; i < w.n; i++)
-        if ((uintptr_t)w.in[i] % WIDTH)
+        if ((uintptr_t)w.in[i] % wf_dtype_width(w.in_dtype[i]))
             return false;
-    return blocks < UINT32_MAX / 2 && wf_written_out(w.n, [&](auto n) {
-               constexpr int N = decltype(n)::value;
-               if (columns)
-                   LAUNCH((WF_KERNEL(_columns) < N, WIDTH >), (unsigned)blocks, WF_KERNEL_BLOCK, 0,
-                          stream, w);
-               else
-                   LAUNCH((WF_KERNEL(_plain) < N, WIDTH >), (unsigned)blocks, WF_KERNEL_BLOCK, 0,
-                          stream, w);
-           });
+    return wf_written_out(w, [&](auto type, auto n) {
+        constexpr int N = decltype(n)::value, TYPE = decltype(type)::value;
+        if (columns)
+            LAUNCH((WF_KERNEL(_columns) < N, TYPE >), (unsigned)blocks, WF_KERNEL_BLOCK, 0, stream,
+                   w);
+        else
+            LAUNCH((WF_KERNEL(_plain) < N, TYPE >), (unsigned)blocks, WF_KERNEL_BLOCK, 0, stream,
+                   w);
+    });
 }
 } // namespace
 
@@ -290,8 +291,7 @@ extern "C" int WF_ENTRY(const struct wf_work *work, void *stream)
     if ((w.kind != WF_WORK_FOLD && w.kind != WF_WORK_COLUMNS) || w.terms != WF_TERMS((int)w.n) ||
         w.maxima > w.terms)
         return 1;
-    if (w.plain && (wf_dtype_width(w.in_dtype[0]) == 2 ? wf_launch_plain<2>(w, stream)
-                                                       : wf_launch_plain<4>(w, stream)))
+    if (w.plain && wf_launch_plain(w, stream))
         return 0;
     if (w.kind == WF_WORK_FOLD) {
         struct wf_grid grid = wf_any_grid(w, w.leaf_to - w.leaf_from, WF_LANES);

@@ -2,10 +2,12 @@
  * brackets, lists those inside; makes the keys of rows that frame_rank.cu sorts.
  *
  * In the fast kernel a thread has groups of 16 bytes, takes each stream's keys of one, and compares
- * them with each bracket; a warp's counts are added up in one instruction. Keys inside, which are
- * few, wait in a buffer of the warp until there are enough for one reservation in the list:
+ * them with each bracket. Its counts are its own, three in a word, until the block adds them up.
+ * Keys inside, which are few, wait in a buffer of the warp until there are enough for one
+ * reservation in the list:
  *
- *     shared   | brackets | counts | how full: [warp][bracket] | waiting: [warp][bracket][64]
+ *     shared   | bounds | counts | how full: [warp][bracket] | waiting: [warp][bracket][64] |
+ *              | words: [bracket][thread] |
  */
 #include "frame_group.cuh"
 #include "frame_rank.cuh"
@@ -94,18 +96,44 @@ __device__ inline void wf_list_add(const struct wf_list &l, bool mine, uint32_t 
 
 /* ---- COUNT, up to WF_KERNEL_UNROLLED inputs of one type ---- */
 
+/* A bracket, as keys of a group are compared with it: `low`, and `next`, the key behind the last
+ * one inside. Both are at most wf_key_behind. */
+struct wf_bounds {
+    uint32_t low, next;
+    uint32_t nothing; /* is inside, and everything below */
+    uint32_t list;
+};
+
+constexpr uint32_t wf_key_behind = 0x7fc00001u; /* the NaN, which is the largest key, plus one */
+constexpr uint32_t wf_key_none = 0x7fffffffu;   /* of an element that is not asked for */
+
+__device__ inline struct wf_bounds wf_bounds_of(const struct wf_work_bracket &b)
+{
+    uint32_t low = b.low < wf_key_behind ? (uint32_t)b.low : wf_key_behind;
+    uint32_t next = b.high < wf_key_behind ? (uint32_t)b.high + 1 : wf_key_behind;
+    return {low, next > low ? next : low, b.low > wf_numbers<float>::key_max, b.list != 0};
+}
+
 /* Where a block's shared memory has what. */
 struct wf_count_shared {
-    struct wf_work_bracket *brackets;
+    struct wf_bounds *bounds;
     unsigned *below, *inside, *zeros; /* [bracket] */
     unsigned *full;                   /* [warp][bracket] */
     uint32_t *waits;                  /* [warp][bracket][wf_listed_most] */
+    uint32_t *words;                  /* [bracket][thread]: below | below `next` << 10 | 0 << 20 */
 };
 
-__host__ __device__ inline size_t wf_count_shared_bytes(const struct wf_work &w, unsigned warps)
+/* So many of 8 keys a word has room for. */
+#ifdef __CUDACC__
+constexpr unsigned wf_count_rounds = 127;
+#else
+constexpr unsigned wf_count_rounds = 2; /* for tests to get there */
+#endif
+
+__host__ __device__ inline size_t wf_count_shared_bytes(const struct wf_work &w, unsigned threads)
 {
-    size_t brackets = (size_t)w.streams * w.ranks_n;
-    return brackets * (sizeof(struct wf_work_bracket) + 3 * sizeof(unsigned)) +
+    size_t brackets = (size_t)w.streams * w.ranks_n, warps = threads / 32;
+    return brackets * (sizeof(struct wf_bounds) + (3 + threads) * sizeof(unsigned)) +
            warps * brackets * (sizeof(unsigned) + wf_listed_most * sizeof(uint32_t));
 }
 
@@ -114,17 +142,20 @@ __device__ inline struct wf_count_shared wf_count_begin(const struct wf_work &w,
 {
     unsigned brackets = w.streams * w.ranks_n, warps = blockDim.x / 32;
     struct wf_count_shared s;
-    s.brackets = (struct wf_work_bracket *)memory;
-    s.below = (unsigned *)(s.brackets + brackets);
+    s.bounds = (struct wf_bounds *)memory;
+    s.below = (unsigned *)(s.bounds + brackets);
     s.inside = s.below + brackets;
     s.zeros = s.inside + brackets;
     s.full = s.zeros + brackets;
     s.waits = s.full + warps * brackets;
+    s.words = s.waits + (size_t)warps * brackets * wf_listed_most;
     for (unsigned k = threadIdx.x; k < brackets; k += blockDim.x)
-        s.brackets[k] = w.brackets[k];
+        s.bounds[k] = wf_bounds_of(w.brackets[k]);
     unsigned counts = (3 + warps) * brackets;
     for (unsigned k = threadIdx.x; k < counts; k += blockDim.x)
         s.below[k] = 0;
+    for (unsigned k = 0; k < brackets; k++)
+        s.words[k * blockDim.x + threadIdx.x] = 0;
     __syncthreads();
     return s;
 }
@@ -137,13 +168,33 @@ __device__ inline struct wf_list wf_list_of(const struct wf_work &w,
             (uint32_t *)w.lists + bracket * w.list_capacity, w.list_capacity};
 }
 
+/* What the threads of a warp counted is added to the block's counts. Whole warps call this. */
+__device__ inline void wf_count_join(const struct wf_work &w, const struct wf_count_shared &s)
+{
+    WF_ROLLED
+    for (unsigned k = 0; k < w.streams * w.ranks_n; k++) {
+        uint32_t *mine = &s.words[k * blockDim.x + threadIdx.x], word = *mine;
+        *mine = 0;
+        unsigned below = __reduce_add_sync(~0u, word & 0x3ffu);
+        unsigned under = __reduce_add_sync(~0u, word >> 10 & 0x3ffu);
+        unsigned zeros = __reduce_add_sync(~0u, word >> 20);
+        if (threadIdx.x % 32)
+            continue;
+        atomicAdd(&s.below[k], below);
+        atomicAdd(&s.inside[k], under - below);
+        atomicAdd(&s.zeros[k], zeros);
+    }
+}
+
 /* What a block counted, and what still waits, goes to memory. */
 __device__ inline void wf_count_end(const struct wf_work &w, const struct wf_count_shared &s)
 {
     unsigned brackets = w.streams * w.ranks_n;
+    wf_count_join(w, s);
     __syncthreads();
     for (unsigned k = threadIdx.x; k < brackets; k += blockDim.x) {
-        wf_add_count(&w.counts[k].below, s.below[k]);
+        uint64_t all = blockIdx.x ? 0 : w.to - w.from;
+        wf_add_count(&w.counts[k].below, s.bounds[k].nothing ? all : s.below[k]);
         wf_add_count(&w.counts[k].inside, s.inside[k]);
         wf_add_count(&w.counts[k].zeros, s.zeros[k]);
     }
@@ -154,24 +205,17 @@ __device__ inline void wf_count_end(const struct wf_work &w, const struct wf_cou
     }
 }
 
-/* What the lanes of a warp counted in a group: three sums of 256 at most in one word. */
-__device__ inline void wf_count_join(const struct wf_count_shared &s, unsigned bracket,
-                                     unsigned below, unsigned inside, unsigned zeros)
-{
-    unsigned sum = __reduce_add_sync(~0u, below | inside << 10 | zeros << 20);
-    if (threadIdx.x % 32 || !sum)
-        return;
-    atomicAdd(&s.below[bracket], sum & 0x3ffu);
-    atomicAdd(&s.inside[bracket], sum >> 10 & 0x3ffu);
-    atomicAdd(&s.zeros[bracket], sum >> 20);
-}
-
-/* Keys of the bits in `mask` wait for their list. Whole warps call this. */
+/* Keys inside a bracket wait for its list. Whole warps call this. */
 template <int SIZE>
-__device__ inline void wf_list_group(const struct wf_list &list, const uint32_t *key, unsigned mask)
+__device__ inline void wf_list_group(const struct wf_list &list, const uint32_t *key,
+                                     const struct wf_bounds &b)
 {
+    unsigned mask = 0;
+    WF_UNROLL
+    for (int k = 0; k < SIZE; k++)
+        mask |= key[k] - b.low < b.next - b.low ? 1u << k : 0;
     while (__any_sync(~0u, mask != 0)) {
-        int at = __ffs(mask) - 1;
+        int at = __ffs((int)mask) - 1;
         uint32_t mine = 0;
         WF_UNROLL
         for (int k = 0; k < SIZE; k++)
@@ -181,80 +225,93 @@ __device__ inline void wf_list_group(const struct wf_list &list, const uint32_t 
     }
 }
 
+/* How many keys are below a bound: the sign of a difference is a count of one. */
+template <int SIZE> __device__ inline unsigned wf_keys_below(const uint32_t *key, uint32_t bound)
+{
+    unsigned below = 0;
+    WF_UNROLL
+    for (int k = 0; k < SIZE; k++)
+        below += (key[k] - bound) >> 31;
+    return below;
+}
+
 /* The keys of one stream of a group, compared with its brackets. Whole warps call this. */
 template <int SIZE>
 __device__ inline void wf_count_group(const struct wf_work &w, const struct wf_count_shared &s,
                                       unsigned stream, const uint32_t *key)
 {
-    unsigned zeros = 0;
-    WF_UNROLL
-    for (int k = 0; k < SIZE; k++)
-        zeros += key[k] == 0;
+    unsigned bracket = stream * w.ranks_n, end = bracket + w.ranks_n;
+    unsigned word = wf_keys_below<SIZE>(key, 1) << 20;
+    uint32_t *to = s.words + bracket * blockDim.x + threadIdx.x;
     WF_ROLLED
-    for (unsigned r = 0; r < w.ranks_n; r++) {
-        unsigned bracket = stream * w.ranks_n + r, below = 0, mask = 0;
-        struct wf_keys_inside<uint32_t> b = wf_narrow<float>(s.brackets[bracket]);
-        WF_UNROLL
-        for (int k = 0; k < SIZE; k++) {
-            bool under = key[k] < b.low;
-            below += under;
-            mask |= !under && key[k] <= b.high ? 1u << k : 0;
+    for (; bracket < end; bracket++, to += blockDim.x, word = 0) {
+        struct wf_bounds b = s.bounds[bracket];
+        if (!b.nothing) {
+            unsigned below = wf_keys_below<SIZE>(key, b.low);
+            unsigned under = wf_keys_below<SIZE>(key, b.next);
+            word += below | under << 10;
+            if (b.list && __any_sync(~0u, below != under))
+                wf_list_group<SIZE>(wf_list_of(w, s, bracket), key, b);
         }
-        wf_count_join(s, bracket, below, (unsigned)__popc(mask), r ? 0 : zeros);
-        if (s.brackets[bracket].list)
-            wf_list_group<SIZE>(wf_list_of(w, s, bracket), key, mask);
+        *to += word;
     }
 }
+
+/* Is each stream the key of an input? Known of a function, so that nothing is written out twice. */
+constexpr bool wf_per_model = WF_KEY_PER_MODEL(WF_PASTE(WF_ID_, WF_FUNCTION));
 
 /* Keys of a group. One that is not asked for is above all. */
-template <int N, int WIDTH>
-__device__ inline void wf_group_keys(const struct wf_work &w, const uint4 *group,
-                                     const wf_view_f32 *view, int stream, struct wf_range r,
-                                     uint32_t *key)
+template <int N, int TYPE>
+__device__ inline void wf_group_keys(const uint4 *group, const wf_view_f32 *view, int stream,
+                                     struct wf_range r, uint32_t *key)
 {
+    constexpr int size = wf_type<TYPE>::size;
     WF_UNROLL
-    for (int k = 0; k < 16 / WIDTH; k++) {
+    for (int k = 0; k < size; k++) {
         float x[3 * WF_WORK_INPUTS] = {0};
         WF_EACH_INPUT (i, 0, N)
-            x[i] = wf_group_element<WIDTH>(group[i], k, w.in_dtype[0] == WF_F16);
-        uint32_t found = stream || w.per_model ? wf_key_of<float>(x, N, view, stream + 1)
-                                               : wf_key_of<float>(x, N, view, 0);
-        key[k] = (unsigned)k >= r.begin && (unsigned)k < r.end ? found : UINT32_MAX;
+            x[i] = wf_group_element<TYPE>(group[i], k);
+        key[k] = wf_key_of<float>(x, N, view, wf_per_model ? stream + 1 : 0);
     }
+    if (r.whole)
+        return;
+    WF_UNROLL
+    for (int k = 0; k < size; k++)
+        key[k] = (unsigned)k >= r.begin && (unsigned)k < r.end ? key[k] : wf_key_none;
 }
 
-template <int N, int WIDTH>
+template <int N, int TYPE>
 __global__ void __launch_bounds__(WF_KERNEL_BLOCK)
-    WF_KERNEL(_count)(const __grid_constant__ struct wf_work w, unsigned lead, uint64_t groups)
+    WF_KERNEL(_count)(const __grid_constant__ struct wf_work w,
+                      const __grid_constant__ struct wf_groups p)
 {
-    constexpr int size = 16 / WIDTH, streams = N > 1 ? N - 1 : 1;
+    constexpr int size = wf_type<TYPE>::size, streams = wf_per_model && N > 1 ? N - 1 : 1;
     DYN_SMEM(dynamic);
     struct wf_count_shared s = wf_count_begin(w, dynamic);
-    struct wf_finite finite = wf_finite_begin(w.in_dtype[0]);
+    unsigned seen = 0, rounds = 0;
     wf_view_f32 view;
     float m[N][WF_ARGS_MODEL];
     wf_group_view<N>(w, &view, m);
     /* All threads of a block go round equally often. */
-    for (uint64_t base = (uint64_t)blockIdx.x * blockDim.x; base < groups;
-         base += wf_thread_count()) {
-        struct wf_range r = wf_group_range<WIDTH>(w, lead, base + threadIdx.x);
+    for (unsigned block = blockIdx.x; block < p.blocks; block += gridDim.x) {
         uint4 group[N];
+        struct wf_range r =
+            wf_load_groups<N, TYPE>(p, block, (uint64_t)block * blockDim.x + threadIdx.x, group);
         WF_EACH_INPUT (i, 0, N)
-            group[i] =
-                wf_load_group<WIDTH>(wf_group_at<WIDTH>(w, w.in[i], lead, base + threadIdx.x), r);
-        WF_EACH_INPUT (i, 0, N)
-            wf_finite_look(&finite, group[i]);
+            wf_finite_look<TYPE>(&seen, group[i]);
         WF_UNROLL
         for (int stream = 0; stream < streams; stream++) {
             if ((unsigned)stream >= w.streams)
                 continue;
             uint32_t key[size];
-            wf_group_keys<N, WIDTH>(w, group, &view, stream, r, key);
+            wf_group_keys<N, TYPE>(group, &view, stream, r, key);
             wf_count_group<size>(w, s, (unsigned)stream, key);
         }
+        if (++rounds % wf_count_rounds == 0)
+            wf_count_join(w, s);
     }
     wf_count_end(w, s);
-    wf_say_bad(w, wf_finite_bad(finite));
+    wf_say_bad(w, wf_finite_bad<TYPE>(seen));
 }
 
 /* ---- any work ---- */
@@ -354,20 +411,19 @@ __global__ void __launch_bounds__(WF_KERNEL_BLOCK)
 
 /* ---- launches ---- */
 
-template <int WIDTH> bool wf_launch_count(const struct wf_work &w, void *stream)
+bool wf_launch_count(const struct wf_work &w, void *stream)
 {
-    unsigned lead = wf_group_lead(w);
-    uint64_t groups = wf_group_count<WIDTH>(w, lead);
     unsigned threads = WF_KERNEL_BLOCK;
-    while (threads > 32 && wf_count_shared_bytes(w, threads / 32) > wf_shared_most)
+    while (threads > 32 && wf_count_shared_bytes(w, threads) > wf_shared_most)
         threads /= 2;
-    uint64_t blocks = (groups + threads - 1) / threads;
-    blocks = blocks < wf_blocks_most ? blocks : wf_blocks_most;
-    size_t shared = wf_count_shared_bytes(w, threads / 32);
-    return wf_written_out(w.n, [&](auto n) {
-        LAUNCH((WF_KERNEL(_count) < decltype(n)::value, WIDTH >), (unsigned)blocks, threads, shared,
-               stream, w, lead, groups);
-    });
+    const struct wf_groups p = wf_groups_of(w, threads);
+    size_t shared = wf_count_shared_bytes(w, threads);
+    return p.blocks && w.per_model == wf_per_model && wf_written_out(w, [&](auto type, auto n) {
+               auto kernel = WF_KERNEL(_count)<decltype(n)::value, decltype(type)::value>;
+               unsigned most = wf_blocks_at_once(kernel, threads, shared);
+               unsigned blocks = p.blocks < most ? p.blocks : most;
+               LAUNCH(kernel, blocks, threads, shared, stream, w, p);
+           });
 }
 
 void wf_launch_count_any(const struct wf_work &w, void *stream)
@@ -389,8 +445,7 @@ extern "C" int WF_ENTRY(const struct wf_work *work, void *stream)
 {
     const struct wf_work w = *work;
     if (w.kind == WF_WORK_COUNT) {
-        bool done = w.plain && (wf_dtype_width(w.in_dtype[0]) == 2 ? wf_launch_count<2>(w, stream)
-                                                                   : wf_launch_count<4>(w, stream));
+        bool done = w.plain && wf_launch_count(w, stream);
         if (!done)
             wf_launch_count_any(w, stream);
         return 0;

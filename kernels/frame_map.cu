@@ -17,7 +17,7 @@ template <> __device__ inline double wf_map_of<double>(const double *x, int n, c
 }
 
 /* Four elements from `first` on. Where nobody looks at draws, nothing of them is left. */
-template <int N, int WIDTH>
+template <int N, int TYPE>
 __device__ inline void wf_map_four(const struct wf_work &w, const uint4 *group,
                                    const wf_view_f32 *view, uint64_t e, int first, float *result)
 {
@@ -35,36 +35,35 @@ __device__ inline void wf_map_four(const struct wf_work &w, const uint4 *group,
     for (int k = 0; k < 4; k++) {
         float x[3 * WF_WORK_INPUTS] = {0};
         WF_EACH_INPUT (i, 0, N) {
-            x[i] = wf_group_element<WIDTH>(group[i], first + k, w.in_dtype[0] == WF_F16);
+            x[i] = wf_group_element<TYPE>(group[i], first + k);
             x[N + i] = wf_uniform_of<float>(word[i][k]);
         }
         result[first + k] = wf_map_of<float>(x, N, view);
     }
 }
 
-template <int N, int WIDTH>
+template <int N, int TYPE>
 __global__ void __launch_bounds__(WF_KERNEL_BLOCK)
-    WF_KERNEL(_plain)(const __grid_constant__ struct wf_work w, unsigned lead)
+    WF_KERNEL(_plain)(const __grid_constant__ struct wf_work w,
+                      const __grid_constant__ struct wf_groups p)
 {
-    constexpr int size = 16 / WIDTH;
-    uint64_t g = wf_thread_number(), e = w.from - lead + g * size;
-    struct wf_range r = wf_group_range<WIDTH>(w, lead, g);
+    constexpr int size = wf_type<TYPE>::size;
+    uint64_t g = wf_thread_number();
+    uint4 group[N];
+    unsigned seen = 0;
+    struct wf_range r = wf_load_groups<N, TYPE>(p, blockIdx.x, g, group);
     if (r.begin >= r.end)
         return;
-    uint4 group[N];
-    struct wf_finite finite = wf_finite_begin(w.in_dtype[0]);
     WF_EACH_INPUT (i, 0, N)
-        group[i] = wf_load_group<WIDTH>(wf_group_at<WIDTH>(w, w.in[i], lead, g), r);
-    WF_EACH_INPUT (i, 0, N)
-        wf_finite_look(&finite, group[i]);
+        wf_finite_look<TYPE>(&seen, group[i]);
     wf_view_f32 view;
     float m[N][WF_ARGS_MODEL], result[size];
     wf_group_view<N>(w, &view, m);
     WF_UNROLL
     for (int first = 0; first < size; first += 4)
-        wf_map_four<N, WIDTH>(w, group, &view, e, first, result);
-    bool bad = wf_finite_bad(finite);
-    bad |= wf_store_results<size>(w, result, e, r);
+        wf_map_four<N, TYPE>(w, group, &view, p.first + g * size, first, result);
+    bool bad = wf_finite_bad<TYPE>(seen);
+    bad |= wf_store_any<size>(w, p, result, g, r);
     wf_say_bad(w, bad);
 }
 
@@ -82,13 +81,12 @@ __global__ void __launch_bounds__(WF_KERNEL_BLOCK)
     wf_say_bad(w, a.bad);
 }
 
-template <int WIDTH> bool wf_launch_plain(const struct wf_work &w, void *stream)
+bool wf_launch_plain(const struct wf_work &w, void *stream)
 {
-    unsigned lead = wf_group_lead(w);
-    uint64_t blocks = (wf_group_count<WIDTH>(w, lead) + WF_KERNEL_BLOCK - 1) / WF_KERNEL_BLOCK;
-    return blocks < UINT32_MAX / 2 && wf_written_out(w.n, [&](auto n) {
-               LAUNCH((WF_KERNEL(_plain) < decltype(n)::value, WIDTH >), (unsigned)blocks,
-                      WF_KERNEL_BLOCK, 0, stream, w, lead);
+    const struct wf_groups p = wf_groups_of(w, WF_KERNEL_BLOCK);
+    return p.blocks && wf_written_out(w, [&](auto type, auto n) {
+               LAUNCH((WF_KERNEL(_plain) < decltype(n)::value, decltype(type)::value >), p.blocks,
+                      WF_KERNEL_BLOCK, 0, stream, w, p);
            });
 }
 } // namespace
@@ -98,9 +96,7 @@ extern "C" int WF_ENTRY(const struct wf_work *work, void *stream)
     const struct wf_work w = *work;
     if (w.kind != WF_WORK_MAP)
         return 1;
-    if (w.plain && w.out_dtype != WF_F64 &&
-        (wf_dtype_width(w.in_dtype[0]) == 2 ? wf_launch_plain<2>(w, stream)
-                                            : wf_launch_plain<4>(w, stream)))
+    if (w.plain && w.out_dtype != WF_F64 && wf_launch_plain(w, stream))
         return 0;
     struct wf_grid grid = wf_any_grid(w, w.to - w.from, 1);
     if (w.wide)

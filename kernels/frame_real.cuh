@@ -58,7 +58,7 @@ struct wf_view_f64 {
 #undef WF_NAME
 #undef WF_ELEMENTS
 
-/* What differs between the two. A NaN's key is the same whatever its payload. */
+/* What differs between the two. What a key function gives is a key as it is: it ends in wf_abs. */
 template <class Real> struct wf_numbers;
 
 template <> struct wf_numbers<float> {
@@ -80,8 +80,7 @@ template <> struct wf_numbers<float> {
     }
     __device__ static inline uint32_t key_of(float x)
     {
-        uint32_t bits = wf_f32_bits(x) & key_max;
-        return bits > 0x7f800000u ? 0x7fc00000u : bits;
+        return wf_f32_bits(x);
     }
 };
 
@@ -104,8 +103,7 @@ template <> struct wf_numbers<double> {
     }
     __device__ static inline uint64_t key_of(double x)
     {
-        uint64_t bits = wf_f64_bits(x) & key_max;
-        return bits > 0x7ff0000000000000u ? 0x7ff8000000000000u : bits;
+        return wf_f64_bits(x);
     }
 };
 

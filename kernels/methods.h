@@ -65,11 +65,19 @@
     X(ramplus_fold, 2 * ((n)-1))                                                                   \
     X(sce_fold, (n)-1)
 
-/* SELECT and RANK: wf_real f(const wf_real *x, int n, const struct wf_view *v, int i) */
+/* How many of these are joined by maximum: what the descriptor's wf_fold.maxima says. */
+#define WF_FOLD_MAXIMA(id) ((id) == WF_ID_arcee_largest_fold ? 2 : 0)
+
+/* SELECT and RANK: wf_real f(const wf_real *x, int n, const struct wf_view *v, int i). All of them
+ * end in wf_abs: frames take the result's bits for the key as they are. */
 #define WF_KEY_LIST(X)                                                                             \
     X(arcee_key)                                                                                   \
     X(delta_key)                                                                                   \
     X(sce_key)
+
+/* Does the key differ by i? Then SELECT uses it with `per_model`, else without: for such work
+ * kernels are written out. */
+#define WF_KEY_PER_MODEL(id) ((id) == WF_ID_delta_key)
 
 #define WF_ENUM_ROW(name, ...) WF_ID_##name,
 enum wf_map_id { WF_MAP_LIST(WF_ENUM_ROW) WF_MAP_IDS };

@@ -618,7 +618,7 @@ WF_ELEMENT int WF_NAME(delta_keeps)(const wf_real *x, int n, const struct WF_NAM
         return WF_UNIFORM(x, n, i) < v->m[i][DELTA_DENSITY];
     if (prune == DELTA_RANK)
         return WF_UNIFORM(x, n, i) < WF_NAME(delta_likelihood)(x, n, v, i);
-    wf_real key = prune == DELTA_ROW ? WF_RANK(x, n, i) : WF_NAME(delta_key)(x, n, v, i);
+    wf_real key = prune == DELTA_ROW ? WF_RANK(x, n, i) : WF_NAME(wf_size)(x[i] - x[0]);
     wf_real upper = v->m[i][DELTA_UPPER];
     int inside = (key >= v->m[i][DELTA_CUT]) & !((key >= upper) & (upper >= 0));
     return prune == DELTA_ROW ? inside | (v->tensor < v->g[DELTA_SPARES]) : inside;
@@ -653,7 +653,12 @@ WF_ELEMENT wf_real WF_NAME(delta_mixed)(const wf_real *x, int n, const struct WF
             weights += WF_NAME(wf_select)(agrees, v->m[i][DELTA_WEIGHT], (wf_real)0);
         }
         sum *= side;
+#ifdef __CUDACC__ /* one way for all elements: a branch saves the rest a division by 1 */
+        if (v->g[DELTA_DIVIDES] != 0)
+            sum /= WF_NAME(wf_select)(weights != 0, weights, (wf_real)1);
+#else
         sum /= WF_NAME(wf_select)((v->g[DELTA_DIVIDES] != 0) & (weights != 0), weights, (wf_real)1);
+#endif
     }
     /* An unchanged element keeps its bits: -0 + 0 would be +0. */
     wf_real mixed = WF_NAME(wf_select)(sum == 0, x[0], x[0] + v->g[DELTA_SCALE] * sum);
