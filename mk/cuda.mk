@@ -149,6 +149,7 @@ device-test: ## on a machine with a GPU: the kernels give the CPU's bytes, and c
 	@tests/device/run-gpu.sh
 
 DEVICE_BYTES ?= 1GiB
-device-bench: ## on a machine with a GPU: time of each method's launches, against the GPU's own copy
-	@$(MAKE) --no-print-directory build variant variant-device VARIANT=plain CUDA=1
+device-bench: ## on a machine with a GPU: each method's launches against the GPU's own copy, and whole merges in memory
+	@$(MAKE) --no-print-directory build variant variant-device variant-tools VARIANT=plain CUDA=1
 	@build/plain/bench_method --bytes $(DEVICE_BYTES)
+	@bench/gpu.sh
