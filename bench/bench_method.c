@@ -419,7 +419,10 @@ static const char *prepare(void)
 
 static void size_up(struct wf_need *need, struct wf_unit_need *unit)
 {
-    *need = (struct wf_need){.inputs = bench.n, .ranked = bench.n - 1, .rank_row = ROW};
+    *need = (struct wf_need){.inputs = bench.n,
+                             .ranked = bench.n - 1,
+                             .rank_row = ROW,
+                             .brackets = (bench.n - 1) * WF_RANKS_MAX};
     *unit = (struct wf_unit_need){.inputs = bench.n,
                                   .streams = bench.n - 1,
                                   .ranks = WF_RANKS_MAX,

@@ -64,8 +64,8 @@ if [ $build_failures != 0 ]; then # nothing could be told from the rest
     echo "0 passed, $build_failures failed, 0 skipped"
     exit 1
 fi
-build asan "variant variant-unit variant-replay $emu" SAN=address FAULTS=1 OPT=-O1
-build tsan "variant $emu" SAN=thread OPT=-O1
+build asan "variant variant-unit variant-replay $emu $device" SAN=address FAULTS=1 OPT=-O1
+build tsan "variant $emu $device" SAN=thread OPT=-O1
 build O0 "variant" OPT=-O0
 command -v clang >/dev/null && build clang "variant" CC=clang
 echo "built in $((SECONDS - began)) s"

@@ -1,8 +1,11 @@
 /* device.h - tiles on GPUs: the backend "cuda", behind the table of a plugin (kernels/plugin.h).
  *
- *   slot->in (pinned)  --copy in-->  a mirror of it    -+
- *   numbers of a tile  --copy in-->  the lane's area   -+--> launches --copy out--> slot->out,
- * sums, counts, keys
+ *   slot->in (pinned) --copy in--> a mirror of it --+
+ *                                                   |
+ *   numbers of a tile --copy in--> lane's area -----+--> launches
+ *                                                           |
+ *   slot->out (pinned) <----------------------copy out------+
+ *   sums, counts, keys <----------------------copy out------+
  *
  * Each compute thread of the stream has a lane: a queue on its device with an area for whatever its
  * tiles need besides inputs. What one lane copies, another computes: that is how reading, copying,
@@ -52,15 +55,26 @@ struct wf_device_need {
     struct wf_need tiles;  /* of the arithmetic */
     uint64_t input_bytes;  /* of a slot: capacity of a mirror */
     uint64_t output_bytes; /* of a slot */
-    uint64_t window;       /* most elements in a slab of rows, and at least a fold block */
     uint32_t lanes;        /* on each device */
-    uint32_t slots;        /* more mirrors than slots are of no use */
+    uint32_t slots;        /* on each device: more mirrors than these are of no use */
+};
+
+/* A part of the area. */
+struct wf_part {
+    uint64_t at, bytes;
+};
+
+/* What a lane has on its device and on the host: device_lane.h draws it. */
+struct wf_area {
+    struct wf_part bad, counts, brackets, pointers, types, views, data;
+    struct wf_part ranks, scratch, results;
+    struct wf_part rows, tree; /* on the host */
+    uint64_t shared_bytes, device_bytes, host_bytes;
 };
 
 struct wf_device_layout {
+    struct wf_area area;   /* of a lane */
     uint32_t mirrors;      /* on each device, lanes at least */
-    uint64_t area_bytes;   /* of a lane, on the device */
-    uint64_t host_bytes;   /* of a lane, pinned */
     uint64_t device_bytes; /* on each device together */
 };
 
@@ -88,8 +102,8 @@ void wf_lanes_destroy(struct wf_lanes *l); /* accepts NULL */
 struct wf_lane *wf_lane_of(struct wf_lanes *l, uint32_t k);
 
 /* The inputs of the lane's next tiles are in [host, host + bytes). They go to the device with the
- * first tile that is computed there, unless a lane of the device brought the same `key` before:
- * whoever changes the bytes there takes another key. */
+ * first tile that is computed there, unless a lane of the device brought the same `key` before: a
+ * key, never 0, stands for one range with the same bytes in it as long as the lanes live. */
 void wf_lane_inputs(struct wf_lane *lane, uint64_t key, const void *host, uint64_t bytes);
 
 /* The operations; wf_tile.lane is the calling thread's. Small tiles are left to the CPU backend. A

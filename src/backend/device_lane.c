@@ -18,7 +18,8 @@ struct wf_lanes {
     struct wf_mirrors *mirrors; /* per device */
     struct wf_mirror *mirror_table;
     uint32_t n_devices, mirrors_each;
-    void *pages; /* pinned; NULL: not */
+    uint64_t least; /* numbers in a tile, below which the CPU has it */
+    void *pages;    /* pinned; NULL: not */
 };
 
 /* ---- a run's lanes ---- */
@@ -64,9 +65,7 @@ static int open_lane(struct wf_err *e, struct wf_lanes *all, uint32_t k,
     l->mirrors = &all->mirrors[k % all->n_devices];
     l->need = need->tiles;
     l->area = *area;
-    int status = read_least(e, &l->least);
-    if (status)
-        return status;
+    l->least = all->least;
     l->on_host = wf_map_pages(e, area->host_bytes, "what goes to and from a GPU");
     if (!l->on_host)
         return WF_MACHINE;
@@ -81,26 +80,15 @@ static int open_lane(struct wf_err *e, struct wf_lanes *all, uint32_t k,
     return WF_OK;
 }
 
-/* The area that the layout was made with. */
-static void find_area(const struct wf_device_need *need, const struct wf_device_layout *layout,
-                      struct wf_area *area)
-{
-    for (unsigned shrink = 0; shrink < WF_AREA_SHRINKS; shrink++) {
-        wf_area_lay_out(need, shrink, area);
-        if (area->device_bytes == layout->area_bytes)
-            return;
-    }
-}
-
 static int open_all(struct wf_err *e, struct wf_lanes *l, const struct wf_device_need *need,
                     const struct wf_device_layout *layout, void *pages, uint64_t pages_bytes)
 {
     struct wf_plugin_err pe = {0};
-    struct wf_area area;
-    find_area(need, layout, &area);
-    int status = open_mirrors(e, l, need->input_bytes);
+    int status = read_least(e, &l->least);
+    if (!status)
+        status = open_mirrors(e, l, need->input_bytes);
     for (uint32_t k = 0; !status && k < l->count; k++)
-        status = open_lane(e, l, k, need, &area);
+        status = open_lane(e, l, k, need, &layout->area);
     if (!status && pages_bytes) {
         if (l->plugin->pin(&pe, pages, pages_bytes))
             return refuse(e, wf_devices_index(l->devices, 0), &pe);
@@ -186,7 +174,7 @@ struct wf_lane *wf_lane_of(struct wf_lanes *l, uint32_t k)
 
 void wf_lane_inputs(struct wf_lane *l, uint64_t key, const void *host, uint64_t bytes)
 {
-    if (l->key == key && l->inputs == host && l->input_bytes == bytes)
+    if (l->key == key)
         return;
     if (l->mirror)
         wf_mirror_leave(l->mirrors, l->mirror);
@@ -239,7 +227,7 @@ bool wf_lane_bring_inputs(struct wf_lane *l)
     struct wf_plugin_err pe = {0};
     if (l->mirror)
         return true;
-    l->mirror = wf_mirror_take(l->mirrors, l->key, l->inputs, l->input_bytes, &l->filling);
+    l->mirror = wf_mirror_take(l->mirrors, l->key, &l->filling);
     if (l->filling && l->plugin->copy_in(&pe, l->queue, mirror_start(l), l->inputs, l->input_bytes))
         return fail(l, &pe);
     return true;

@@ -22,23 +22,12 @@
 
 #define WF_DEVICE_ALIGN 256u /* inputs keep their place modulo this in a mirror */
 
-/* A part of the area. */
-struct wf_part {
-    uint64_t at, bytes;
-};
-
-struct wf_area {
-    struct wf_part bad, counts, brackets, pointers, types, views, data;
-    struct wf_part ranks, scratch, results;
-    struct wf_part rows, tree; /* on the host */
-    uint64_t shared_bytes, device_bytes, host_bytes;
-};
-
-/* Room beyond what is needed at least is halved `shrink` times. A pure function. */
+/* What only the device has is halved `shrink` times, as far as what is needed at least; what the
+ * host has too is the same for all. A pure function. */
 void wf_area_lay_out(const struct wf_device_need *need, unsigned shrink, struct wf_area *out);
 #define WF_AREA_SHRINKS 40u
 
-/* Bytes of a view in the work's table, and of one that any tile within `need` has. */
+/* Numbers in a view of n inputs. */
 static inline uint64_t wf_view_values(uint64_t n)
 {
     return WF_ARGS_GLOBAL + n * WF_ARGS_MODEL;
@@ -51,9 +40,7 @@ enum wf_mirror_state { WF_MIRROR_EMPTY, WF_MIRROR_FILLING, WF_MIRROR_FULL };
 struct wf_mirror {
     char *memory;
     enum wf_mirror_state state;
-    uint64_t key;
-    const char *host; /* what it is a copy of */
-    uint64_t bytes;
+    uint64_t key;   /* of what it is a copy of */
     uint32_t users; /* lanes */
     uint64_t used;  /* when last; the smallest goes first */
 };
@@ -69,10 +56,10 @@ struct wf_mirrors {
 
 void wf_mirrors_begin(struct wf_mirrors *m, uint32_t count, uint64_t input_bytes);
 void wf_mirrors_end(struct wf_mirrors *m);
-/* The mirror of these bytes, for one more lane; waits while another lane fills it. *fill: the
- * caller must. There is always one: mirrors are as many as lanes, and a lane has one at most. */
-struct wf_mirror *wf_mirror_take(struct wf_mirrors *m, uint64_t key, const char *host,
-                                 uint64_t bytes, bool *fill);
+/* The mirror of the inputs with this key, for one more lane; waits while another lane fills it.
+ * *fill: the caller must. There is always one: mirrors are as many as lanes, and a lane has one at
+ * most. */
+struct wf_mirror *wf_mirror_take(struct wf_mirrors *m, uint64_t key, bool *fill);
 /* The lane that filled it says whether it is there now. */
 void wf_mirror_settle(struct wf_mirrors *m, struct wf_mirror *mirror, bool full);
 void wf_mirror_leave(struct wf_mirrors *m, struct wf_mirror *mirror);

@@ -1,8 +1,10 @@
 /* device_mirror.c - copies of slots' inputs on one device, shared by its lanes.
  *
- * empty --taken by a lane, which copies--> filling --its queue is done--> full --taken for others--
- *   ^                                         |                             ^           |
- *   +-----------------------------------------+ the device failed           +-----------+
+ *   empty ----a lane takes it, and copies----> filling
+ *   filling --the queue of that lane is done-> full
+ *   filling --the device failed--------------> empty
+ *   full -----other lanes take it------------> full
+ *   full -----it makes room for another key--> filling
  *
  * The mirror that was used longest ago makes room, but none that a lane still has.
  */
@@ -22,14 +24,11 @@ void wf_mirrors_end(struct wf_mirrors *m)
     pthread_cond_destroy(&m->filled);
 }
 
-static struct wf_mirror *find(struct wf_mirrors *m, uint64_t key, const char *host, uint64_t bytes)
+static struct wf_mirror *find(struct wf_mirrors *m, uint64_t key)
 {
-    for (uint32_t i = 0; i < m->count; i++) {
-        struct wf_mirror *now = &m->each[i];
-        if (now->state != WF_MIRROR_EMPTY && now->key == key && now->host == host &&
-            now->bytes == bytes)
-            return now;
-    }
+    for (uint32_t i = 0; i < m->count; i++)
+        if (m->each[i].state != WF_MIRROR_EMPTY && m->each[i].key == key)
+            return &m->each[i];
     return NULL;
 }
 
@@ -43,20 +42,17 @@ static struct wf_mirror *oldest(struct wf_mirrors *m)
     return best;
 }
 
-struct wf_mirror *wf_mirror_take(struct wf_mirrors *m, uint64_t key, const char *host,
-                                 uint64_t bytes, bool *fill)
+struct wf_mirror *wf_mirror_take(struct wf_mirrors *m, uint64_t key, bool *fill)
 {
     struct wf_mirror *found;
     pthread_mutex_lock(&m->lock);
-    while ((found = find(m, key, host, bytes)) && found->state == WF_MIRROR_FILLING)
+    while ((found = find(m, key)) && found->state == WF_MIRROR_FILLING)
         pthread_cond_wait(&m->filled, &m->lock);
     *fill = !found;
     if (!found) {
         found = oldest(m);
         found->state = WF_MIRROR_FILLING;
         found->key = key;
-        found->host = host;
-        found->bytes = bytes;
     }
     found->users++;
     found->used = ++m->now;

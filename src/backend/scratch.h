@@ -15,11 +15,16 @@ struct wf_need {
     uint64_t rank_row; /* elements of the longest row with a RANK; of its slab, rows.length *
                           rows.stride elements, where rows.stride is not 1. 0: none */
     uint32_t ranked;   /* most models with a RANK */
+    uint32_t brackets; /* most keys of a SELECT per element times its ranks; 0: no SELECT */
 };
 
 /* Bytes of wf_tile.scratch that serve every job within `need`, on the CPU. More than any machine
  * has (2^52) if a row is too long to be ranked: 2^32 elements. */
 uint64_t wf_scratch_bytes(const struct wf_need *need);
+
+/* Pinned memory of a lane on a device (device.h), for tiles within `tiles` in slots with outputs of
+ * `output_bytes`. Grows with both, and does not depend on the device or its memory. */
+uint64_t wf_lane_host_bytes(const struct wf_need *tiles, uint64_t output_bytes);
 
 #define WF_BLOCK_MAX 1024 /* elements of a block: what is loaded, computed and stored at a time */
 #define WF_BLOCK_MIN 8

@@ -28,6 +28,7 @@
 #define BINS_MIN (1u << 10)
 #define KEYS_MIN (1u << 10)
 #define STATISTICS_SHARE 4u /* of the memory, at most one in so many, while there is a choice */
+#define LANES_WANTED 3u     /* while one computes, others copy in and out */
 
 uint64_t wf_budget_ring_bytes(const struct wf_budget *b)
 {
@@ -74,7 +75,7 @@ static void set_slot(const struct wf_plan *plan, struct wf_budget *b, uint64_t s
     b->span_bytes = span_bytes;
     b->input_bytes = wf_round_up(worst + WF_READ_SLACK, WF_DIRECT_ALIGN);
     b->fetch_bytes = wf_round_up(fetched + WF_READ_SLACK, WF_DIRECT_ALIGN);
-    b->fetch_bytes = wf_min_u64(b->fetch_bytes, b->input_bytes);
+    b->fetch_bytes = b->lanes ? 0 : wf_min_u64(b->fetch_bytes, b->input_bytes);
     b->reads_max = n_inputs > WF_SEGMENT_INPUTS ? n_inputs : WF_SEGMENT_INPUTS;
     b->segments_max = WF_SEGMENT_INPUTS;
 }
@@ -127,6 +128,10 @@ static void add_scratch_need(struct wf_need *need, const struct wf_job *job)
             need->rank_row = wf_max_u64(need->rank_row, wf_rows_slab(&job->rows));
             raise_u32(&need->ranked, job->n_inputs - 1);
         }
+        if (stage->kind == WF_STAGE_SELECT) {
+            uint64_t streams = stage->select.per_model ? job->n_inputs - 1 : 1;
+            raise_u32(&need->brackets, streams * stage->select.n_ranks);
+        }
     }
 }
 
@@ -169,9 +174,20 @@ static uint64_t capped(uint64_t bytes)
     return wf_min_u64(bytes, (uint64_t)1 << 44);
 }
 
+static uint64_t lane_bytes(const struct wf_budget *b)
+{
+    return b->lanes ? capped(wf_lane_host_bytes(&b->scratch, b->span_bytes)) : 0;
+}
+
+static uint64_t pinned_bytes(const struct wf_budget *b)
+{
+    return b->compute * lane_bytes(b);
+}
+
 static uint64_t statistics_bytes(const struct wf_budget *b)
 {
     uint64_t bytes = b->compute * (capped(wf_scratch_bytes(&b->scratch)) + b->fetch_bytes);
+    bytes += pinned_bytes(b);
     if (b->inside.pieces)
         bytes += b->compute * capped(wf_unit_bytes(&b->inside));
     if (b->apart.pieces)
@@ -187,7 +203,7 @@ static void halve_u32(uint32_t *n, uint32_t min)
 }
 
 /* Bins, keys, gathers and threads as many as a share of the memory holds; fewer cost time, not
- * truth. */
+ * truth. More lanes than are wanted do not push out bins. */
 static void set_statistics(const struct wf_plan *plan, struct wf_budget *b)
 {
     set_needs(plan, b);
@@ -196,6 +212,9 @@ static void set_statistics(const struct wf_plan *plan, struct wf_budget *b)
     b->inside.bins = BINS_INSIDE;
     b->inside.keys = KEYS_INSIDE;
     uint64_t most = b->memory_bytes / STATISTICS_SHARE;
+    while (pinned_bytes(b) > most / 2 && b->compute > LANES_WANTED)
+        b->compute--;
+    b->apart.threads = b->model.threads = b->compute;
     while (statistics_bytes(b) > most && b->apart.bins > BINS_MIN) {
         struct wf_unit_need *needs[] = {&b->apart, &b->inside, &b->model};
         for (int k = 0; k < 3; k++) {
@@ -273,6 +292,8 @@ static bool take_slots(const struct wf_plan *plan, struct wf_budget *b, uint64_t
     uint64_t to_hold = slots_to_hold(plan, b); /* besides those that keep the disk busy */
     b->slots = (uint32_t)wf_min_u64(slots, wf_min_u64(to_hold + SLOTS_USUAL, SLOTS_MAX));
     b->compute = (unsigned)wf_min_u64(b->compute, b->slots); /* one works on one slot */
+    b->statistics_bytes = statistics_bytes(b);
+    b->pinned_bytes = pinned_bytes(b);
     set_residency(plan, b, to_hold);
     return true;
 }
@@ -290,6 +311,14 @@ static void squeeze(struct wf_budget *b)
     b->statistics_bytes = statistics_bytes(b);
 }
 
+/* Lanes are as large as spans: true if smaller ones would leave room for more threads, of which
+ * there are too few. */
+static bool lanes_are_too_large(const struct wf_budget *b)
+{
+    return b->compute < wf_min_u64(b->threads, LANES_WANTED) && b->span_bytes > SPAN_BYTES_MIN &&
+           LANES_WANTED * lane_bytes(b) > b->memory_bytes / STATISTICS_SHARE;
+}
+
 /* False if the memory is too little even for the smallest of everything. */
 static bool choose(const struct wf_plan *plan, struct wf_budget *b)
 {
@@ -297,7 +326,7 @@ static bool choose(const struct wf_plan *plan, struct wf_budget *b)
         b->compute = b->threads;
         set_slot(plan, b, span);
         set_statistics(plan, b);
-        if (take_slots(plan, b, SLOTS_WANTED))
+        if (!lanes_are_too_large(b) && take_slots(plan, b, SLOTS_WANTED))
             return true;
     }
     squeeze(b);
@@ -343,11 +372,12 @@ uint64_t wf_budget_resident(const struct wf_plan *plan, const struct wf_budget *
 }
 
 int wf_budget_set(struct wf_err *e, const struct wf_plan *plan, uint64_t memory_bytes,
-                  uint64_t meta_bytes, unsigned threads, struct wf_budget *out)
+                  uint64_t meta_bytes, unsigned threads, bool lanes, struct wf_budget *out)
 {
     *out = (struct wf_budget){.memory_bytes = memory_bytes,
                               .meta_bytes = meta_bytes,
                               .threads = threads,
+                              .lanes = lanes,
                               .readers = READERS,
                               .writers = WRITERS};
     if (choose(plan, out))

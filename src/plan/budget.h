@@ -1,7 +1,8 @@
 /* budget.h - how a plan fits into memory: the ring's slots and what statistics need.
  *
  *   memory_bytes = meta (tables)
- *                + threads x (scratch, fetch buffer, unit) + gathers x unit + model unit
+ *                + threads x (scratch, unit, and fetch buffer or pinned memory of a lane)
+ *                + gathers x unit + model unit
  *                + slots x input buffer + output buffers
  *
  * A unit (stage/unit.h) is the state of one tensor's statistics. A tensor that lies in one span is
@@ -27,13 +28,14 @@ struct wf_budget {
     uint64_t meta_bytes;   /* tables already allocated, kept out of the ring */
     uint64_t span_bytes;   /* output bytes of a span: a power of two that divides WF_BLOCK_BYTES */
     uint64_t input_bytes;  /* capacity of a slot's input buffer */
-    uint64_t fetch_bytes;  /* of a compute thread's buffer for cached inputs */
+    uint64_t fetch_bytes;  /* of a compute thread's buffer for cached inputs; 0: has a lane */
     uint32_t slots;
     uint32_t outputs;   /* buffers of span_bytes: a slot has one from MAP until it is written */
     uint32_t reads_max; /* reads in a span */
     uint32_t segments_max;
     unsigned readers, writers, compute; /* threads */
     unsigned threads;                   /* compute threads that were asked for */
+    bool lanes;                         /* compute threads have lanes on devices */
 
     struct wf_need scratch;     /* of each compute thread */
     struct wf_unit_need inside; /* of each compute thread: tensors that lie in one span */
@@ -45,13 +47,14 @@ struct wf_budget {
     unsigned passes;           /* over all that the method merges: 1, or one more for each stage of
                                   model scope */
     uint64_t again_bytes;      /* input bytes that are expected to be read more than once */
-    uint64_t statistics_bytes; /* scratch and units together */
+    uint64_t statistics_bytes; /* all that threads, gathers and the model have ... */
+    uint64_t pinned_bytes;     /* ... of these, of all lanes */
 };
 
-/* Chooses the numbers for `memory_bytes` and `threads` compute threads. Too little memory is
- * WF_MACHINE with the number needed. */
+/* Chooses the numbers for `memory_bytes` and `threads` compute threads, with or without `lanes`.
+ * Too little memory is WF_MACHINE with the number needed. */
 int wf_budget_set(struct wf_err *e, const struct wf_plan *plan, uint64_t memory_bytes,
-                  uint64_t meta_bytes, unsigned threads, struct wf_budget *out);
+                  uint64_t meta_bytes, unsigned threads, bool lanes, struct wf_budget *out);
 
 /* A memory with which nothing would be read again: the budget's own, or one that is found by
  * trying; 0: no machine has as much. */

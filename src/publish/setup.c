@@ -1,4 +1,5 @@
 /* setup.c - from a recipe's path to a plan with a budget; reads headers only. */
+#include <stdio.h>
 #include <string.h>
 
 #include "../base/log.h"
@@ -115,18 +116,6 @@ static unsigned threads_of(const struct weft_options *o, const struct wf_setup *
     return threads;
 }
 
-/* Most elements in a slab of rows, and at least a block of a fold. */
-static uint64_t widest_slab(const struct wf_plan *plan)
-{
-    uint64_t widest = WF_FOLD_BLOCK;
-    for (size_t j = 0; j < plan->n_jobs; j++) {
-        const struct wf_job *job = &plan->jobs[j];
-        if (job->action == WF_ACTION_MAP && wf_job_has_scope(job, WF_SCOPE_ROW))
-            widest = wf_max_u64(widest, wf_rows_slab(&job->rows));
-    }
-    return widest;
-}
-
 static int lay_out_devices(struct wf_err *e, struct wf_setup *s)
 {
     const struct wf_budget *b = &s->budget;
@@ -134,26 +123,34 @@ static int lay_out_devices(struct wf_err *e, struct wf_setup *s)
     s->gpu.need = (struct wf_device_need){.tiles = b->scratch,
                                           .input_bytes = b->input_bytes,
                                           .output_bytes = b->span_bytes,
-                                          .window = widest_slab(&s->plan),
                                           .lanes = (b->compute + devices - 1) / devices,
-                                          .slots = b->slots};
+                                          .slots = (b->slots + devices - 1) / devices};
     return wf_device_lay_out(e, &s->gpu.need, wf_devices_memory(s->gpu.devices), &s->gpu.layout);
 }
 
-/* What lanes need of the host's memory depends on the budget, which depends on what is left beside
- * them: the second time the first answer is known, and less memory never makes it grow. */
 static int set_budget(struct wf_err *e, const struct weft_options *o, struct wf_setup *s)
 {
     uint64_t memory = o->memory_bytes ? o->memory_bytes : wf_mem_default();
-    uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT), pinned = 0;
-    int status = WF_OK;
-    for (int round = 0; !status && round < (s->gpu.devices ? 2 : 1); round++) {
-        status = wf_budget_set(e, &s->plan, memory, meta + pinned, threads_of(o, s), &s->budget);
-        if (!status && s->gpu.devices)
-            status = lay_out_devices(e, s);
-        pinned = s->budget.compute * s->gpu.layout.host_bytes;
+    uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT);
+    bool lanes = s->gpu.devices != NULL;
+    int status = wf_budget_set(e, &s->plan, memory, meta, threads_of(o, s), lanes, &s->budget);
+    return status || !lanes ? status : lay_out_devices(e, s);
+}
+
+/* Under --backend auto a GPU that cannot be used for this merge is as good as none. */
+static int plan_memory(struct wf_err *e, const struct weft_options *o, bool look,
+                       struct wf_setup *s)
+{
+    int status = open_devices(e, o, look, s);
+    if (!status && s->gpu.devices && o->backend == WEFT_BACKEND_AUTO) {
+        struct wf_err why = {0};
+        if (!set_budget(&why, o, s))
+            return WF_OK;
+        snprintf(s->no_gpu, sizeof s->no_gpu, "%.255s", why.text);
+        wf_devices_close(s->gpu.devices);
+        s->gpu = (struct wf_device_run){0};
     }
-    return status;
+    return status ? status : set_budget(e, o, s);
 }
 
 int wf_setup_create(struct wf_err *e, const struct weft_options *o, const char *recipe, bool look,
@@ -178,8 +175,7 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o, const char *
     if (status)
         return status;
     warn(&s->plan);
-    status = open_devices(e, o, look, s);
-    return status ? status : set_budget(e, o, s);
+    return plan_memory(e, o, look, s);
 }
 
 void wf_setup_destroy(struct wf_setup *s)

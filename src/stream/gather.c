@@ -58,8 +58,9 @@ static int create_benches(struct wf_ring *r)
         r->benches[i].scratch = wf_map_pages(r->e, wf_scratch_bytes(&b->scratch), "scratch memory");
         if (!r->benches[i].scratch)
             return WF_MACHINE;
-        r->benches[i].fetched = wf_map_pages(r->e, b->fetch_bytes, "fetched inputs");
-        if (!r->benches[i].fetched)
+        if (b->fetch_bytes) /* with a lane no slot is late */
+            r->benches[i].fetched = wf_map_pages(r->e, b->fetch_bytes, "fetched inputs");
+        if (b->fetch_bytes && !r->benches[i].fetched)
             return WF_MACHINE;
         if (b->inside.pieces && create_unit(r, &b->inside, &r->benches[i].unit))
             return WF_MACHINE;

@@ -54,7 +54,7 @@ struct wf_slot {
 struct wf_bench {
     struct wf_unit *unit; /* for tensors that lie in one span; NULL: not needed */
     void *scratch;
-    char *fetched;        /* budget->fetch_bytes: a piece of cached inputs */
+    char *fetched;        /* budget->fetch_bytes: a piece of cached inputs; or NULL */
     struct wf_lane *lane; /* NULL: the CPU computes */
     uint32_t device;
 };

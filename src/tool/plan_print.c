@@ -69,7 +69,7 @@ static void print_device_memory(FILE *out, const struct wf_device_run *gpu)
             wf_format_bytes(gpu->layout.device_bytes, text[0]),
             wf_format_bytes(wf_devices_memory(gpu->devices), text[1]), gpu->layout.mirrors,
             wf_format_bytes(gpu->need.input_bytes, text[2]), gpu->need.lanes,
-            wf_format_bytes(gpu->layout.area_bytes, text[3]));
+            wf_format_bytes(gpu->layout.area.device_bytes, text[3]));
     fprintf(out, "gpus        %u\n", wf_devices_count(gpu->devices));
 }
 
@@ -83,7 +83,10 @@ static void print_memory(FILE *out, const struct wf_setup *s)
             wf_format_bytes(wf_budget_ring_bytes(b), text[1]), b->slots,
             wf_format_bytes(b->input_bytes, text[2]), b->outputs,
             wf_format_bytes(b->span_bytes, text[3]));
-    fprintf(out, "  statistics %s\n", wf_format_bytes(b->statistics_bytes, text[1]));
+    fprintf(out, "  statistics %s\n",
+            wf_format_bytes(b->statistics_bytes - b->pinned_bytes, text[1]));
+    if (b->lanes)
+        fprintf(out, "  pinned     %s\n", wf_format_bytes(b->pinned_bytes, text[1]));
     fprintf(out, "  tables     %s\n", wf_format_bytes(b->meta_bytes, text[4]));
     if (s->gpu.devices)
         print_device_memory(out, &s->gpu);
@@ -175,15 +178,15 @@ static void json_summary(FILE *out, const struct wf_setup *s, bool diffable)
                 ",\"plan\":\"%s\",\"shards\":%zu,\"memory\":{\"budget\":%" PRIu64
                 ",\"ring\":%" PRIu64 ",\"slots\":%u,\"slot_bytes\":%" PRIu64
                 ",\"span_bytes\":%" PRIu64 ",\"tables\":%" PRIu64 ",\"statistics\":%" PRIu64
-                "},\"bytes_read_again\":%" PRIu64 ",\"memory_resident\":%" PRIu64
-                ",\"gpus\":%u,\"device_memory\":%" PRIu64
+                ",\"pinned\":%" PRIu64 "},\"bytes_read_again\":%" PRIu64
+                ",\"memory_resident\":%" PRIu64 ",\"gpus\":%u,\"device_memory\":%" PRIu64
                 ",\"threads\":{\"read\":%u,\"compute\":%u,\"write\":%u},"
                 "\"seconds_estimated\":%.3f,\"binds\":\"%s\"",
                 wf_hash128_hex(&p->hash, hex), p->n_shards, b->memory_bytes,
                 wf_budget_ring_bytes(b), b->slots, b->input_bytes, b->span_bytes, b->meta_bytes,
-                b->statistics_bytes, b->again_bytes, wf_budget_resident(p, b),
-                s->gpu.devices ? wf_devices_count(s->gpu.devices) : 0, s->gpu.layout.device_bytes,
-                b->readers, b->compute, b->writers, t.seconds, t.binds);
+                b->statistics_bytes - b->pinned_bytes, b->pinned_bytes, b->again_bytes,
+                wf_budget_resident(p, b), s->gpu.devices ? wf_devices_count(s->gpu.devices) : 0,
+                s->gpu.layout.device_bytes, b->readers, b->compute, b->writers, t.seconds, t.binds);
     fputs("}\n", out);
 }
 

@@ -11,10 +11,9 @@
 #define ELEMENTS 4200u
 
 static const struct wf_device_need need = {
-    .tiles = {.inputs = 3, .terms = 6, .rank_row = ELEMENTS, .ranked = 2},
+    .tiles = {.inputs = 3, .terms = 6, .rank_row = ELEMENTS, .ranked = 2, .brackets = 2},
     .input_bytes = 3 * ELEMENTS * 4 + 256,
     .output_bytes = ELEMENTS * 4,
-    .window = ELEMENTS,
     .lanes = DF_LANES,
     .slots = DF_LANES,
 };

@@ -26,11 +26,21 @@ tap() { # NAME PROGRAM: adds its TAP results
     good=$(grep -c '^ok ' "$SCRATCH/tap") bad=$(grep -c '^not ok ' "$SCRATCH/tap")
     passed=$((passed + good))
     while read -r line; do fail "$1" "$line"; done < <(grep '^not ok ' "$SCRATCH/tap")
+    if [ $code = 77 ]; then # asks for the fake
+        skip "$1" "$(tail -n 1 "$SCRATCH/tap" "$SCRATCH/err" | tr '\n' ' ')"
+        return
+    fi
     [ "$bad" != 0 ] || { [ $code = 0 ] && [ "$good" != 0 ]; } ||
         fail "$1" "exit $code: $(grep -m 3 -E 'ERROR|error|SUMMARY' "$SCRATCH/err" "$SCRATCH/tap" | tr '\n' ' ')"
 }
 for program in build/plain/device/test_*; do
     [ ! -x "$program" ] || tap "$(basename "$program")" "$program"
+done
+for variant in asan tsan; do # lanes, mirrors and what happens when a call fails
+    [ $fake = 1 ] || continue
+    requires build/$variant/device/test_device_lanes
+    WEFT_CUDA_PLUGIN=$PWD/build/$variant/libweft_fake.so \
+        tap "test_device_lanes ($variant)" build/$variant/device/test_device_lanes
 done
 
 # ---- merges ----
@@ -47,8 +57,10 @@ merge() { # RECIPE OUT FLAGS...
     timeout 200 "$weft" merge "$1" "$2" --progress none --compat $compat "${@:3}" >/dev/null 2>err </dev/null
 }
 same_bytes() { # NAME RECIPE FLAGS...
-    if ! merge "$2" out "${on_device[@]}" "${@:3}"; then
+    if ! WEFT_FAKE_COUNTS=$SCRATCH/counts merge "$2" out "${on_device[@]}" "${@:3}"; then
         fail "$1" "$(head -c 300 err)"
+    elif [ $fake = 1 ] && ! grep -q '^[1-9]' "$SCRATCH/counts"; then
+        fail "$1" "no device computed anything: $(cat "$SCRATCH/counts")"
     elif [ "$(digest out)" != "$wanted" ]; then
         fail "$1" "other bytes than on the CPU"
     else
@@ -130,7 +142,11 @@ broken() { # CALL N
     WEFT_FAKE_FAIL=$1:$2 timeout 100 "$weft" merge $name.yaml out --progress none --threads 2 --memory 4Mi \
         "${on_device[@]}" >/dev/null 2>err </dev/null
     case $? in
-    0) [ "$(digest out)" = "$wanted" ] || fail "$fault" "other bytes"; return 1 ;;
+    0)
+        [ "$(digest out)" = "$wanted" ] || fail "$fault" "other bytes"
+        [ "$2" != 1 ] || fail "$fault" "nothing failed"
+        return 1
+        ;;
     4) ;;
     *) fail "$fault" "no exit 4: $(head -c 300 err)"; return ;;
     esac
@@ -145,7 +161,7 @@ broken() { # CALL N
     fi
 }
 if [ $fake = 1 ]; then
-    for call in count describe allocate pin open_lane copy_in copy_out clear launch finish; do
+    for call in count describe allocate pin open_lane copy_in copy_out clear launch finish kernel; do
         for n in 1 3 20; do
             broken $call $n || break # there are not so many calls
         done

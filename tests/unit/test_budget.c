@@ -323,7 +323,7 @@ static void spans_cover_random_plans_exactly(void **state)
         for (size_t s = 0; s < m->plan.n_shards; s++)
             total += m->shards[s].bytes;
         uint64_t memory = memories[total > 200u << 20 ? 3 : seed % 4];
-        int status = wf_budget_set(&e, &m->plan, memory, 1000, 2, &b);
+        int status = wf_budget_set(&e, &m->plan, memory, 1000, 2, false, &b);
         if (!status) {
             assert_true(b.slots >= 2);
             assert_true(wf_budget_ring_bytes(&b) + b.statistics_bytes + 1000 <= memory);
@@ -339,25 +339,67 @@ static void spans_cover_random_plans_exactly(void **state)
     assert_true(walked > 750);
 }
 
+/* The parts are what they say, and no more than the memory. */
+static void check_total(const struct wf_budget *b, uint64_t memory, uint64_t meta)
+{
+    uint64_t lane = b->lanes ? wf_lane_host_bytes(&b->scratch, b->span_bytes) : 0;
+    uint64_t scratch = wf_scratch_bytes(&b->scratch);
+    assert_true(meta + wf_budget_ring_bytes(b) + b->statistics_bytes <= memory);
+    assert_int_equal(b->pinned_bytes, b->compute * lane);
+    assert_true(b->statistics_bytes >= b->compute * (lane + scratch + b->fetch_bytes));
+    assert_int_equal(b->fetch_bytes > 0, !b->lanes);
+}
+
 /* A refusal names a number; that number works, and one byte less does not. */
+static void check_refusal(struct made *m, unsigned threads, bool lanes)
+{
+    struct wf_err e = {0};
+    struct wf_budget b;
+    unsigned long long needed;
+    assert_int_equal(wf_budget_set(&e, &m->plan, 10000, 5000, threads, lanes, &b), WF_MACHINE);
+    const char *text = strstr(e.text, "at least ");
+    assert_non_null(text);
+    assert_int_equal(sscanf(text, "at least %llu bytes", &needed), 1);
+    wf_err_clear(&e);
+    assert_int_equal(wf_budget_set(&e, &m->plan, needed, 5000, threads, lanes, &b), WF_OK);
+    check_total(&b, needed, 5000);
+    check_walk(m, &b, NULL);
+    assert_int_equal(wf_budget_set(&e, &m->plan, needed - 1, 5000, threads, lanes, &b), WF_MACHINE);
+    assert_int_equal(wf_err_status(&e), WF_MACHINE);
+}
+
 static void refusal_names_the_memory_that_is_enough(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 300; seed++) {
         struct made *m = make_plan(seed);
-        struct wf_err e = {0};
-        struct wf_budget b;
-        unsigned long long needed;
-        assert_int_equal(wf_budget_set(&e, &m->plan, 10000, 5000, 2, &b), WF_MACHINE);
-        const char *text = strstr(e.text, "at least ");
-        assert_non_null(text);
-        assert_int_equal(sscanf(text, "at least %llu bytes", &needed), 1);
-        wf_err_clear(&e);
-        assert_int_equal(wf_budget_set(&e, &m->plan, needed, 5000, 2, &b), WF_OK);
-        assert_true(wf_budget_ring_bytes(&b) + b.statistics_bytes + 5000 <= needed);
-        assert_int_equal(wf_budget_set(&e, &m->plan, needed - 1, 5000, 2, &b), WF_MACHINE);
-        assert_int_equal(wf_err_status(&e), WF_MACHINE);
-        check_walk(m, &b, NULL);
+        check_refusal(m, 2, false);
+        check_refusal(m, 1 + (unsigned)seed % 32, true);
+        test_free(m);
+    }
+}
+
+/* Lanes of any number: where there is memory for one, there is a budget, and it is kept to. */
+static void lanes_are_as_many_as_memory_has_room_for(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct made *m = make_plan(seed);
+        for (unsigned threads = 1; threads <= 32; threads += 1 + threads / 2) {
+            bool enough = false;
+            for (uint64_t memory = 20000; memory < (uint64_t)1 << 33; memory += memory / 2) {
+                struct wf_err e = {0};
+                struct wf_budget b;
+                int status = wf_budget_set(&e, &m->plan, memory, 5000, threads, true, &b);
+                assert_true(!status || !enough); /* more memory is never too little */
+                if (status)
+                    continue;
+                enough = true;
+                check_total(&b, memory, 5000);
+                assert_in_range(b.compute, 1, threads);
+            }
+            assert_true(enough);
+        }
         test_free(m);
     }
 }
@@ -395,9 +437,9 @@ static void a_thousand_models_fit_into_a_span(void **state)
     }
     m->shards[0] = (struct wf_shard){.header.n = 4096, .bytes = at, .n_jobs = 5};
     m->plan = (struct wf_plan){.jobs = m->jobs, .n_jobs = 5, .shards = m->shards, .n_shards = 1};
-    assert_int_equal(wf_budget_set(&e, &m->plan, 100u << 20, 0, 2, &b), WF_OK);
+    assert_int_equal(wf_budget_set(&e, &m->plan, 100u << 20, 0, 2, false, &b), WF_OK);
     check_walk(m, &b, NULL);
-    assert_int_equal(wf_budget_set(&e, &m->plan, (uint64_t)64 << 30, 0, 2, &b), WF_OK);
+    assert_int_equal(wf_budget_set(&e, &m->plan, (uint64_t)64 << 30, 0, 2, false, &b), WF_OK);
     check_walk(m, &b, NULL);
     test_free(ckpt);
     test_free(in);
@@ -410,6 +452,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spans_cover_random_plans_exactly),
         cmocka_unit_test(refusal_names_the_memory_that_is_enough),
+        cmocka_unit_test(lanes_are_as_many_as_memory_has_room_for),
         cmocka_unit_test(a_thousand_models_fit_into_a_span),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,12 +14,13 @@
 #include "../../src/backend/device_walk.h"
 
 static const struct wf_device_need needs[] = {
-    {{1, 0, 0, 0}, 4096, 2048, 4096, 1, 1},
-    {{2, 3, 0, 0}, 1 << 20, 1 << 19, 4096, 2, 6},
-    {{9, 45, 4096, 8}, 64 << 20, 8 << 20, 65536, 4, 8},
-    {{3, 4, 1 << 24, 2}, 64 << 20, 16 << 20, 1 << 24, 1, 2},
-    {{64, 2080, 0, 0}, 16 << 20, 1 << 18, 4096, 3, 3},
-    {{1024, 2046, 70000, 1023}, 32 << 20, 1 << 14, 70000, 2, 12},
+    {{1, 0, 0, 0, 0}, 4096, 2048, 1, 1},
+    {{4, 0, 0, 0, 3}, 1 << 20, 1 << 18, 3, 9},
+    {{2, 3, 0, 0, 0}, 1 << 20, 1 << 19, 2, 6},
+    {{9, 45, 4096, 8, 24}, 64 << 20, 8 << 20, 4, 8},
+    {{3, 4, 1 << 24, 2, 0}, 64 << 20, 16 << 20, 1, 2},
+    {{64, 2080, 0, 0, 0}, 16 << 20, 1 << 18, 3, 3},
+    {{1024, 2046, 70000, 1023, 3069}, 32 << 20, 1 << 14, 2, 12},
 };
 #define NEEDS (sizeof needs / sizeof *needs)
 
@@ -53,17 +54,17 @@ static void layouts_stay_within_the_memory_they_are_given(void **state)
             assert_true(l.device_bytes <= memory);
             assert_true(l.mirrors >= needs[k].lanes);
             assert_true(l.mirrors <= needs[k].slots || l.mirrors == needs[k].lanes);
+            uint64_t each = l.area.device_bytes;
             assert_true(l.device_bytes >=
-                        l.area_bytes * needs[k].lanes + (uint64_t)l.mirrors * needs[k].input_bytes);
-            assert_true(l.area_bytes >= area); /* more memory is never a smaller area */
-            mirrors = l.area_bytes > area ? 0 : mirrors;
+                        each * needs[k].lanes + (uint64_t)l.mirrors * needs[k].input_bytes);
+            assert_true(each >= area); /* more memory is never a smaller area */
+            mirrors = each > area ? 0 : mirrors;
             assert_true(l.mirrors >= mirrors);
-            area = l.area_bytes;
+            area = each;
             mirrors = l.mirrors;
         }
         assert_true(fits(&needs[k], UINT64_MAX, &l));
         assert_true(l.mirrors >= needs[k].slots);
-        assert_true(l.host_bytes > 0);
     }
 }
 
@@ -102,6 +103,30 @@ static void check_parts(const struct wf_area *a)
     assert_true(a->tree.at + a->tree.bytes <= a->host_bytes);
 }
 
+static void host_memory_depends_on_tiles_and_outputs_alone(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < NEEDS; k++) {
+        struct wf_device_need need = needs[k];
+        uint64_t last = 0;
+        for (need.output_bytes = 4096; need.output_bytes <= 4 << 20; need.output_bytes *= 2) {
+            uint64_t bytes = wf_lane_host_bytes(&need.tiles, need.output_bytes);
+            for (unsigned shrink = 0; shrink < WF_AREA_SHRINKS; shrink++) {
+                struct wf_area a;
+                wf_area_lay_out(&need, shrink, &a);
+                assert_int_equal(a.host_bytes, bytes);
+            }
+            assert_true(bytes >= last);
+            last = bytes;
+        }
+    }
+    /* Small spans have small lanes, so that any memory has room for some. */
+    assert_true(wf_lane_host_bytes(&(struct wf_need){.inputs = 3}, 4096) < 8 << 10);
+    assert_true(wf_lane_host_bytes(&(struct wf_need){.inputs = 3}, 4 << 20) < 8 << 10);
+    assert_true(wf_lane_host_bytes(&(struct wf_need){.inputs = 3, .brackets = 2}, 4096) < 32 << 10);
+    assert_true(wf_lane_host_bytes(&(struct wf_need){.inputs = 3, .terms = 6}, 4096) < 32 << 10);
+}
+
 static void areas_have_room_for_what_no_launch_may_divide(void **state)
 {
     (void)state;
@@ -116,6 +141,10 @@ static void areas_have_room_for_what_no_launch_may_divide(void **state)
             last = a.device_bytes;
             assert_true(a.views.bytes >= view + sizeof(uint64_t));
             assert_true(a.data.bytes >= t->terms * sizeof(double));
+            assert_true(a.data.bytes >= 2 * t->brackets * sizeof(uint64_t));
+            assert_int_equal(!a.data.bytes, !t->terms && !t->brackets);
+            assert_true(a.counts.bytes >= 2 * t->brackets * sizeof(struct wf_work_counts));
+            assert_true(a.brackets.bytes >= 2 * t->brackets * sizeof(struct wf_work_bracket));
             assert_true(a.results.bytes >= needs[k].output_bytes + WF_DEVICE_ALIGN);
             assert_true(!t->terms || a.rows.bytes >= view);
             assert_true(a.ranks.bytes >= t->ranked * t->rank_row * sizeof(double));
@@ -144,6 +173,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layouts_stay_within_the_memory_they_are_given),
         cmocka_unit_test(too_little_memory_is_refused_with_the_number_needed),
+        cmocka_unit_test(host_memory_depends_on_tiles_and_outputs_alone),
         cmocka_unit_test(areas_have_room_for_what_no_launch_may_divide),
         cmocka_unit_test(leaves_are_numbered_through_all_groups),
     };
