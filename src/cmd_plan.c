@@ -17,7 +17,8 @@ const struct cli_command cmd_plan = {
         "Checks RECIPE and the headers of every model it names, exactly as merge does, and prints "
         "the jobs, the passes over the inputs, bytes read and written, memory by category, a time "
         "estimate and the stage that binds. Nothing is written, and no tensor is read.\n\n"
-        "Give it the flags that the merge will get: they change memory and files.",
+        "Give it the flags that the merge will get: they change memory and files. GPUs are "
+        "looked for with --backend cuda only; under auto the plan is for the CPU.",
     .arguments = {{.name = "RECIPE", .help = "A recipe in YAML or JSON, mergekit's dialect."}},
     .options =
         (const enum cli_option_id[]){CLI_DIFFABLE, CLI_MEMORY, CLI_DEVICE_MEMORY, CLI_BACKEND,

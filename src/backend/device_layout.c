@@ -116,7 +116,7 @@ int wf_device_lay_out(struct wf_err *e, const struct wf_device_need *need, uint6
     if (least > memory_bytes)
         return wf_fail(e, WF_MACHINE,
                        "--device-memory %s is too little for this merge; it needs at least "
-                       "%" PRIu64 " bytes (%s) on each GPU, less with fewer --threads",
+                       "%" PRIu64 " bytes (%s) on each GPU; give it more, or use --backend cpu",
                        wf_format_bytes(memory_bytes, has), least, wf_format_bytes(least, wants));
     uint64_t left = memory_bytes - lanes * a->device_bytes;
     out->mirrors = (uint32_t)wf_min_u64(left / mirror, most);

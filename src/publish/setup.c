@@ -134,7 +134,20 @@ static int set_budget(struct wf_err *e, const struct weft_options *o, struct wf_
     uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT);
     bool lanes = s->gpu.devices != NULL;
     int status = wf_budget_set(e, &s->plan, memory, meta, threads_of(o, s), lanes, &s->budget);
-    return status || !lanes ? status : lay_out_devices(e, s);
+    if (status || !lanes)
+        return status;
+    /* Where a device has little, spans and threads as with less memory on the host. */
+    struct wf_err why = {0};
+    for (uint64_t less = memory / 2; (status = lay_out_devices(&why, s)) != WF_OK; less /= 2) {
+        struct wf_err too_little = {0};
+        struct wf_budget budget;
+        if (wf_budget_set(&too_little, &s->plan, less, meta, threads_of(o, s), lanes, &budget))
+            return wf_fail(e, WF_MACHINE, "%s", why.text);
+        wf_err_clear(&why);
+        s->budget = budget;
+        s->budget.memory_bytes = memory;
+    }
+    return WF_OK;
 }
 
 /* Under --backend auto a GPU that cannot be used for this merge is as good as none. */

@@ -268,14 +268,15 @@ static void add_ties(const struct call *call)
             wf_cut_ties(s, i)[call->piece] += call->bench->brackets[i].inside;
 }
 
-/* The element is in [from, to): halves the range until it is alone. */
-static void halve(const struct call *call, uint32_t i, uint64_t from, uint64_t to)
+/* The element is in [from, to): halves the range until it is alone. False: the tile has a verdict,
+ * which another count would take back. */
+static bool halve(const struct call *call, uint32_t i, uint64_t from, uint64_t to)
 {
     struct wf_cut *c = &call->s->cuts[i];
     while (to - from > 1) {
         uint64_t middle = from + (to - from) / 2;
         if (!count_ties(call, c, from, middle))
-            return;
+            return false;
         uint64_t equal = call->bench->brackets[i].inside;
         if (c->place < equal) {
             to = middle;
@@ -286,6 +287,7 @@ static void halve(const struct call *call, uint32_t i, uint64_t from, uint64_t t
     }
     c->index = from;
     c->located = true;
+    return true;
 }
 
 /* Part by part, each small enough to be looked at again from the cache. */
@@ -307,8 +309,9 @@ static void add_locate(const struct call *call)
         }
         any = false;
         for (uint32_t i = 0; i < wf_n_cuts(s); i++) {
-            if (is_sought(&s->cuts[i], call->piece) && s->cuts[i].here)
-                halve(call, i, from, to);
+            bool here = is_sought(&s->cuts[i], call->piece) && s->cuts[i].here;
+            if (here && !halve(call, i, from, to))
+                return;
             any |= is_sought(&s->cuts[i], call->piece);
         }
     }

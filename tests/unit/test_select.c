@@ -588,6 +588,73 @@ static void inputs_that_change_are_refused(void **state)
     sf_free(&d);
 }
 
+/* A backend that fails once, as a device does; like every backend it says that others went well. */
+static unsigned counts_made, count_that_fails;
+static void failing_count(const struct wf_tile *t, unsigned stage, struct wf_count *c,
+                          struct wf_tile_result *r)
+{
+    *r = (struct wf_tile_result){WF_TILE_OK, 0, 0, NULL};
+    if (++counts_made == count_that_fails)
+        *r = (struct wf_tile_result){WF_TILE_FAILED, 0, t->from, "failed"};
+    else
+        sf_count(t, stage, c, r);
+}
+
+/* All steps of a SELECT that cuts equal keys at their index; true: the failure was told. */
+static bool tells_failure(struct sf_run *r, struct wf_args *args, uint64_t count)
+{
+    struct wf_backend failing = sf_backend;
+    failing.count = failing_count;
+    wf_unit_begin(r->unit, &(struct wf_unit_group){&method, args, WF_SCOPE_TENSOR, count, count, 0,
+                                                   1, false, NULL, 0});
+    while (wf_unit_step(r->unit) != WF_STEP_MAP) {
+        uint64_t from = 0, to = count;
+        for (; wf_unit_wants(r->unit, 0, &from, &to); from = to, to = count) {
+            const void *in[SF_INPUTS];
+            struct wf_tile tile = sf_tile(r, 0, from, to, in);
+            struct wf_tile_result result = {WF_TILE_OK, 0, 0, NULL};
+            wf_unit_add(r->unit, &failing, 0, &tile, &result);
+            if (result.verdict == WF_TILE_FAILED)
+                return true;
+            if (count_that_fails && counts_made >= count_that_fails)
+                return false;
+        }
+        assert_null(wf_unit_advance(r->unit));
+    }
+    return false;
+}
+
+static void a_count_that_fails_is_told_and_not_taken_back(void **state)
+{
+    uint64_t count = 30000;
+    struct sf_data d = sf_data(2, 1, &count, 0);
+    struct wf_err e = {0};
+    struct wf_args args = {.m = (double[2][WF_ARGS_MODEL]){{0}},
+                           .n = 2,
+                           .scope = {WF_SCOPE_TENSOR},
+                           .ties = WF_TIES_LOW_IS_HIGH};
+    struct wf_unit_need need = {
+        .inputs = 2, .streams = 1, .ranks = 1, .bins = 1024, .keys = 1024, .pieces = 1};
+    struct sf_run r = {.data = &d, .unit = wf_unit_create(&e, &need), .method = &method};
+    (void)state;
+    for (uint64_t k = 0; k < count; k++)
+        d.t[0].x[1][k] = (double)(k * 7919 % 5);
+    stages[0].select.n_ranks = 1;
+    args.g[Q] = 0.5;
+    count_that_fails = counts_made = 0;
+    assert_false(tells_failure(&r, &args, count));
+    unsigned all = counts_made;
+    assert_in_range(all, 10, 1000); /* LOCATE halves */
+    for (unsigned n = 1; n <= all; n++) {
+        count_that_fails = n;
+        counts_made = 0;
+        if (!tells_failure(&r, &args, count))
+            fail_msg("count %u of %u failed, and nobody was told", n, all);
+    }
+    wf_unit_destroy(r.unit);
+    sf_free(&d);
+}
+
 static void key_bounds_of_doubles_hold_for_floats(void **state)
 {
     uint64_t seed = 8;
@@ -651,6 +718,7 @@ int main(void)
         cmocka_unit_test(rows_of_different_size_do_not_make_brackets_miss),
         cmocka_unit_test(samples_do_not_depend_on_cuts),
         cmocka_unit_test(inputs_that_change_are_refused),
+        cmocka_unit_test(a_count_that_fails_is_told_and_not_taken_back),
         cmocka_unit_test(key_bounds_of_doubles_hold_for_floats),
         cmocka_unit_test(nth_of_a_list_is_that_of_a_sort),
     };
