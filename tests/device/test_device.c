@@ -75,7 +75,7 @@ static struct wf_device_need needs(uint32_t inputs, uint64_t elements)
  * other cuts, types and values of it. */
 static void run_row(const struct oracle_row *row, unsigned seed)
 {
-    unsigned step = getenv("LONG") ? 1 : 3;
+    unsigned step = tf_long() ? 1 : 3;
     for (unsigned s = 0; row->settings[s]; s++)
         for (unsigned shape = (s + seed) % step; shape < ORACLE_SHAPES; shape += step) {
             struct oracle_case c;
@@ -106,14 +106,14 @@ static void each_method(unsigned percent, unsigned seed)
 static void methods_give_the_same_in_roomy_areas(void **state)
 {
     (void)state;
-    for (unsigned seed = 0; seed < (getenv("LONG") ? 8u : 1u); seed++)
+    for (unsigned seed = 0; seed < (tf_long() ? 8u : 1u); seed++)
         each_method(DF_ROOMY, seed);
 }
 
 static void methods_give_the_same_in_the_smallest_areas(void **state)
 {
     (void)state;
-    for (unsigned seed = 0; seed < (getenv("LONG") ? 8u : 1u); seed++)
+    for (unsigned seed = 0; seed < (tf_long() ? 8u : 1u); seed++)
         each_method(DF_LEAST, 100 + seed);
 }
 
@@ -281,7 +281,7 @@ static void rows_ranks_and_splits_give_the_same_together(void **state)
     for (size_t p = 0; p < sizeof areas / sizeof *areas; p++) {
         need.output_bytes = areas[p].output_bytes;
         df_begin(&need, areas[p].percent);
-        for (unsigned k = 0; k < (getenv("LONG") ? 600u : 48u); k++) {
+        for (unsigned k = 0; k < (tf_long() ? 600u : 48u); k++) {
             struct ff f;
             size_t s = k % (sizeof shapes / sizeof *shapes);
             make_up(&f, types[k % 3], shapes[s].length, shapes[s].stride, shapes[s].slabs, splits);

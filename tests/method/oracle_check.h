@@ -13,6 +13,7 @@
 
 #include "oracle_data.h"
 #include "oracle_driver.h"
+#include "tile_fixture.h"
 
 /* Fills want[] for every element of the flattened model; may set c->undecided, c->refuse or
  * c->open. */
@@ -206,7 +207,7 @@ static inline void oracle_make(struct oracle_case *c, const struct oracle_row *r
 /* All settings of a row over all shapes. */
 static inline void oracle_check_row(const struct oracle_row *row)
 {
-    unsigned rounds = getenv("LONG") ? 8 : 1, round = 0;
+    unsigned rounds = tf_long() ? 8 : 1, round = 0;
     for (unsigned s = 0; row->settings[s]; s++)
         for (unsigned r = 0; r < rounds; r++, round++)
             for (unsigned shape = 0; shape < ORACLE_SHAPES; shape++) {

@@ -32,6 +32,13 @@ struct tf_frame {
     const struct wf_backend *run;
 };
 
+/* LONG=1 asks for every combination; the quick run says LONG=0. */
+static inline bool tf_long(void)
+{
+    const char *text = getenv("LONG");
+    return text && !strcmp(text, "1");
+}
+
 /* The frames of this build that this CPU has, the plain one first. */
 static inline size_t tf_frames(struct tf_frame out[3])
 {
