@@ -36,7 +36,8 @@ tap() { # NAME PROGRAM: adds its TAP results
 for program in build/plain/device/test_*; do
     [ ! -x "$program" ] || tap "$(basename "$program")" "$program"
 done
-for variant in asan tsan; do # lanes, mirrors and what happens when a call fails
+# Lanes, mirrors and what happens when a call fails. A thread of the system for each of a kernel's takes minutes.
+for variant in asan $([ "$LONG" = 1 ] && echo tsan); do
     [ $fake = 1 ] || continue
     requires build/$variant/device/test_device_lanes
     WEFT_CUDA_PLUGIN=$PWD/build/$variant/libweft_fake.so \
