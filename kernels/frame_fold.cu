@@ -295,16 +295,10 @@ extern "C" int WF_ENTRY(const struct wf_work *work, void *stream)
         return 0;
     if (w.kind == WF_WORK_FOLD) {
         struct wf_grid grid = wf_any_grid(w, w.leaf_to - w.leaf_from, WF_LANES);
-        if (w.wide)
-            LAUNCH(WF_KERNEL(_any) < double >, grid.blocks, grid.threads, 0, stream, w);
-        else
-            LAUNCH(WF_KERNEL(_any) < float >, grid.blocks, grid.threads, 0, stream, w);
+        LAUNCH_REAL(WF_KERNEL(_any), w.wide, grid.blocks, grid.threads, 0, stream, w);
         return 0;
     }
     struct wf_grid grid = wf_any_grid(w, w.row_stride, 1);
-    if (w.wide)
-        LAUNCH(WF_KERNEL(_columns_any) < double >, grid.blocks, grid.threads, 0, stream, w);
-    else
-        LAUNCH(WF_KERNEL(_columns_any) < float >, grid.blocks, grid.threads, 0, stream, w);
+    LAUNCH_REAL(WF_KERNEL(_columns_any), w.wide, grid.blocks, grid.threads, 0, stream, w);
     return 0;
 }

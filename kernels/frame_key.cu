@@ -432,12 +432,7 @@ void wf_launch_count_any(const struct wf_work &w, void *stream)
     size_t bytes = (size_t)w.streams * w.ranks_n * WF_COUNTS * sizeof(unsigned);
     bool shares = bytes <= wf_shared_most;
     bytes = shares ? bytes : 0;
-    if (w.wide)
-        LAUNCH(WF_KERNEL(_count_any) < double >, grid.blocks, grid.threads, bytes, stream, w,
-               shares);
-    else
-        LAUNCH(WF_KERNEL(_count_any) < float >, grid.blocks, grid.threads, bytes, stream, w,
-               shares);
+    LAUNCH_REAL(WF_KERNEL(_count_any), w.wide, grid.blocks, grid.threads, bytes, stream, w, shares);
 }
 } // namespace
 
@@ -453,9 +448,6 @@ extern "C" int WF_ENTRY(const struct wf_work *work, void *stream)
     if (w.kind != WF_WORK_RANK)
         return 1;
     struct wf_grid grid = wf_any_grid(w, w.to - w.from, 1);
-    if (w.wide)
-        LAUNCH(WF_KERNEL(_keys_any) < double >, grid.blocks, grid.threads, 0, stream, w);
-    else
-        LAUNCH(WF_KERNEL(_keys_any) < float >, grid.blocks, grid.threads, 0, stream, w);
+    LAUNCH_REAL(WF_KERNEL(_keys_any), w.wide, grid.blocks, grid.threads, 0, stream, w);
     return wf_launch_rank_rows(work, stream);
 }

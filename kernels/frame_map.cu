@@ -99,9 +99,6 @@ extern "C" int WF_ENTRY(const struct wf_work *work, void *stream)
     if (w.plain && w.out_dtype != WF_F64 && wf_launch_plain(w, stream))
         return 0;
     struct wf_grid grid = wf_any_grid(w, w.to - w.from, 1);
-    if (w.wide)
-        LAUNCH(WF_KERNEL(_any) < double >, grid.blocks, grid.threads, 0, stream, w);
-    else
-        LAUNCH(WF_KERNEL(_any) < float >, grid.blocks, grid.threads, 0, stream, w);
+    LAUNCH_REAL(WF_KERNEL(_any), w.wide, grid.blocks, grid.threads, 0, stream, w);
     return 0;
 }

@@ -206,9 +206,6 @@ extern "C" int wf_launch_rank_rows(const struct wf_work *work, void *stream)
     rows = rows < fit ? rows : fit;
     unsigned blocks = (unsigned)(rows < 64 * wf_blocks_most ? rows : 64 * wf_blocks_most);
     unsigned block = threads < WF_KERNEL_BLOCK ? (unsigned)threads : WF_KERNEL_BLOCK;
-    if (w.wide)
-        LAUNCH(wf_rank_rows<double>, blocks, block, (size_t)shared, stream, w, each);
-    else
-        LAUNCH(wf_rank_rows<float>, blocks, block, (size_t)shared, stream, w, each);
+    LAUNCH_REAL(wf_rank_rows, w.wide, blocks, block, (size_t)shared, stream, w, each);
     return 0;
 }

@@ -19,6 +19,15 @@
 #define DYN_SMEM(name) unsigned char *name = static_cast<unsigned char *>(emu::dynamic_shared())
 #endif
 
+/* The instance of a kernel for the arithmetic at hand. */
+#define LAUNCH_REAL(kernel, wide, ...)                                                             \
+    do {                                                                                           \
+        if (wide)                                                                                  \
+            LAUNCH(kernel<double>, __VA_ARGS__);                                                   \
+        else                                                                                       \
+            LAUNCH(kernel<float>, __VA_ARGS__);                                                    \
+    } while (0)
+
 /* Blocks of a kernel that a device runs at once: its threads go on to further things. A failure is
  * seen by whoever looks at the launch. */
 #ifdef __CUDACC__
