@@ -37,20 +37,14 @@ static uint64_t sized(uint64_t least, uint64_t comfortable)
 static uint64_t scratch_least(const struct wf_device_need *need)
 {
     uint64_t most = 0;
-    for (unsigned kind = 0; kind < WF_WORK_KINDS; kind++)
-        for (unsigned wide = 0; wide < 2; wide++) {
-            struct wf_work w = {.kind = (uint8_t)kind,
-                                .wide = (uint8_t)wide,
-                                .n = need->tiles.inputs,
-                                .draws = 1,
-                                .row_length = need->tiles.rank_row,
-                                .row_stride = 1,
-                                .terms = need->tiles.terms};
-            if ((kind == WF_WORK_RANK && !need->tiles.rank_row) ||
-                ((kind == WF_WORK_FOLD || kind == WF_WORK_COLUMNS) && !need->tiles.terms))
-                continue;
-            most = wf_max_u64(most, wf_work_scratch(&w));
-        }
+    for (unsigned kind = 0; kind < WF_WORK_KINDS; kind++) {
+        struct wf_work w = {.kind = (uint8_t)kind,
+                            .wide = 1, /* takes more */
+                            .n = need->tiles.inputs,
+                            .row_length = need->tiles.rank_row,
+                            .terms = need->tiles.terms};
+        most = wf_max_u64(most, wf_work_scratch(&w));
+    }
     return most;
 }
 

@@ -27,18 +27,14 @@ struct wf_devices {
     uint64_t memory_bytes;
 };
 
-/* Why there is no device: completes "no GPU is used: ...". */
-struct reason {
-    char text[WHY_BYTES];
-};
-
-static bool give_up(struct reason *r, const char *format, ...)
+/* Says why there is no device: completes "no GPU is used: ...". */
+static bool give_up(char why[WHY_BYTES], const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-static bool give_up(struct reason *r, const char *format, ...)
+static bool give_up(char why[WHY_BYTES], const char *format, ...)
 {
     va_list list;
     va_start(list, format);
-    vsnprintf(r->text, sizeof r->text, format, list);
+    vsnprintf(why, WHY_BYTES, format, list);
     va_end(list);
     return false;
 }
@@ -77,47 +73,47 @@ typedef int cu_init_fn(unsigned flags);
 typedef int cu_device_get_count_fn(int *count);
 
 /* Whether the driver has a device. The library stays open: it may have threads by now. */
-static bool ask_driver(struct reason *r)
+static bool ask_driver(char why[WHY_BYTES])
 {
     void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     int count = 0, code;
     if (!driver)
-        return give_up(r, "no NVIDIA driver: %s", dlerror());
+        return give_up(why, "no NVIDIA driver: %s", dlerror());
     cu_init_fn *init;
     cu_device_get_count_fn *get_count;
     *(void **)&init = dlsym(driver, "cuInit");
     *(void **)&get_count = dlsym(driver, "cuDeviceGetCount");
     if (!init || !get_count)
-        return give_up(r, "libcuda.so.1 is not the NVIDIA driver: it has no cuInit");
+        return give_up(why, "libcuda.so.1 is not the NVIDIA driver: it has no cuInit");
     if ((code = init(0)) || (code = get_count(&count)))
-        return give_up(r, "the NVIDIA driver finds no device (CUDA error %d)", code);
-    return count > 0 || give_up(r, "the NVIDIA driver finds no device");
+        return give_up(why, "the NVIDIA driver finds no device (CUDA error %d)", code);
+    return count > 0 || give_up(why, "the NVIDIA driver finds no device");
 }
 
 /* ---- the plugin ---- */
 
-static bool open_plugin(struct reason *r, const struct wf_plugin **out)
+static bool open_plugin(char why[WHY_BYTES], const struct wf_plugin **out)
 {
     char path[PATH_MAX];
     bool chosen = getenv("WEFT_CUDA_PLUGIN") && *getenv("WEFT_CUDA_PLUGIN");
     wf_devices_plugin_path(path);
-    if (!chosen && !ask_driver(r))
+    if (!chosen && !ask_driver(why))
         return false;
     if (!path[0])
-        return give_up(r, PLUGIN_FILE " is not beside the program: this weft was built without "
-                                      "CUDA (make CUDA=1)");
+        return give_up(why, PLUGIN_FILE " is not beside the program: this weft was built without "
+                                        "CUDA (make CUDA=1)");
     /* Never closed: a runtime has threads and exit handlers in there. */
     void *file = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!file)
-        return give_up(r, "%s", dlerror());
+        return give_up(why, "%s", dlerror());
     wf_plugin_get_fn *get;
     *(void **)&get = dlsym(file, WF_PLUGIN_SYMBOL);
     const struct wf_plugin *plugin = get ? get() : NULL;
     if (!plugin)
-        return give_up(r, "%.160s is not a plugin of weft", path);
+        return give_up(why, "%.160s is not a plugin of weft", path);
     if (plugin->abi != WF_PLUGIN_ABI ||
         plugin->bytes != sizeof(struct wf_plugin) + sizeof(struct wf_work))
-        return give_up(r, "%.160s belongs to another version of weft: build both together", path);
+        return give_up(why, "%.160s belongs to another version of weft: build both together", path);
     *out = plugin;
     return true;
 }
@@ -168,7 +164,7 @@ static int choose_devices(struct wf_err *e, struct wf_devices *d, const char *gp
 }
 
 /* How much of each may be used: the least that any of them has. */
-static int set_memory(struct wf_err *e, struct wf_devices *d, uint64_t wanted, struct reason *r)
+static int set_memory(struct wf_err *e, struct wf_devices *d, uint64_t wanted, char why[WHY_BYTES])
 {
     d->memory_bytes = UINT64_MAX;
     for (uint32_t i = 0; i < d->count; i++) {
@@ -176,7 +172,7 @@ static int set_memory(struct wf_err *e, struct wf_devices *d, uint64_t wanted, s
         struct wf_plugin_device about = {0};
         char asked[32], here[32];
         if (d->plugin->describe(&pe, d->index[i], &about)) {
-            give_up(r, "GPU %u: %.200s", d->index[i], pe.text);
+            give_up(why, "GPU %u: %.200s", d->index[i], pe.text);
             return WF_OK;
         }
         if (wanted > about.free_bytes)
@@ -189,42 +185,38 @@ static int set_memory(struct wf_err *e, struct wf_devices *d, uint64_t wanted, s
     return WF_OK;
 }
 
-/* Fills *d, or *r. */
+/* Fills *d, or why. */
 static int find_devices(struct wf_err *e, const struct wf_device_options *options,
-                        struct wf_devices *d, struct reason *r)
+                        struct wf_devices *d, char why[WHY_BYTES])
 {
     struct wf_plugin_err pe = {0};
     uint32_t present = 0;
-    if (!open_plugin(r, &d->plugin))
+    if (!open_plugin(why, &d->plugin))
         return WF_OK;
     if (d->plugin->count(&pe, &present)) {
-        give_up(r, "%.250s", pe.text);
+        give_up(why, "%.250s", pe.text);
         return WF_OK;
     }
     if (!present) {
-        give_up(r, "%.63s finds no device", d->plugin->name);
+        give_up(why, "%.63s finds no device", d->plugin->name);
         return WF_OK;
     }
     int status = choose_devices(e, d, options->gpus, present);
-    return status ? status : set_memory(e, d, options->memory_bytes, r);
+    return status ? status : set_memory(e, d, options->memory_bytes, why);
 }
 
 int wf_devices_open(struct wf_err *e, const struct wf_device_options *options,
                     struct wf_devices **out, char why[WHY_BYTES])
 {
-    struct reason r = {{0}};
     struct wf_devices *d = wf_alloc(e, WF_MEM_META, 1, sizeof *d, "the list of GPUs");
     *out = NULL;
     why[0] = '\0';
     if (!d)
         return WF_MACHINE;
-    int status = find_devices(e, options, d, &r);
-    if (!status && r.text[0]) {
-        memcpy(why, r.text, sizeof r.text);
-        if (options->required)
-            status = wf_fail(e, WF_MACHINE, "--backend cuda: %s (weft doctor says more)", r.text);
-    }
-    if (status || r.text[0])
+    int status = find_devices(e, options, d, why);
+    if (!status && why[0] && options->required)
+        status = wf_fail(e, WF_MACHINE, "--backend cuda: %s (weft doctor says more)", why);
+    if (status || why[0])
         wf_free(d);
     else
         *out = d;

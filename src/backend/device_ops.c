@@ -65,27 +65,17 @@ struct leaves {
     void *arg;
 };
 
-/* As many leaves at a time as there is room for their values. */
-static bool fold_chunk(struct wf_walk *w, uint64_t from, uint64_t to, void *arg)
+static bool give_leaves(struct wf_walk *w, uint64_t first, uint64_t last, double *values, void *arg)
 {
     const struct leaves *to_caller = arg;
-    struct wf_lane *l = w->lane;
-    uint32_t terms = w->work.terms;
-    uint64_t bytes = terms * sizeof(double), most = l->area.data.bytes / bytes;
-    uint64_t leaf = from / WF_FOLD_BLOCK, last = (to + WF_FOLD_BLOCK - 1) / WF_FOLD_BLOCK;
-    const double *values = (const double *)(l->on_host + l->area.data.at);
-    w->values = (double *)(l->on_device + l->area.data.at);
-    for (uint64_t end; leaf < last; leaf = end) {
-        end = wf_min_u64(last, leaf + most);
-        w->leaf = leaf;
-        if (!wf_walk_launch(w, leaf * WF_FOLD_BLOCK, wf_min_u64(to, end * WF_FOLD_BLOCK)) ||
-            !wf_walk_try(w, wf_lane_down(l, l->area.data.at, (end - leaf) * bytes)) ||
-            !wf_walk_finish(w))
-            return false;
-        for (uint64_t k = leaf; k < end; k++)
-            to_caller->leaf(to_caller->arg, k, values + (k - leaf) * terms);
-    }
+    for (; first < last; first++, values += w->work.terms)
+        to_caller->leaf(to_caller->arg, first, values);
     return true;
+}
+
+static bool fold_chunk(struct wf_walk *w, uint64_t from, uint64_t to, void *arg)
+{
+    return wf_walk_leaves(w, from, to, give_leaves, arg);
 }
 
 static void drop_leaf(void *arg, uint64_t leaf, const double *terms)

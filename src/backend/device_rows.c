@@ -32,18 +32,18 @@ static bool conclude(struct wf_walk *w, const struct wf_fold *fold, uint64_t row
     return true;
 }
 
-/* Puts leaves [from, to) of the chunk's rows, which lie in `data`, into trees. A row's tree waits
- * for the rest of its leaves from one call to the next. */
-static bool join_leaves(struct wf_walk *w, const struct wf_fold *fold, uint64_t from, uint64_t to)
+/* Puts leaves of the chunk's rows into trees. A row's tree waits for the rest of its leaves from
+ * one call to the next. */
+static bool join_leaves(struct wf_walk *w, uint64_t first, uint64_t last, double *values, void *arg)
 {
+    const struct wf_fold *fold = arg;
     struct wf_lane *l = w->lane;
     uint32_t terms = w->work.terms;
-    uint64_t each = (w->unit + WF_FOLD_BLOCK - 1) / WF_FOLD_BLOCK;
+    uint64_t each = wf_group_leaves(w->granule);
     double *tree = (double *)(l->on_host + l->area.tree.at);
     double *sums = tree + (size_t)WF_TREE_LEVELS * terms;
-    double *value = (double *)(l->on_host + l->area.data.at);
-    for (uint64_t leaf = from; leaf < to; leaf++, value += terms) {
-        sum_put_leaf(tree, leaf % each, fold->maxima, terms, value);
+    for (uint64_t leaf = first; leaf < last; leaf++, values += terms) {
+        sum_put_leaf(tree, leaf % each, fold->maxima, terms, values);
         if (leaf % each + 1 < each)
             continue;
         sum_tree(tree, each, fold->maxima, terms, sums);
@@ -53,32 +53,13 @@ static bool join_leaves(struct wf_walk *w, const struct wf_fold *fold, uint64_t 
     return true;
 }
 
-/* The element at which a leaf begins, or the row ends that it would be in. */
-static uint64_t leaf_begin(const struct wf_walk *w, uint64_t leaf)
-{
-    uint64_t each = (w->unit + WF_FOLD_BLOCK - 1) / WF_FOLD_BLOCK;
-    return leaf / each * w->unit + leaf % each * WF_FOLD_BLOCK;
-}
-
 static bool fold_rows(struct wf_walk *w, const struct wf_stage *stage, uint64_t rows)
 {
-    struct wf_lane *l = w->lane;
     struct wf_aim aim = {WF_WORK_FOLD, stage->function, stage};
+    struct wf_fold fold = stage->fold;
     wf_walk_aim(w, &aim);
     w->granule.group = w->work.fold_length = w->unit;
-    w->values = (double *)(l->on_device + l->area.data.at);
-    uint64_t bytes = w->work.terms * sizeof(double), most = l->area.data.bytes / bytes;
-    uint64_t leaf = wf_leaves_before(w->granule, w->first * w->unit);
-    uint64_t last = wf_leaves_before(w->granule, (w->first + rows) * w->unit);
-    for (uint64_t end; leaf < last; leaf = end) {
-        end = wf_min_u64(last, leaf + most);
-        w->leaf = leaf;
-        if (!wf_walk_launch(w, leaf_begin(w, leaf), leaf_begin(w, end)) ||
-            !wf_walk_try(w, wf_lane_down(l, l->area.data.at, (end - leaf) * bytes)) ||
-            !wf_walk_finish(w) || !join_leaves(w, &stage->fold, leaf, end))
-            return false;
-    }
-    return true;
+    return wf_walk_leaves(w, w->first * w->unit, (w->first + rows) * w->unit, join_leaves, &fold);
 }
 
 /* ---- RANK ---- */

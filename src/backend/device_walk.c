@@ -197,6 +197,13 @@ bool wf_walk_chunks(struct wf_walk *w, const struct wf_aim *aim, uint64_t from, 
     return true;
 }
 
+/* The element at which a leaf begins, or the group ends that it would be in. */
+static uint64_t leaf_begin(struct wf_granule g, uint64_t leaf)
+{
+    uint64_t each = wf_group_leaves(g);
+    return leaf / each * g.group + leaf % each * g.leaf;
+}
+
 /* The elements of a launch. */
 static void set_range(struct wf_walk *w, uint64_t from, uint64_t to)
 {
@@ -219,6 +226,25 @@ bool wf_walk_launch(struct wf_walk *w, uint64_t from, uint64_t to)
             return false;
         set_range(w, at, end);
         if (!wf_walk_try(w, wf_lane_launch(w->lane, &w->work)))
+            return false;
+    }
+    return true;
+}
+
+bool wf_walk_leaves(struct wf_walk *w, uint64_t from, uint64_t to, wf_leaves_fn *each, void *arg)
+{
+    struct wf_lane *l = w->lane;
+    uint64_t bytes = w->work.terms * sizeof(double), most = l->area.data.bytes / bytes;
+    uint64_t leaf = wf_leaves_before(w->granule, from), last = wf_leaves_before(w->granule, to);
+    double *values = (double *)(l->on_host + l->area.data.at);
+    w->values = (double *)(l->on_device + l->area.data.at);
+    for (uint64_t end; leaf < last; leaf = end) {
+        end = wf_min_u64(last, leaf + most);
+        w->leaf = leaf;
+        if (!wf_walk_launch(w, leaf_begin(w->granule, leaf),
+                            wf_min_u64(to, leaf_begin(w->granule, end))) ||
+            !wf_walk_try(w, wf_lane_down(l, l->area.data.at, (end - leaf) * bytes)) ||
+            !wf_walk_finish(w) || !each(w, leaf, end, values, arg))
             return false;
     }
     return true;

@@ -63,6 +63,11 @@ bool wf_walk_chunks(struct wf_walk *w, const struct wf_aim *aim, uint64_t from, 
                     wf_chunk_fn *each, void *arg);
 /* Launches for [from, to), which are whole granules. */
 bool wf_walk_launch(struct wf_walk *w, uint64_t from, uint64_t to);
+/* Values of the leaves of [from, to), whole granules of a FOLD, as many at a time as there is room
+ * for: `each` gets those of leaves [first, last), which it may use up. */
+typedef bool wf_leaves_fn(struct wf_walk *w, uint64_t first, uint64_t last, double *values,
+                          void *arg);
+bool wf_walk_leaves(struct wf_walk *w, uint64_t from, uint64_t to, wf_leaves_fn *each, void *arg);
 /* Waits, and looks at what the kernels noticed. True: all is well. */
 bool wf_walk_finish(struct wf_walk *w);
 /* After `finish`, or what ended the walk. True: *r is the verdict; else the CPU has to look, and
@@ -94,11 +99,15 @@ static inline bool wf_walk_try(struct wf_walk *w, bool went)
     return went || wf_walk_stop(w, WF_WALK_FAILED);
 }
 
+/* Leaves of one group. */
+static inline uint64_t wf_group_leaves(struct wf_granule g)
+{
+    return (g.group + g.leaf - 1) / g.leaf;
+}
 /* Leaves of all groups before element e, which ends a leaf or a group. */
 static inline uint64_t wf_leaves_before(struct wf_granule g, uint64_t e)
 {
-    uint64_t each = (g.group + g.leaf - 1) / g.leaf;
-    return e / g.group * each + (e % g.group + g.leaf - 1) / g.leaf;
+    return e / g.group * wf_group_leaves(g) + (e % g.group + g.leaf - 1) / g.leaf;
 }
 
 static inline uint64_t wf_dtype_width(unsigned d)
