@@ -3,7 +3,8 @@
 #
 # With the sanitizer build: no crash, no leak, exit code 2 to 4, one line that says why. A merge leaves its
 # inputs as they were and no OUT, and what remains can be resumed, or overwritten, to the bytes of a
-# merge without faults. `make test` takes larger steps as n grows; `make test-long` takes every n.
+# merge without faults. `make test` takes larger steps as n grows; `make test-long` takes every n,
+# and on the ways of statistics the steps that `make test` takes elsewhere.
 source tests/suite/suite.sh
 source tests/suite/stages.sh
 requires build/asan/weft build/plain/mkckpt
@@ -53,15 +54,18 @@ recovers() { # NAME FLAG
     fi
 }
 
-dense=40 growth=20 # every n up to `dense`, then steps of n / growth
+# Every n up to `dense`, then steps of n / growth.
+coarse() { dense=4 growth=4; }
+fine() { dense=40 growth=20; }
+every() { dense=1000000; }
 what= # the way through the engine, for messages
 step() { # the next n
-    if [ "$LONG" = 1 ] || [ "$1" -lt $dense ]; then echo $(($1 + 1)); else echo $(($1 + 1 + $1 / growth)); fi
+    if [ "$1" -lt $dense ]; then echo $(($1 + 1)); else echo $(($1 + 1 + $1 / growth)); fi
 }
 
 # sweep KIND MODE NAME COMMAND...: until five runs in a row succeed.
 sweep() {
-    local kind=$1 mode=$2 name=$3 n=1 clean=0 flag=--resume
+    local kind=$1 mode=$2 name=$3 n=1 clean=0 faults=0 flag=--resume
     shift 3
     while [ $clean -lt 5 ] && [ $n -lt 20000 ]; do
         rm -rf out out.partial
@@ -72,7 +76,7 @@ sweep() {
             [ "$name" != merge ] || [ "$(digest out)" = "$reference" ] ||
                 fail "merge $kind:$n$mode" "exit 0 with other bytes"
         else
-            clean=0
+            clean=0 faults=$((faults + 1))
             fails_well "$name${what:+ ($what)} $kind:$n$mode"
             if [ "$name" = merge ]; then
                 recovers "merge${what:+ ($what)} $kind:$n$mode" $flag
@@ -82,8 +86,10 @@ sweep() {
         n=$(step $n)
     done
     [ $clean = 5 ] || fail "$name $kind$mode" "never clean up to n = $n"
+    [ $faults != 0 ] || [ "$name" != merge ] || fail "$name $kind$mode" "no fault: is this a build with FAULTS=1?"
 }
 
+if [ "$LONG" = 1 ]; then every; else fine; fi
 for kind in alloc open read write sync rename; do
     sweep $kind "" merge "${merge[@]}"
 done
@@ -94,7 +100,8 @@ cp -r out kept
 
 # Statistics: the same promises while a tensor or a model is held or visited. Allocations before the first read are
 # those of every merge, so steps are larger.
-dense=4 growth=4 plain_merge=("${merge[@]}")
+if [ "$LONG" = 1 ]; then fine; else coarse; fi
+plain_merge=("${merge[@]}")
 while read -r name memory what; do
     [ -n "$name" ] || continue
     merge=("$weft" merge "in/$name-$memory.yaml" out --threads 3 --memory $memory --progress none --shard-size 400000)
@@ -105,7 +112,8 @@ while read -r name memory what; do
         sweep $kind "" merge "${merge[@]}"
     done
 done <<<"$WAYS"
-dense=40 growth=20 what= merge=("${plain_merge[@]}")
+if [ "$LONG" = 1 ]; then every; else fine; fi
+what= merge=("${plain_merge[@]}")
 
 for kind in alloc open read; do
     sweep $kind "" plan "$weft" plan in/recipe.yaml
