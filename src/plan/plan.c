@@ -169,7 +169,8 @@ int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *
                          .manifest = options->manifest,
                          .compat = options->compat,
                          .cast = strcmp(options->compat, "mergekit") ? WF_DTYPE_NONE : recipe->cast,
-                         .null_compute = options->null_compute};
+                         .null_compute = options->null_compute,
+                         .sink_bytes = options->sink_bytes};
     int status = wf_match(e, out, base, models);
     if (!status)
         status = wf_lay_out(e, out);

@@ -113,6 +113,7 @@ struct wf_plan {
     const char *manifest, *compat;
     enum wf_dtype cast; /* inputs are rounded to it first; WF_DTYPE_NONE: they are not */
     bool null_compute;
+    uint64_t sink_bytes; /* of each compute thread, where a sink takes shares; 0: none does */
     struct wf_hash128 parts[WF_PARTS];
     struct wf_hash128 hash;
 };
@@ -123,6 +124,7 @@ struct wf_plan_options {
     const char *compat;   /* "weft", "mergekit": likewise */
     bool null_compute;    /* likewise, so that no real merge goes on with a benchmark's output */
     const struct wf_sidecars *sidecars; /* what travels from wf_plan_config_donor; may be NULL */
+    uint64_t sink_bytes;                /* memory of each compute thread for shares */
 };
 
 /* The first of base and models, in that order, that has a config.json; the first of all if none. */

@@ -459,16 +459,41 @@ const char *wf_unit_advance(struct wf_unit *u)
     return why;
 }
 
+/* What a tile of the unit sees before anything of its own. */
+static const struct wf_args *args_of(const struct wf_unit *u, const struct wf_tile *tile)
+{
+    return u->group.scope == WF_SCOPE_TENSOR ? &u->args : tile->args;
+}
+
+static void map_with(const struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
+                     const struct wf_args *args, struct wf_tile *tile,
+                     struct wf_tile_result *result)
+{
+    struct bench *bench = u->group.scope == WF_SCOPE_MODEL ? take_bench(u) : NULL;
+    set_tile(u, bench, piece, args, tile);
+    backend->map(tile, result);
+    if (bench)
+        return_bench(u, bench);
+}
+
 void wf_unit_map(const struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
                  struct wf_tile *tile, struct wf_tile_result *result)
 {
-    if (u->group.scope == WF_SCOPE_TENSOR) {
-        set_tile(u, NULL, piece, &u->args, tile);
+    map_with(u, backend, piece, args_of(u, tile), tile, result);
+}
+
+void wf_unit_map_share(const struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
+                       const struct wf_share *share, struct wf_tile *tile,
+                       struct wf_tile_result *result)
+{
+    const struct wf_args *own = tile->args;
+    struct wf_args args = u ? *args_of(u, tile) : *own;
+    args.map = share->map;
+    args.g[share->slot] = share->input;
+    tile->args = &args;
+    if (u)
+        map_with(u, backend, piece, &args, tile, result);
+    else
         backend->map(tile, result);
-        return;
-    }
-    struct bench *bench = take_bench(u);
-    set_tile(u, bench, piece, tile->args, tile);
-    backend->map(tile, result);
-    return_bench(u, bench);
+    tile->args = own;
 }

@@ -111,4 +111,17 @@ const char *wf_unit_advance(struct wf_unit *u);
 void wf_unit_map(const struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
                  struct wf_tile *tile, struct wf_tile_result *result);
 
+/* Another element function than the method's own, about one of its inputs. */
+struct wf_share {
+    uint8_t map;    /* enum wf_map_id */
+    uint8_t slot;   /* of args.g, which says about which input ... */
+    uint32_t input; /* ... this one */
+};
+
+/* The same with the share's function in the place of MAP's. u NULL: the method has no statistics,
+ * and tile->args are all. */
+void wf_unit_map_share(const struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
+                       const struct wf_share *share, struct wf_tile *tile,
+                       struct wf_tile_result *result);
+
 #endif

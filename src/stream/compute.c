@@ -31,8 +31,9 @@ static void work_on(struct wf_ring *r, struct wf_slot *slot, struct wf_gather *g
                     const struct wf_bench *bench)
 {
     int status = WF_OK;
+    bool only = wf_stream_sinks_only(r->options);
     wf_ring_move(r, slot, WF_SLOT_READY, WF_SLOT_COMPUTING);
-    if (!gather && !slot->discarded)
+    if (!gather && !slot->discarded && !only)
         slot->out = r->outputs_free[--r->n_outputs_free];
     pthread_mutex_unlock(&r->lock);
     if (gather)
@@ -48,7 +49,9 @@ static void work_on(struct wf_ring *r, struct wf_slot *slot, struct wf_gather *g
     }
     if (!gather)
         wf_gather_mapped(r, slot);
-    bool nothing = status || slot->discarded;
+    bool nothing = status || slot->discarded || only;
+    if (only && !status)
+        r->stats.bytes_written += slot->span.end - slot->span.begin;
     wf_ring_move(r, slot, WF_SLOT_COMPUTING, nothing ? WF_SLOT_FREE : WF_SLOT_DONE);
     if (!nothing)
         hash_ready(r);

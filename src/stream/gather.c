@@ -62,6 +62,12 @@ static int create_benches(struct wf_ring *r)
             r->benches[i].fetched = wf_map_pages(r->e, b->fetch_bytes, "fetched inputs");
         if (b->fetch_bytes && !r->benches[i].fetched)
             return WF_MACHINE;
+        r->benches[i].number = i;
+        if (r->options->sink) {
+            r->benches[i].share = wf_map_pages(r->e, WF_SINK_BYTES, "shares of models");
+            if (!r->benches[i].share)
+                return WF_MACHINE;
+        }
         if (b->inside.pieces && create_unit(r, &b->inside, &r->benches[i].unit))
             return WF_MACHINE;
     }
@@ -113,6 +119,8 @@ void wf_gathers_destroy(struct wf_ring *r)
             wf_unmap_pages(r->benches[i].scratch, wf_scratch_bytes(&b->scratch));
         if (r->benches[i].fetched)
             wf_unmap_pages(r->benches[i].fetched, b->fetch_bytes);
+        if (r->benches[i].share)
+            wf_unmap_pages(r->benches[i].share, WF_SINK_BYTES);
         wf_unit_destroy(r->benches[i].unit);
     }
     wf_free(r->benches);
@@ -270,7 +278,7 @@ static bool has_work(const struct wf_ring *r, const struct wf_slot *s, struct wf
         *gather = s->gather;
     if (*gather)
         return can_serve(r, s, *gather);
-    return s->discarded || r->n_outputs_free > 1 ||
+    return s->discarded || wf_stream_sinks_only(r->options) || r->n_outputs_free > 1 ||
            (r->n_outputs_free == 1 && s->sequence == first_unmade(r));
 }
 

@@ -105,7 +105,7 @@ int wf_ring_create(struct wf_err *e, const struct wf_stream_options *options, st
     pthread_cond_init(&r->commit, &monotonic);
     pthread_condattr_destroy(&monotonic);
     int status = create_inputs(e, r);
-    if (!status) /* before the slots: a full disk shows before memory is touched */
+    if (!status && !wf_stream_sinks_only(options)) /* a full disk shows before memory is touched */
         status = create_outputs(e, r);
     if (!status)
         status = create_slots(e, r);

@@ -55,6 +55,8 @@ struct wf_bench {
     struct wf_unit *unit; /* for tensors that lie in one span; NULL: not needed */
     void *scratch;
     char *fetched;        /* budget->fetch_bytes: a piece of cached inputs; or NULL */
+    void *share;          /* WF_SINK_BYTES where there is a sink; or NULL */
+    unsigned number;      /* of the thread, from 0 */
     struct wf_lane *lane; /* NULL: the CPU computes */
     uint32_t device;
 };

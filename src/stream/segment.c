@@ -82,6 +82,45 @@ static uint32_t row_stages(const struct wf_job *job)
     return mask;
 }
 
+/* What model number `input` contributes to the tile's elements [from, to), for the sink. */
+static int take_share(const struct work *w, const struct wf_job *job, const struct wf_tile *whole,
+                      uint64_t from, uint64_t to, uint32_t input)
+{
+    const struct wf_sink *sink = w->r->options->sink;
+    const void *in[WF_MODELS_MAX + 1];
+    struct wf_share share = {.map = sink->map, .slot = sink->slot, .input = input};
+    struct wf_tile_result result = {.verdict = WF_TILE_OK};
+    struct wf_tile tile = *whole;
+    tile.from = from;
+    tile.to = to;
+    tile.out = w->bench->share;
+    tile.out_dtype = tile.wide ? WF_F64 : WF_F32;
+    wf_unit_map_share(w->unit, w->r->options->backend, w->piece, &share, &tile, &result);
+    if (result.verdict != WF_TILE_OK)
+        return report(w->r, job, &result);
+    for (uint32_t i = 0; i < job->n_inputs; i++) {
+        uint64_t width = wf_dtype_info(job->in_dtype[i])->bits / 8;
+        in[i] = (const char *)whole->in[i] + (from - whole->first) * width;
+    }
+    struct wf_sink_piece piece = {
+        .job = job, .model = input, .from = from, .to = to, .share = tile.out, .in = in};
+    return sink->take(sink->arg, w->r->e, w->bench->number, &piece);
+}
+
+static int take_shares(const struct work *w, const struct wf_job *job, const struct wf_tile *tile)
+{
+    const struct wf_sink *sink = w->r->options->sink;
+    int status = WF_OK;
+    if (!sink || job->method != sink->method)
+        return WF_OK;
+    for (uint64_t from = tile->from, to; !status && from < tile->to; from = to) {
+        to = wf_min_u64(tile->to, from + WF_SINK_PIECE);
+        for (uint32_t i = 1; !status && i < job->n_inputs; i++)
+            status = take_share(w, job, tile, from, to, i);
+    }
+    return status;
+}
+
 static int run_tile(const struct work *w, const struct wf_segment *g, const char *const *in,
                     char *out)
 {
@@ -113,11 +152,13 @@ static int run_tile(const struct work *w, const struct wf_segment *g, const char
     struct wf_tile_result result = {.verdict = WF_TILE_OK};
     if (w->serves)
         wf_unit_add(w->unit, backend, w->piece, &tile, &result);
-    else if (w->unit)
+    else if (out && w->unit)
         wf_unit_map(w->unit, backend, w->piece, &tile, &result);
-    else
+    else if (out) /* else only a sink wants it */
         backend->map(&tile, &result);
-    return result.verdict == WF_TILE_OK ? WF_OK : report(w->r, job, &result);
+    if (result.verdict != WF_TILE_OK)
+        return report(w->r, job, &result);
+    return w->serves ? WF_OK : take_shares(w, g->job, &tile);
 }
 
 static int run_piece(const struct work *w, const struct wf_segment *g, const char *const *in,
@@ -126,7 +167,7 @@ static int run_piece(const struct work *w, const struct wf_segment *g, const cha
     if (w->r->options->null_compute)
         return WF_OK; /* without arithmetic there is nothing left to do */
     if (g->job->action == WF_ACTION_COPY)
-        return run_copy(w->r, g, in, out);
+        return out ? run_copy(w->r, g, in, out) : WF_OK;
     return run_tile(w, g, in, out);
 }
 
@@ -269,14 +310,14 @@ static int map_segment(struct work *w, const struct wf_segment *g, char *out)
 int wf_segments_map(struct wf_ring *r, const struct wf_slot *slot, const struct wf_bench *bench)
 {
     struct work w = {.r = r, .slot = slot, .bench = bench, .place = slot->span.input_at};
-    char *out = wf_slot_output(r, slot);
+    char *out = slot->out ? wf_slot_output(r, slot) : NULL;
     int status = WF_OK;
     show_inputs(slot, bench);
     for (uint32_t s = 0; !status && s < slot->span.n_segments; s++) {
         const struct wf_segment *g = &slot->span.segments[s];
         status = map_segment(&w, g, out);
         w.place += g->job->n_inputs;
-        out += g->bytes;
+        out = out ? out + g->bytes : NULL;
     }
     return status;
 }

@@ -70,7 +70,7 @@ static int check_inputs(struct wf_err *e, struct wf_ring *r)
 
 static int sync_outputs(struct wf_err *e, struct wf_ring *r)
 {
-    for (size_t s = 0; s < r->options->plan->n_shards; s++) {
+    for (size_t s = 0; r->outputs && s < r->options->plan->n_shards; s++) {
         int status = wf_outfile_sync(e, &r->outputs[s]);
         if (status)
             return status;
@@ -85,7 +85,8 @@ int wf_stream_run(struct wf_err *e, const struct wf_stream_options *options,
     struct crew crew = {0};
     int status = wf_ring_create(e, options, &ring);
     if (!status) {
-        wf_blocks_finish_empty(options->blocks);
+        if (!wf_stream_sinks_only(options))
+            wf_blocks_finish_empty(options->blocks);
         if (start_crew(e, &ring, &crew))
             wf_ring_abandon(&ring);
         wf_feed_all(&ring);

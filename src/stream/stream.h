@@ -20,6 +20,7 @@
 #include "blocks.h"
 #include "journal.h"
 #include "progress.h"
+#include "sink.h"
 
 struct wf_stream_options {
     const struct wf_plan *plan;
@@ -31,14 +32,21 @@ struct wf_stream_options {
     bool null_compute; /* benchmark: skip the arithmetic */
     bool reopen;       /* output files exist already */
     struct wf_blocks *blocks;
-    struct wf_journal *journal;
+    struct wf_journal *journal; /* NULL if only a sink takes what comes */
     struct wf_progress *progress;
-    const volatile int *stop; /* set from a signal handler */
+    const struct wf_sink *sink; /* NULL: no shares are wanted */
+    const volatile int *stop;   /* set from a signal handler */
 };
 
+/* The stream writes nothing itself: its sink takes all. */
+static inline bool wf_stream_sinks_only(const struct wf_stream_options *o)
+{
+    return o->sink && o->sink->only;
+}
+
 struct wf_stream_stats {
-    uint64_t bytes_read, bytes_written;
-    uint64_t first_read_at_ns; /* wf_now_ns() of the first read, 0 if there was none */
+    uint64_t bytes_read, bytes_written; /* with `only` a sink: bytes of the tensors it has seen */
+    uint64_t first_read_at_ns;          /* wf_now_ns() of the first read, 0 if there was none */
 };
 
 /* Returns when everything is written, synced and journalled; or WF_STOPPED, or the first error,
