@@ -97,8 +97,23 @@ struct wf_count {
     void *arg;
 };
 
+/* A low-rank product that is added to the values of a matrix with `cols` columns, row after row. */
+struct wf_product {
+    uint64_t cols;
+    uint32_t rank;
+    double scale;
+    const float *row; /* [rows][rank] */
+    const float *col; /* [rank][cols] */
+};
+
 struct wf_backend {
     const char *name;
+    /* Stored numbers as floats (wide: doubles), any alignment to an aligned array. */
+    void (*widen)(enum wf_dtype dtype, const void *stored, uint64_t count, bool wide, void *values);
+    /* values[e - from] += scale * sum_k row[e / cols][k] col[k][e % cols] for elements [from, to):
+     * products and their sum in the order of k, in floats (wide: doubles). */
+    void (*add_product)(const struct wf_product *p, uint64_t from, uint64_t to, bool wide,
+                        void *values);
     /* MAP: out[e - from] = map(in[.][e]). Stops at the first block with something that `check`
      * forbids; so do the others. */
     void (*map)(const struct wf_tile *tile, struct wf_tile_result *result);

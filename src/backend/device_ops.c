@@ -148,10 +148,26 @@ static void device_fold_columns(const struct wf_tile *t, unsigned stage, double 
     wf_walk_looked(&w, r);
 }
 
+/* Inputs that are more than stored bytes are made on the host, and go to the device like others. */
+
+static void host_widen(enum wf_dtype dtype, const void *stored, uint64_t count, bool wide,
+                       void *values)
+{
+    wf_backend_cpu()->widen(dtype, stored, count, wide, values);
+}
+
+static void host_add_product(const struct wf_product *p, uint64_t from, uint64_t to, bool wide,
+                             void *values)
+{
+    wf_backend_cpu()->add_product(p, from, to, wide, values);
+}
+
 const struct wf_backend *wf_backend_device(void)
 {
     static const struct wf_backend device = {
         .name = "cuda",
+        .widen = host_widen,
+        .add_product = host_add_product,
         .map = device_map,
         .fold = device_fold,
         .fold_columns = device_fold_columns,

@@ -15,6 +15,7 @@
  *   frame_list.h     the keys inside a bracket
  *   frame_rows.h     stages of row scope, columns
  *   frame_ops.h      the four operations
+ *   frame_product.h  low-rank products, before all that: inputs that are more than stored bytes
  *
  * They depend on wf_real and are included for float and for double. Loads and stores note
  * non-finite bits as they pass; only when there are some does a second, slow look find out where.
@@ -124,8 +125,21 @@ static void count(const struct wf_tile *t, unsigned stage, struct wf_count *c,
     t->wide ? count_f64(t, stage, c, r) : count_f32(t, stage, c, r);
 }
 
+static void widen(enum wf_dtype dtype, const void *stored, uint64_t count, bool wide, void *values)
+{
+    wide ? load_f64(dtype, stored, count, values) : load_f32(dtype, stored, count, values);
+}
+
+static void add_product(const struct wf_product *p, uint64_t from, uint64_t to, bool wide,
+                        void *values)
+{
+    wide ? add_product_f64(p, from, to, values) : add_product_f32(p, from, to, values);
+}
+
 const struct wf_backend PASTE(wf_frame_, WF_ISA) = {
     .name = "cpu",
+    .widen = widen,
+    .add_product = add_product,
     .map = map,
     .fold = fold,
     .fold_columns = fold_columns,

@@ -19,3 +19,4 @@ struct WF_NAME(wf_view) {
 #include "frame_rows.h"
 #include "frame_list.h"
 #include "frame_ops.h"
+#include "frame_product.h"

@@ -86,9 +86,9 @@ static bool WF_NAME(rank_unit)(struct WF_NAME(walk) * w, unsigned stage)
     for (uint32_t i = 1; i < w->t->n; i++)
         for (size_t row = 0; row < w->unit_rows; row++)
             WF_NAME(rank_row)
-            (w->ranks + (i - 1) * w->layout.rank_stride + row, w->unit_rows,
-             (size_t)w->t->rows.length, (enum wf_ties)w->args.ties,
-             WF_NAME(scratch_at)(w, w->layout.pairs), WF_NAME(scratch_at)(w, w->layout.digits));
+    (w->ranks + (i - 1) * w->layout.rank_stride + row, w->unit_rows, (size_t)w->t->rows.length,
+     (enum wf_ties)w->args.ties, WF_NAME(scratch_at)(w, w->layout.pairs),
+     WF_NAME(scratch_at)(w, w->layout.digits));
     w->ranked = true;
     w->run.count = 0; /* what is loaded knows no ranks, or others */
     return true;

@@ -42,6 +42,17 @@ bool wf_budget_holds(const struct wf_budget *b, const struct wf_job *job)
 
 /* ---- spans and slots ---- */
 
+/* Bytes of an input with its addends, besides what is read; a little more than the span places. */
+static uint64_t made_bytes(const struct wf_job *job, const struct wf_segment *s, uint32_t i,
+                           uint64_t extra)
+{
+    if (!wf_job_makes_input(job, i))
+        return 0;
+    uint64_t width = wf_dtype_info(job->in_dtype[i])->bits / 8;
+    return wf_min_u64(wf_window_made_bytes(s, i) + extra * width, job->count * width) +
+           WF_DIRECT_ALIGN;
+}
+
 /* Bytes of the windows of one span of `span_bytes` that the job fills. */
 static uint64_t span_input(const struct wf_job *job, uint64_t span_bytes)
 {
@@ -55,7 +66,7 @@ static uint64_t span_input(const struct wf_job *job, uint64_t span_bytes)
         uint64_t most = job->in[i]->bytes; /* a window never leaves the tensor */
         uint64_t wide =
             wf_window_bytes(&s, i) + extra * (wf_dtype_info(job->in[i]->dtype)->bits / 8);
-        sum += wf_min_u64(wide, most) + WF_READ_SLACK;
+        sum += wf_min_u64(wide, most) + WF_READ_SLACK + made_bytes(job, &s, i, extra);
     }
     return sum;
 }
@@ -83,7 +94,8 @@ static void set_slot(const struct wf_plan *plan, struct wf_budget *b, uint64_t s
 /* A slot with its tables, without an output buffer. */
 static uint64_t slot_cost(const struct wf_budget *b)
 {
-    return b->input_bytes + b->reads_max * (sizeof(struct wf_read) + sizeof(uint64_t)) +
+    return b->input_bytes +
+           b->reads_max * (sizeof(struct wf_read) + sizeof(struct wf_place_in_slot)) +
            b->segments_max * sizeof(struct wf_segment);
 }
 

@@ -233,6 +233,16 @@ static void set_input(struct wf_job *job, uint32_t i, uint32_t ckpt, const struc
     job->input_ckpt[i] = ckpt;
     job->in[i] = t;
     job->in_dtype[i] = t->dtype;
+    job->wide |= job->action == WF_ACTION_MAP && t->dtype == WF_F64;
+    job->has_addends |= t->addend != NULL;
+}
+
+/* Inputs with addends come as numbers of the arithmetic's own type. Once all inputs are set. */
+static void type_addends(struct wf_job *job)
+{
+    for (uint32_t i = 0; i < job->n_inputs; i++)
+        if (job->in[i]->addend)
+            job->in_dtype[i] = job->wide ? WF_F64 : WF_F32;
 }
 
 /* Changes a job's stored type; its bytes follow. */
@@ -245,12 +255,12 @@ static int set_dtype(struct matcher *m, struct wf_job *job, enum wf_dtype d)
     return WF_OK;
 }
 
-/* One model's tensor as it is, converted if the recipe names a stored type. */
+/* One model's tensor as it is, converted if the recipe names a stored type, and with what its
+ * checkpoint adds to it. */
 static int add_single(struct matcher *m, uint32_t ckpt, const struct wf_tensor *t)
 {
-    enum wf_dtype stored = m->recipe->dtype;
-    bool convert =
-        wf_dtype_info(t->dtype)->arithmetic && stored != WF_DTYPE_NONE && stored != t->dtype;
+    enum wf_dtype stored = m->recipe->dtype != WF_DTYPE_NONE ? m->recipe->dtype : t->dtype;
+    bool convert = wf_dtype_info(t->dtype)->arithmetic && (stored != t->dtype || t->addend != NULL);
     struct wf_job *job = add_job(m, t, convert ? WF_ACTION_MAP : WF_ACTION_COPY, 1);
     if (!job)
         return WF_MACHINE;
@@ -266,7 +276,7 @@ static int add_single(struct matcher *m, uint32_t ckpt, const struct wf_tensor *
     *args = (struct wf_args){.m = row, .n = 1, .map = job->method->map};
     args->scope[0] = WF_SCOPE_ELEMENT;
     job->args = args;
-    job->wide = t->dtype == WF_F64;
+    type_addends(job);
     return set_dtype(m, job, stored);
 }
 
@@ -516,17 +526,16 @@ static int add_merged(struct matcher *m)
         return status;
     enum wf_dtype stored = r->dtype != WF_DTYPE_NONE ? r->dtype : (enum wf_dtype)m->here[0]->dtype;
     if (r->method->is_copy && r->method->is_copy(args, &source) &&
-        m->here[m->inputs[source]]->dtype == stored)
+        m->here[m->inputs[source]]->dtype == stored && !m->here[m->inputs[source]]->addend)
         return add_single(m, m->inputs[source], m->here[m->inputs[source]]);
     struct wf_job *job = add_job(m, m->here[0], WF_ACTION_MAP, m->n_inputs);
     if (!job)
         return WF_MACHINE;
     job->method = r->method;
     job->args = args;
-    for (uint32_t i = 0; i < m->n_inputs; i++) {
+    for (uint32_t i = 0; i < m->n_inputs; i++)
         set_input(job, i, m->inputs[i], m->here[m->inputs[i]]);
-        job->wide |= job->in[i]->dtype == WF_F64;
-    }
+    type_addends(job);
     job->rows = wf_job_has_scope(job, WF_SCOPE_COLUMN)
                     ? (struct wf_rows){job->shape[0], job->shape[1]}
                     : wf_method_rows(r->method, job->shape, job->n_dims);

@@ -31,6 +31,14 @@ bool wf_job_has_scope(const struct wf_job *job, enum wf_scope scope)
     return found;
 }
 
+/* What adapters add is in their configuration, too, which no header shows. */
+static void hash_addends(struct wf_str *s, const struct wf_ckpt *k)
+{
+    for (size_t t = 0; t < k->n_tensors; t++)
+        for (const struct wf_addend *a = k->tensors[t].addend; a; a = a->next)
+            wf_str_printf(s, "%s %a\n", k->tensors[t].name, a->scale);
+}
+
 static int hash_inputs(struct wf_err *e, struct wf_plan *plan)
 {
     struct wf_str s = {0};
@@ -41,6 +49,7 @@ static int hash_inputs(struct wf_err *e, struct wf_plan *plan)
             wf_str_printf(
                 &s, "%s %llu %lld %s\n", k->files[f].path, (unsigned long long)k->files[f].id.bytes,
                 (long long)k->files[f].id.mtime_ns, wf_hash128_hex(&k->files[f].header_hash, hex));
+        hash_addends(&s, k);
     }
     const struct wf_ckpt *donor = plan->config_donor;
     struct wf_hash128 config = wf_xxh128(donor->config_text, donor->config_n);
@@ -97,12 +106,26 @@ static int hash_plan(struct wf_err *e, struct wf_plan *plan)
     return status;
 }
 
+/* Factors are read once, and stay as floats. */
+static void count_addends(struct wf_plan *plan, const struct wf_job *job, uint32_t input)
+{
+    for (uint32_t i = 0; i < input; i++)
+        if (job->in[i] == job->in[input])
+            return;
+    for (const struct wf_addend *a = job->in[input]->addend; a; a = a->next) {
+        plan->addend_bytes += a->rank * (a->rows + a->cols) * sizeof(float);
+        plan->bytes_read += a->row.tensor->bytes + a->col.tensor->bytes;
+    }
+}
+
 static void count_bytes(struct wf_plan *plan)
 {
     for (size_t i = 0; i < plan->n_jobs; i++) {
         const struct wf_job *job = &plan->jobs[i];
-        for (uint32_t k = 0; k < job->n_inputs; k++)
+        for (uint32_t k = 0; k < job->n_inputs; k++) {
             plan->bytes_read += job->in[k]->bytes;
+            count_addends(plan, job, k);
+        }
         plan->bytes_written += job->bytes;
         plan->n_merged += job->action == WF_ACTION_MAP;
         plan->n_copied += job->action == WF_ACTION_COPY;

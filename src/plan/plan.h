@@ -48,7 +48,9 @@ struct wf_job {
     uint32_t n_inputs;
     uint32_t *input_ckpt;        /* index into wf_plan.ckpts */
     const struct wf_tensor **in; /* n_inputs tensors */
-    uint8_t *in_dtype;           /* their stored types, enum wf_dtype: what the kernels want */
+    uint8_t *in_dtype; /* their types as the kernels see them, enum wf_dtype: as stored, or
+                          F32 (wide: F64) where an addend was applied */
+    bool has_addends;  /* an input is more than its stored bytes */
 };
 
 struct wf_shard {
@@ -102,6 +104,8 @@ struct wf_plan {
                                would change it; NULL if none */
     size_t n_uncomputed;
     uint64_t bytes_read, bytes_written; /* tensor bytes of one whole run */
+    uint64_t
+        addend_bytes; /* memory for what inputs add to stored values, all of it, all the time */
     uint64_t n_merged, n_copied;
     unsigned
         passes; /* over inputs that do not fit in memory: 1 and one for each stage of model scope */
@@ -141,6 +145,13 @@ void wf_plan_destroy(struct wf_plan *plan);
 
 /* What a job does, in one word: "copy", the recipe's method, or "convert". */
 const char *wf_job_action_name(const struct wf_plan *plan, const struct wf_job *job);
+
+/* True if input i is not in the slot as it was read: its addends are applied to a copy. COPY changes
+ * the bytes that were read. */
+static inline bool wf_job_makes_input(const struct wf_job *job, uint32_t i)
+{
+    return job->action == WF_ACTION_MAP && job->in[i]->addend;
+}
 
 /* True if a stage of the job has this scope. */
 bool wf_job_has_scope(const struct wf_job *job, enum wf_scope scope);

@@ -51,6 +51,14 @@ uint64_t wf_window_bytes(const struct wf_segment *s, uint32_t i)
     return (w.to - w.from) * width(s->job->in[i]->dtype);
 }
 
+uint64_t wf_window_made_bytes(const struct wf_segment *s, uint32_t i)
+{
+    if (!wf_job_makes_input(s->job, i))
+        return 0;
+    struct wf_range w = wf_segment_window(s);
+    return (w.to - w.from) * width(s->job->in_dtype[i]);
+}
+
 #define FETCH_BYTES (256u << 10) /* inputs of a piece together: a quarter of a common L2 */
 
 /* Output bytes after which pieces may be cut: whole pages of a COPY. */
@@ -132,28 +140,37 @@ static bool find_start(const struct wf_plan *plan, struct wf_span_walk *w,
     return true;
 }
 
+#define MADE_ALIGN 64u
+
+/* What an input with its addends takes of the input buffer at most, besides what is read. */
+static uint64_t made_cost(const struct wf_segment *s, uint32_t i)
+{
+    uint64_t bytes = wf_window_made_bytes(s, i);
+    return bytes ? bytes + MADE_ALIGN : 0;
+}
+
 /* What a segment may take of the input buffer at most. */
 static uint64_t segment_cost(const struct wf_segment *s)
 {
     uint64_t cost = 0;
     for (uint32_t i = 0; i < s->job->n_inputs; i++)
-        cost += wf_window_bytes(s, i) + WF_READ_SLACK;
+        cost += wf_window_bytes(s, i) + WF_READ_SLACK + made_cost(s, i);
     return cost;
 }
 
-/* While a span is filled, n_reads counts inputs and input_at[0] their bytes; wf_span_close puts
+/* While a span is filled, n_reads counts inputs and places[0].at their bytes; wf_span_close puts
  * what belongs there. */
 bool wf_span_add(const struct wf_budget *b, struct wf_span *span, const struct wf_segment *s)
 {
     uint64_t cost = segment_cost(s);
     if (span->n_segments &&
-        (span->input_at[0] + cost > b->input_bytes ||
+        (span->places[0].at + cost > b->input_bytes ||
          span->n_reads + s->job->n_inputs > b->reads_max || span->n_segments == b->segments_max))
         return false;
     if (span->segments) /* else it is only counted */
         span->segments[span->n_segments] = *s;
     span->n_segments++;
-    span->input_at[0] += cost;
+    span->places[0].at += cost;
     span->n_reads += s->job->n_inputs;
     return true;
 }
@@ -163,7 +180,7 @@ void wf_span_begin(struct wf_span *span)
     span->shard = 0;
     span->begin = span->end = 0;
     span->n_segments = span->n_reads = 0;
-    span->input_at[0] = 0;
+    span->places[0].at = 0;
 }
 
 static void add_segments(const struct wf_plan *plan, const struct wf_budget *b,
@@ -184,6 +201,23 @@ static void add_segments(const struct wf_plan *plan, const struct wf_budget *b,
     }
 }
 
+/* Room for inputs with addends, behind what is read. */
+static void place_made(struct wf_span *span, uint64_t top)
+{
+    struct wf_place_in_slot *place = span->places;
+    for (uint32_t s = 0; s < span->n_segments; s++) {
+        const struct wf_segment *g = &span->segments[s];
+        for (uint32_t i = 0; i < g->job->n_inputs; i++, place++) {
+            place->at = place->stored;
+            if (!wf_job_makes_input(g->job, i))
+                continue;
+            place->at = wf_round_up(top, MADE_ALIGN);
+            top = place->at + wf_window_made_bytes(g, i);
+        }
+    }
+    span->input_end = top;
+}
+
 /* Places the inputs of all segments in the buffer, input by input, so that neighbours in a file
  * become one read. Element alignment within a page is kept, as direct reads need. */
 void wf_span_close(struct wf_span *span)
@@ -193,7 +227,7 @@ void wf_span_close(struct wf_span *span)
     span->n_reads = 0;
     for (uint32_t i = 0; more; i++) {
         struct wf_read *open = NULL; /* the read that the next segment may extend */
-        uint64_t *place = span->input_at;
+        struct wf_place_in_slot *place = span->places;
         more = false;
         for (uint32_t s = 0; s < span->n_segments; s++) {
             const struct wf_segment *g = &span->segments[s];
@@ -209,13 +243,14 @@ void wf_span_close(struct wf_span *span)
                     *open =
                         (struct wf_read){ckpt, file, offset, 0, page + offset % WF_DIRECT_ALIGN};
                 }
-                place[i] = open->at + open->bytes;
+                place[i].stored = open->at + open->bytes;
                 open->bytes += bytes;
                 top = open->at + open->bytes;
             }
             place += n;
         }
     }
+    place_made(span, top);
 }
 
 /* The next span, not yet closed. */
@@ -247,9 +282,10 @@ bool wf_span_next(const struct wf_plan *plan, const struct wf_budget *budget,
 
 uint64_t wf_span_count(const struct wf_plan *plan, const struct wf_budget *budget)
 {
-    uint64_t input_bytes, n = 0;
+    uint64_t n = 0;
+    struct wf_place_in_slot sum;
     struct wf_span_walk walk = {0};
-    struct wf_span span = {.input_at = &input_bytes};
+    struct wf_span span = {.places = &sum};
     while (walk_on(plan, budget, &walk, NULL, NULL, &span))
         n++;
     return n;

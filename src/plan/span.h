@@ -40,6 +40,12 @@ struct wf_read {
     uint64_t at;            /* place in the slot's input buffer of the byte `offset` */
 };
 
+/* Where the window of one input is in the slot's input buffer. */
+struct wf_place_in_slot {
+    uint64_t at;     /* as the method sees it */
+    uint64_t stored; /* as it was read: elsewhere, if the input has addends */
+};
+
 struct wf_span {
     uint32_t shard;
     uint64_t begin, end;         /* range of the shard file */
@@ -47,8 +53,9 @@ struct wf_span {
     uint32_t n_segments;
     struct wf_read *reads; /* reads_max */
     uint32_t n_reads;
-    uint64_t *input_at; /* [segment * n_inputs of that segment ...]: place in the input buffer of
-                           its window, segment by segment; reads_max entries */
+    uint64_t input_end;              /* behind the last byte of the input buffer that is used */
+    struct wf_place_in_slot *places; /* of the windows of inputs, segment by segment, n_inputs for
+                                        each; reads_max entries */
 };
 
 /* A range of elements of a job's tensor. */
@@ -62,6 +69,8 @@ struct wf_range wf_segment_window(const struct wf_segment *s);
 /* Where the window of input i begins in its file, and its bytes. */
 uint64_t wf_window_offset(const struct wf_segment *s, uint32_t i);
 uint64_t wf_window_bytes(const struct wf_segment *s, uint32_t i);
+/* Bytes of the window with the input's addends applied; 0 if it has none. */
+uint64_t wf_window_made_bytes(const struct wf_segment *s, uint32_t i);
 
 /* Inputs in the page cache are fetched in pieces small enough for a second-level cache: where the
  * piece that begins at output byte `at` of the job ends, at most `end`; and the most output bytes

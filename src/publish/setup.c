@@ -131,7 +131,7 @@ static int lay_out_devices(struct wf_err *e, struct wf_setup *s)
 static int set_budget(struct wf_err *e, const struct weft_options *o, struct wf_setup *s)
 {
     uint64_t memory = o->memory_bytes ? o->memory_bytes : wf_mem_default();
-    uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT);
+    uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT) + s->plan.addend_bytes;
     bool lanes = s->gpu.devices != NULL;
     int status = wf_budget_set(e, &s->plan, memory, meta, threads_of(o, s), lanes, &s->budget);
     if (status || !lanes)

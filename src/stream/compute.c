@@ -2,6 +2,7 @@
  * while the result is still in the cache.
  */
 #include "ring.h"
+#include "source.h"
 
 /* Under the lock: hashes every piece whose turn it is, this one or others that waited for it. */
 static void hash_ready(struct wf_ring *r)
@@ -26,20 +27,28 @@ static void hash_ready(struct wf_ring *r)
     }
 }
 
+static int serve_or_map(struct wf_ring *r, struct wf_slot *slot, struct wf_gather *gather,
+                        const struct wf_bench *bench)
+{
+    int status = slot->made ? WF_OK : wf_sources_make(r, slot);
+    slot->made = true;
+    if (!status && gather)
+        return wf_segments_serve(r, slot, gather, bench);
+    if (!status && !slot->discarded)
+        return wf_segments_map(r, slot, bench);
+    return status;
+}
+
 /* Under the lock, which is given up for the arithmetic. */
 static void work_on(struct wf_ring *r, struct wf_slot *slot, struct wf_gather *gather,
                     const struct wf_bench *bench)
 {
-    int status = WF_OK;
     bool only = wf_stream_sinks_only(r->options);
     wf_ring_move(r, slot, WF_SLOT_READY, WF_SLOT_COMPUTING);
     if (!gather && !slot->discarded && !only)
         slot->out = r->outputs_free[--r->n_outputs_free];
     pthread_mutex_unlock(&r->lock);
-    if (gather)
-        status = wf_segments_serve(r, slot, gather, bench);
-    else if (!slot->discarded)
-        status = wf_segments_map(r, slot, bench);
+    int status = serve_or_map(r, slot, gather, bench);
     if (status)
         wf_ring_abandon(r);
     pthread_mutex_lock(&r->lock);

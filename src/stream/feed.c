@@ -63,8 +63,11 @@ static bool is_late(const struct wf_ring *r, const struct wf_span *span)
     for (uint32_t i = 0; i < span->n_reads; i++)
         if (!r->inputs[span->reads[i].ckpt][span->reads[i].file].cached)
             return false;
-    for (uint32_t s = 0; s < span->n_segments; s++)
+    for (uint32_t s = 0; s < span->n_segments; s++) {
+        if (span->segments[s].job->has_addends) /* which are applied in the slot */
+            return false;
         calls += span->segments[s].job->n_inputs;
+    }
     return read_bytes(span) >= LATE_READ_MIN * calls;
 }
 
@@ -97,7 +100,7 @@ static struct wf_slot *wait_for_slot(struct feeder *f)
     if (f->r->abandon)
         return NULL;
     slot->gather = NULL;
-    slot->visits = slot->discarded = false;
+    slot->visits = slot->discarded = slot->made = false;
     slot->served[0] = slot->served[1] = 0;
     return slot;
 }

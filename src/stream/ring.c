@@ -5,6 +5,7 @@
 
 #include "../base/log.h"
 #include "../base/num.h"
+#include "source.h"
 
 static int create_slots(struct wf_err *e, struct wf_ring *r)
 {
@@ -23,9 +24,8 @@ static int create_slots(struct wf_err *e, struct wf_ring *r)
         s->span.segments =
             wf_alloc(e, WF_MEM_RING, b->segments_max, sizeof *s->span.segments, "the ring");
         s->span.reads = wf_alloc(e, WF_MEM_RING, b->reads_max, sizeof *s->span.reads, "the ring");
-        s->span.input_at =
-            wf_alloc(e, WF_MEM_RING, b->reads_max, sizeof *s->span.input_at, "the ring");
-        if (!s->span.segments || !s->span.reads || !s->span.input_at)
+        s->span.places = wf_alloc(e, WF_MEM_RING, b->reads_max, sizeof *s->span.places, "the ring");
+        if (!s->span.segments || !s->span.reads || !s->span.places)
             return WF_MACHINE;
     }
     return WF_OK;
@@ -113,6 +113,8 @@ int wf_ring_create(struct wf_err *e, const struct wf_stream_options *options, st
         status = create_output_buffers(e, r);
     if (!status)
         status = wf_gathers_create(r);
+    if (!status)
+        status = wf_sources_create(r);
     return status;
 }
 
@@ -120,10 +122,11 @@ void wf_ring_destroy(struct wf_ring *r)
 {
     const struct wf_plan *plan = r->options->plan;
     wf_gathers_destroy(r);
+    wf_sources_destroy(r);
     for (uint32_t i = 0; i < r->n_slots; i++) {
         wf_free(r->slots[i].span.segments);
         wf_free(r->slots[i].span.reads);
-        wf_free(r->slots[i].span.input_at);
+        wf_free(r->slots[i].span.places);
     }
     wf_free(r->slots);
     wf_free(r->outputs_free);

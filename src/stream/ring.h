@@ -43,6 +43,7 @@ struct wf_slot {
     bool late;       /* inputs are in the page cache: compute threads fetch them (segment.c) */
     bool visits;     /* here for one step of statistics only */
     bool discarded;  /* its block is done: here for statistics, makes nothing */
+    bool made;       /* addends of its inputs are applied */
     uint32_t device; /* whose compute threads work on it */
     struct wf_gather *gather; /* of its tensor, NULL: none */
     uint32_t served[2];       /* steps it has served: of the model's gather, of its tensor's */

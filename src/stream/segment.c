@@ -15,10 +15,10 @@ struct work {
     struct wf_ring *r;
     const struct wf_slot *slot;
     const struct wf_bench *bench;
-    struct wf_unit *unit;  /* NULL: none, plain MAP or COPY */
-    uint32_t piece;        /* of the unit's group */
-    bool serves;           /* add to the unit; else MAP by what it found */
-    const uint64_t *place; /* where the segment's inputs are in the slot, unless it is late */
+    struct wf_unit *unit;                 /* NULL: none, plain MAP or COPY */
+    uint32_t piece;                       /* of the unit's group */
+    bool serves;                          /* add to the unit; else MAP by what it found */
+    const struct wf_place_in_slot *place; /* of the segment's inputs, unless the slot is late */
 };
 
 static const struct wf_plan_ckpt *ckpt_of(const struct wf_ring *r, const struct wf_job *job,
@@ -205,6 +205,17 @@ static int run_late(const struct work *w, const struct wf_segment *g, char *out)
     return status;
 }
 
+/* Of the window of input i of `whole`, what lies before that of `part`. */
+static uint64_t bytes_before(const struct wf_segment *whole, const struct wf_segment *part,
+                             uint32_t i)
+{
+    const struct wf_job *job = whole->job;
+    if (!wf_job_makes_input(job, i))
+        return wf_window_offset(part, i) - wf_window_offset(whole, i);
+    return (wf_segment_window(part).from - wf_segment_window(whole).from) *
+           (wf_dtype_info(job->in_dtype[i])->bits / 8);
+}
+
 /* `part` is all of the slot's segment `whole`, or a run of its elements. */
 static int run_part(const struct work *w, const struct wf_segment *whole,
                     const struct wf_segment *part, char *out)
@@ -213,8 +224,7 @@ static int run_part(const struct work *w, const struct wf_segment *whole,
     if (w->slot->late)
         return run_late(w, part, out);
     for (uint32_t i = 0; i < whole->job->n_inputs; i++)
-        in[i] =
-            w->slot->in + w->place[i] + (wf_window_offset(part, i) - wf_window_offset(whole, i));
+        in[i] = w->slot->in + w->place[i].at + bytes_before(whole, part, i);
     return run_piece(w, part, in, out);
 }
 
@@ -223,12 +233,8 @@ static int run_part(const struct work *w, const struct wf_segment *whole,
 /* Tells the thread's device where the slot's inputs are. */
 static void show_inputs(const struct wf_slot *slot, const struct wf_bench *bench)
 {
-    uint64_t end = 0;
-    if (!bench->lane)
-        return;
-    for (uint32_t i = 0; i < slot->span.n_reads; i++)
-        end = wf_max_u64(end, slot->span.reads[i].at + slot->span.reads[i].bytes);
-    wf_lane_inputs(bench->lane, slot->sequence + 1, slot->in, end);
+    if (bench->lane)
+        wf_lane_inputs(bench->lane, slot->sequence + 1, slot->in, slot->span.input_end);
 }
 
 /* Shows a segment to the work's unit: all of it, or the runs that the step wants. */
@@ -258,7 +264,7 @@ int wf_segments_serve(struct wf_ring *r, const struct wf_slot *slot, struct wf_g
                      .bench = bench,
                      .unit = gather->unit,
                      .serves = true,
-                     .place = slot->span.input_at};
+                     .place = slot->span.places};
     int status = WF_OK;
     show_inputs(slot, bench);
     for (uint32_t s = 0; !status && s < slot->span.n_segments; s++) {
@@ -309,7 +315,7 @@ static int map_segment(struct work *w, const struct wf_segment *g, char *out)
 
 int wf_segments_map(struct wf_ring *r, const struct wf_slot *slot, const struct wf_bench *bench)
 {
-    struct work w = {.r = r, .slot = slot, .bench = bench, .place = slot->span.input_at};
+    struct work w = {.r = r, .slot = slot, .bench = bench, .place = slot->span.places};
     char *out = slot->out ? wf_slot_output(r, slot) : NULL;
     int status = WF_OK;
     show_inputs(slot, bench);

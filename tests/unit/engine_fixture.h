@@ -147,14 +147,14 @@ static inline struct wf_span ef_span(const struct wf_budget *b)
 {
     return (struct wf_span){.segments = test_calloc(b->segments_max, sizeof(struct wf_segment)),
                             .reads = test_calloc(b->reads_max, sizeof(struct wf_read)),
-                            .input_at = test_calloc(b->reads_max, sizeof(uint64_t))};
+                            .places = test_calloc(b->reads_max, sizeof(struct wf_place_in_slot))};
 }
 
 static inline void ef_span_free(struct wf_span *s)
 {
     test_free(s->segments);
     test_free(s->reads);
-    test_free(s->input_at);
+    test_free(s->places);
 }
 
 #endif

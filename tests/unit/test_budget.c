@@ -19,6 +19,8 @@ struct made {
     struct wf_tensor tensors[JOBS_MAX][INPUTS_MAX];
     const struct wf_tensor *in[JOBS_MAX][INPUTS_MAX];
     uint32_t ckpt[JOBS_MAX][INPUTS_MAX];
+    uint8_t in_dtype[JOBS_MAX][INPUTS_MAX];
+    struct wf_addend addend; /* of any tensor: only whether there is one counts here */
     struct wf_args args[JOBS_MAX];
     uint64_t end_of[CKPTS][FILES]; /* where the next tensor of a file begins */
     uint64_t seed;
@@ -97,6 +99,7 @@ static void make_job(struct made *m, size_t j, enum wf_dtype d, bool huge)
                            .count = draw_count(m, huge),
                            .in = m->in[j],
                            .input_ckpt = m->ckpt[j],
+                           .in_dtype = m->in_dtype[j],
                            .n_inputs = 1 + (uint32_t)draw(m, INPUTS_MAX)};
     bool map = wf_dtype_info(d)->arithmetic && draw(m, 4);
     job->action = map ? WF_ACTION_MAP : WF_ACTION_COPY;
@@ -117,6 +120,11 @@ static void make_job(struct made *m, size_t j, enum wf_dtype d, bool huge)
                                               .file = f,
                                               .offset = m->end_of[c][f]};
         m->end_of[c][f] += bytes;
+        m->in_dtype[j][i] = (uint8_t)in;
+        if (draw(m, 6) == 0) {
+            m->tensors[j][i].addend = &m->addend;
+            m->in_dtype[j][i] = map ? WF_F32 : (uint8_t)in;
+        }
         m->in[j][i] = &m->tensors[j][i];
         m->ckpt[j][i] = c;
     }
@@ -240,7 +248,7 @@ static void check_reads(const struct wf_budget *b, struct wf_span *span)
 static void check_span(const struct made *m, const struct wf_budget *b, struct wf_span *span)
 {
     uint64_t at = span->begin, inputs = 0;
-    const uint64_t *place = span->input_at;
+    const struct wf_place_in_slot *place = span->places;
     assert_true(span->begin < span->end);
     assert_true(span->end - span->begin <= b->span_bytes);
     assert_int_equal(span->begin / b->span_bytes, (span->end - 1) / b->span_bytes);
@@ -256,7 +264,7 @@ static void check_span(const struct made *m, const struct wf_budget *b, struct w
         assert_int_equal(g->skip % width, 0); /* whole elements */
         assert_int_equal(g->bytes % width, 0);
         for (uint32_t i = 0; i < g->job->n_inputs; i++)
-            check_place(span, g, i, place[i]);
+            check_place(span, g, i, place[i].stored);
         if (g->job->action == WF_ACTION_MAP && g->job->method)
             check_window(g);
         check_apart(b, span, g);
@@ -265,6 +273,7 @@ static void check_span(const struct made *m, const struct wf_budget *b, struct w
         at += g->bytes;
     }
     assert_int_equal(at, span->end);
+    assert_true(span->input_end <= b->input_bytes);
     assert_true(inputs <= b->reads_max);
     check_reads(b, span);
     (void)m;
