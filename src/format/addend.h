@@ -1,6 +1,6 @@
 /* addend.h - what is added to a tensor's stored values before a method sees them: an adapter's
  * product (PEFT LoRA), or the kept places of a task delta. A description; the arithmetic is the
- * backend's (product) and delta.c's (sparse).
+ * backend's (product) and delta_places.c's (sparse).
  *
  *   PRODUCT   W'[r][c] = W[r][c] + scale * (row[r][0] col[0][c] + row[r][1] col[1][c] + ...)
  *   SPARSE    W'[p] = value (replace), or W[p] + scale * value, at each kept place p
@@ -37,7 +37,7 @@ struct wf_addend {
     uint32_t rank;
     struct wf_factor row, col;
     /* SPARSE */
-    struct wf_delta_part *part; /* delta.h */
+    struct wf_delta_part *part; /* delta_file.h */
     bool replace;
 };
 

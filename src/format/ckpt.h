@@ -35,7 +35,7 @@ struct wf_tensor {
     uint64_t bytes;
     uint32_t file;            /* index into files */
     uint64_t offset;          /* of the first byte, from the start of the file */
-    struct wf_addend *addend; /* what is added to the stored values (addend.h); NULL: nothing */
+    struct wf_addend *addend; /* NULL: nothing is added */
 };
 
 struct wf_ckpt {

@@ -67,6 +67,10 @@ int wf_st_read(struct wf_err *e, struct wf_arena *a, const char *path, int fd, u
  * reference writer's bytes). Metadata: {"format":"pt"}. */
 int wf_st_format(struct wf_err *e, const struct wf_st_tensor *tensors, size_t n, uint64_t align,
                  struct wf_str *out);
+/* The same with more metadata, in the order given, behind "format". */
+int wf_st_format_with(struct wf_err *e, const struct wf_st_tensor *tensors, size_t n,
+                      uint64_t align, const struct wf_st_pair *metadata, size_t n_metadata,
+                      struct wf_str *out);
 
 /* Canonical file order, as strcmp: larger types first, then name bytewise. */
 int wf_st_compare(enum wf_dtype a_dtype, const char *a_name, enum wf_dtype b_dtype,

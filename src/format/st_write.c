@@ -50,13 +50,33 @@ static void put_tensor(struct wf_str *s, const struct wf_st_tensor *t)
     wf_str_puts(s, "]}");
 }
 
+static void put_metadata(struct wf_str *s, const struct wf_st_pair *pairs, size_t n)
+{
+    wf_str_puts(s, "\"__metadata__\":{\"format\":\"pt\"");
+    for (size_t i = 0; i < n; i++) {
+        wf_str_add(s, ",", 1);
+        wf_str_json(s, pairs[i].key, strlen(pairs[i].key));
+        wf_str_add(s, ":", 1);
+        wf_str_json(s, pairs[i].value, strlen(pairs[i].value));
+    }
+    wf_str_add(s, "}", 1);
+}
+
 int wf_st_format(struct wf_err *e, const struct wf_st_tensor *tensors, size_t n, uint64_t align,
                  struct wf_str *out)
+{
+    return wf_st_format_with(e, tensors, n, align, NULL, 0, out);
+}
+
+int wf_st_format_with(struct wf_err *e, const struct wf_st_tensor *tensors, size_t n,
+                      uint64_t align, const struct wf_st_pair *metadata, size_t n_metadata,
+                      struct wf_str *out)
 {
     static const char no_length[LENGTH_BYTES];
     size_t start = out->n;
     wf_str_add(out, no_length, sizeof no_length);
-    wf_str_puts(out, "{\"__metadata__\":{\"format\":\"pt\"}");
+    wf_str_add(out, "{", 1);
+    put_metadata(out, metadata, n_metadata);
     for (size_t i = 0; i < n; i++) {
         wf_str_add(out, ",", 1);
         put_tensor(out, &tensors[i]);

@@ -146,8 +146,8 @@ void wf_plan_destroy(struct wf_plan *plan);
 /* What a job does, in one word: "copy", the recipe's method, or "convert". */
 const char *wf_job_action_name(const struct wf_plan *plan, const struct wf_job *job);
 
-/* True if input i is not in the slot as it was read: its addends are applied to a copy. COPY changes
- * the bytes that were read. */
+/* True if input i is not in the slot as it was read: its addends are applied to a copy. COPY
+ * changes the bytes that were read. */
 static inline bool wf_job_makes_input(const struct wf_job *job, uint32_t i)
 {
     return job->action == WF_ACTION_MAP && job->in[i]->addend;
