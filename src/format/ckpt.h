@@ -13,6 +13,7 @@
 #include "../base/file.h"
 #include "../base/hash.h"
 #include "../base/mem.h"
+#include "addend.h"
 #include "dtype.h"
 #include "hub.h"
 #include "json.h"
@@ -32,8 +33,9 @@ struct wf_tensor {
     const uint64_t *shape;
     uint64_t count; /* elements */
     uint64_t bytes;
-    uint32_t file;   /* index into files */
-    uint64_t offset; /* of the first byte, from the start of the file */
+    uint32_t file;            /* index into files */
+    uint64_t offset;          /* of the first byte, from the start of the file */
+    struct wf_addend *addend; /* in an overlay (overlay.h): what is added; NULL: nothing */
 };
 
 struct wf_ckpt {
