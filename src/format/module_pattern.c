@@ -17,7 +17,7 @@
 
 /* Every letter of the text gives at most three steps: itself, and a quantifier's two. */
 #define STEPS_MAX (3 * WF_MODULE_PATTERN_MAX + 1)
-#define GROUPS_MAX 64
+#define DEPTH_MAX 64
 
 enum step_kind { STEP_SET, STEP_FORK, STEP_FIRST, STEP_LAST, STEP_DONE };
 
@@ -34,7 +34,7 @@ struct compiler {
     const char *at;
     struct wf_pattern_step *steps;
     int n;
-    int groups;
+    int depth; /* of groups */
 };
 
 static int refuse(const struct compiler *c, const char *why)
@@ -168,8 +168,8 @@ static int read_group(struct compiler *c)
 {
     if (c->at[1] == '?' && c->at[2] != ':')
         return refuse(c, "a kind of group that weft does not know");
-    if (++c->groups > GROUPS_MAX)
-        return refuse(c, "too many groups");
+    if (++c->depth > DEPTH_MAX)
+        return refuse(c, "too many groups in each other");
     c->at += c->at[1] == '?' ? 3 : 1;
     int s = read_alternatives(c);
     if (s)
@@ -177,6 +177,7 @@ static int read_group(struct compiler *c)
     if (*c->at != ')')
         return refuse(c, "a '(' without its ')'");
     c->at++;
+    c->depth--;
     return WF_OK;
 }
 

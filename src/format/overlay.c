@@ -144,8 +144,8 @@ static int report_missing(const struct laying *l)
         s = wf_str_finish(&near, l->e);
     if (!s)
         s = wf_fail(l->e, WF_USAGE,
-                    "%s: %s has no tensors for %zu part%s of the adapter %s: %s%s%s; is it the "
-                    "base that the adapter was made for%s%s%s?",
+                    "%s: %s has no tensors for %zu part%s of the adapter %s: %s%s%s%s; is it the "
+                    "base that the adapter was made for%s%s?",
                     l->where, l->base->place.path, l->n_missing, l->n_missing == 1 ? "" : "s",
                     l->adapter->ckpt->place.path, text.text, any ? " (nearest to the first: " : "",
                     any ? near.text : "", any ? ")" : "", l->adapter->base_name ? ", " : "",
@@ -335,8 +335,7 @@ static int add_bias(struct laying *l, const struct wf_adapter_module *m)
 static bool repeats_the_embedding(const struct laying *l, const struct wf_adapter_module *m)
 {
     const struct wf_adapter *d = l->adapter;
-    if (!wf_adapter_config_has(d->config, "ensure_weight_tying") ||
-        m->kind != WF_ADAPTER_LINEAR)
+    if (!wf_adapter_config_has(d->config, "ensure_weight_tying") || m->kind != WF_ADAPTER_LINEAR)
         return false;
     for (size_t i = 0; i < d->n_modules; i++) {
         const struct wf_adapter_module *table = &d->modules[i];
