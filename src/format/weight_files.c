@@ -196,6 +196,21 @@ static int take_adapter(const struct search *s)
 /* ---- no weights -------------------------------------------------------------------------------
  */
 
+/* A sub-folder that holds an adapter: PEFT saves adapters that are not called "default" one level
+ * down. NULL if there is none; without memory too, which the caller's message survives. */
+static const char *adapter_below(const struct search *s)
+{
+    for (size_t i = 0; i < s->n_names; i++) {
+        char *folder = wf_path_join(s->a, s->e, s->place->path, s->names[i]);
+        if (!folder || !wf_is_folder(folder))
+            continue;
+        const char *config = wf_path_join(s->a, s->e, folder, WF_ADAPTER_CONFIG_NAME);
+        if (config && wf_is_file(config))
+            return s->names[i];
+    }
+    return NULL;
+}
+
 static int no_weights(const struct search *s)
 {
     const char *path = s->place->path;
@@ -216,6 +231,9 @@ static int no_weights(const struct search *s)
         return wf_fail(s->e, WF_USAGE,
                        "%s: neither model.safetensors nor its index; to use %s, name that file",
                        path, name);
+    if ((name = adapter_below(s)))
+        return wf_fail(s->e, WF_USAGE, "%s: no weights here, but an adapter in '%s': name %s/%s",
+                       path, name, path, name);
     if (s->place->repository)
         return wf_fail(s->e, WF_INPUT,
                        "%s: the snapshot in the Hub cache holds no weights: the download is "
