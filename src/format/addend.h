@@ -23,7 +23,8 @@ enum wf_addend_kind { WF_ADDEND_PRODUCT, WF_ADDEND_SPARSE };
 
 /* One factor as it lies on disk. `transposed`: the file holds the other order of axes. */
 struct wf_factor {
-    const struct wf_tensor *tensor; /* its `file` counts in the checkpoint that has the addend */
+    const struct wf_tensor *tensor; /* its `file` counts in the checkpoint that has the addend;
+                                       NULL: nothing to load, `values` are there */
     bool transposed;
     float *values; /* row factor: [rows][rank], column factor: [rank][cols]; NULL until loaded */
 };

@@ -41,7 +41,9 @@ struct wf_tensor {
 struct wf_ckpt {
     struct wf_place place;
     bool is_folder;
-    bool is_adapter; /* the folder has adapter_config.json and no model weights */
+    bool is_adapter;                   /* the folder has adapter_config.json and no model weights */
+    const struct wf_ckpt *under, *top; /* an overlay is `top` on `under`, whose place is its own;
+                                          else NULL */
     struct wf_ckpt_file *files;
     size_t n_files;
     struct wf_tensor *tensors; /* sorted by name, bytewise; names are unique */

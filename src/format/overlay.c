@@ -408,6 +408,8 @@ static int copy_base(struct laying *l)
     const struct wf_ckpt *base = l->base, *top = l->adapter->ckpt;
     struct wf_ckpt *out = l->out;
     *out = *base;
+    out->under = base;
+    out->top = top;
     out->n_files = base->n_files + top->n_files;
     out->files = wf_arena_alloc(l->a, l->e, out->n_files, sizeof *out->files);
     out->tensors = wf_arena_alloc(l->a, l->e, out->n_tensors, sizeof *out->tensors);

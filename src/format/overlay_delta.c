@@ -91,6 +91,8 @@ int wf_overlay_delta(struct wf_err *e, struct wf_arena *a, const char *where,
     struct wf_delta d;
     struct laying l = {.e = e, .a = a, .where = where, .scale = scale, .out = out};
     *out = *shared;
+    out->under = shared;
+    out->top = delta;
     int s = wf_delta_open(e, a, delta, &d);
     if (!s)
         s = join_files(&l, delta);

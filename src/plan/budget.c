@@ -199,7 +199,7 @@ static uint64_t pinned_bytes(const struct wf_budget *b)
 static uint64_t statistics_bytes(const struct wf_budget *b)
 {
     uint64_t bytes = b->compute * (capped(wf_scratch_bytes(&b->scratch)) + b->fetch_bytes);
-    bytes += pinned_bytes(b) + b->compute * capped(b->sink_bytes);
+    bytes += pinned_bytes(b) + b->compute * capped(b->thread_bytes);
     if (b->inside.pieces)
         bytes += b->compute * capped(wf_unit_bytes(&b->inside));
     if (b->apart.pieces)
@@ -390,7 +390,7 @@ int wf_budget_set(struct wf_err *e, const struct wf_plan *plan, uint64_t memory_
                               .meta_bytes = meta_bytes,
                               .threads = threads,
                               .lanes = lanes,
-                              .sink_bytes = plan->sink_bytes,
+                              .thread_bytes = plan->thread_bytes,
                               .readers = READERS,
                               .writers = WRITERS};
     if (choose(plan, out))

@@ -36,7 +36,7 @@ struct wf_budget {
     unsigned readers, writers, compute; /* threads */
     unsigned threads;                   /* compute threads that were asked for */
     bool lanes;                         /* compute threads have lanes on devices */
-    uint64_t sink_bytes;                /* of each compute thread, for a sink's shares */
+    uint64_t thread_bytes;              /* of each compute thread, as the plan wants */
 
     struct wf_need scratch;     /* of each compute thread */
     struct wf_unit_need inside; /* of each compute thread: tensors that lie in one span */

@@ -255,12 +255,21 @@ static int set_dtype(struct matcher *m, struct wf_job *job, enum wf_dtype d)
     return WF_OK;
 }
 
+/* All that is on top of the tensor puts stored values in its place. */
+static bool only_replaced(const struct wf_tensor *t)
+{
+    bool replaces = true;
+    for (const struct wf_addend *a = t->addend; a; a = a->next)
+        replaces &= a->kind == WF_ADDEND_SPARSE && a->replace;
+    return replaces;
+}
+
 /* One model's tensor as it is, converted if the recipe names a stored type, and with what its
  * checkpoint adds to it. */
 static int add_single(struct matcher *m, uint32_t ckpt, const struct wf_tensor *t)
 {
     enum wf_dtype stored = m->recipe->dtype != WF_DTYPE_NONE ? m->recipe->dtype : t->dtype;
-    bool convert = wf_dtype_info(t->dtype)->arithmetic && (stored != t->dtype || t->addend != NULL);
+    bool convert = wf_dtype_info(t->dtype)->arithmetic && (stored != t->dtype || !only_replaced(t));
     struct wf_job *job = add_job(m, t, convert ? WF_ACTION_MAP : WF_ACTION_COPY, 1);
     if (!job)
         return WF_MACHINE;
@@ -526,7 +535,7 @@ static int add_merged(struct matcher *m)
         return status;
     enum wf_dtype stored = r->dtype != WF_DTYPE_NONE ? r->dtype : (enum wf_dtype)m->here[0]->dtype;
     if (r->method->is_copy && r->method->is_copy(args, &source) &&
-        m->here[m->inputs[source]]->dtype == stored && !m->here[m->inputs[source]]->addend)
+        m->here[m->inputs[source]]->dtype == stored && only_replaced(m->here[m->inputs[source]]))
         return add_single(m, m->inputs[source], m->here[m->inputs[source]]);
     struct wf_job *job = add_job(m, m->here[0], WF_ACTION_MAP, m->n_inputs);
     if (!job)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../../include/weft.h"
+#include "../format/delta_file.h"
 #include "../recipe/coefficients.h"
 
 const char *wf_plan_part_name(enum wf_plan_part part)
@@ -106,15 +107,26 @@ static int hash_plan(struct wf_err *e, struct wf_plan *plan)
     return status;
 }
 
-/* Factors are read once, and stay as floats. */
+static uint64_t factor_bytes(const struct wf_factor *f)
+{
+    return f->tensor ? f->tensor->bytes : 0;
+}
+
+/* Factors are read once, and stay as floats; of deltas an index stays. */
 static void count_addends(struct wf_plan *plan, const struct wf_job *job, uint32_t input)
 {
     for (uint32_t i = 0; i < input; i++)
         if (job->in[i] == job->in[input])
             return;
     for (const struct wf_addend *a = job->in[input]->addend; a; a = a->next) {
-        plan->addend_bytes += a->rank * (a->rows + a->cols) * sizeof(float);
-        plan->bytes_read += a->row.tensor->bytes + a->col.tensor->bytes;
+        if (a->kind == WF_ADDEND_PRODUCT) {
+            plan->addend_bytes += a->rank * (a->rows + a->cols) * sizeof(float);
+            plan->bytes_read += factor_bytes(&a->row) + factor_bytes(&a->col);
+        } else {
+            plan->addend_bytes += wf_delta_index_bytes(a->part);
+            plan->bytes_read += 2 * a->part->positions->bytes + a->part->values->bytes;
+            plan->has_deltas = true;
+        }
     }
 }
 
@@ -130,6 +142,8 @@ static void count_bytes(struct wf_plan *plan)
         plan->n_merged += job->action == WF_ACTION_MAP;
         plan->n_copied += job->action == WF_ACTION_COPY;
     }
+    if (plan->has_deltas)
+        plan->thread_bytes += wf_delta_scratch_bytes() + WF_DELTA_CHUNK * sizeof(double);
 }
 
 /* One set of numbers for the whole group: what differs by tensor cannot cut it in one go. */
@@ -193,7 +207,7 @@ int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *
                          .compat = options->compat,
                          .cast = strcmp(options->compat, "mergekit") ? WF_DTYPE_NONE : recipe->cast,
                          .null_compute = options->null_compute,
-                         .sink_bytes = options->sink_bytes};
+                         .thread_bytes = options->sink_bytes};
     int status = wf_match(e, out, base, models);
     if (!status)
         status = wf_lay_out(e, out);

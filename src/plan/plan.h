@@ -104,8 +104,8 @@ struct wf_plan {
                                would change it; NULL if none */
     size_t n_uncomputed;
     uint64_t bytes_read, bytes_written; /* tensor bytes of one whole run */
-    uint64_t
-        addend_bytes; /* memory for what inputs add to stored values, all of it, all the time */
+    uint64_t addend_bytes; /* memory for what inputs add to stored values, from first to last */
+    bool has_deltas;       /* kept places are among it */
     uint64_t n_merged, n_copied;
     unsigned
         passes; /* over inputs that do not fit in memory: 1 and one for each stage of model scope */
@@ -117,7 +117,7 @@ struct wf_plan {
     const char *manifest, *compat;
     enum wf_dtype cast; /* inputs are rounded to it first; WF_DTYPE_NONE: they are not */
     bool null_compute;
-    uint64_t sink_bytes; /* of each compute thread, where a sink takes shares; 0: none does */
+    uint64_t thread_bytes; /* of each compute thread: for a sink's shares, and to apply deltas */
     struct wf_hash128 parts[WF_PARTS];
     struct wf_hash128 hash;
 };

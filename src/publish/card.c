@@ -7,10 +7,23 @@
 #include "licence.h"
 #include "sidefiles.h"
 
-/* A checkpoint's public name: its hub id, or the task's name; never a local path. */
+/* A checkpoint's public name: its hub id, or the task's name; never a local path. What lies on top
+ * of a model has the task's. */
 static const char *public_name(const struct wf_plan_ckpt *c)
 {
-    return c->ckpt->place.repository ? c->ckpt->place.repository : c->task;
+    return c->ckpt->place.repository && !c->ckpt->under ? c->ckpt->place.repository : c->task;
+}
+
+/* The hub id of checkpoint c, NULL if it has none or an earlier one has the same. */
+static const char *new_id(const struct wf_plan *plan, size_t c)
+{
+    const char *id = plan->ckpts[c].ckpt->place.repository;
+    for (size_t k = 0; id && k < c; k++) {
+        const char *earlier = plan->ckpts[k].ckpt->place.repository;
+        if (earlier && !strcmp(earlier, id))
+            return NULL;
+    }
+    return id;
 }
 
 /* A front matter line; a JSON string is a quoted YAML scalar. */
@@ -47,7 +60,7 @@ static void add_front_matter(struct wf_str *s, const struct wf_plan *plan,
     add_key(s, "license_name", licence->name);
     add_key(s, "license_link", licence->link);
     for (size_t c = 0; c < plan->n_ckpts; c++) {
-        const char *id = plan->ckpts[c].ckpt->place.repository;
+        const char *id = new_id(plan, c);
         if (!id)
             continue;
         wf_str_puts(s, any ? "- " : "base_model:\n- ");

@@ -7,13 +7,13 @@
 #include "../base/mem.h"
 #include "../base/status.h"
 #include "../plan/budget.h"
+#include "opened.h"
 
 /* What both `merge` and `plan` need: the recipe, the opened checkpoints, the plan, the budget. */
 struct wf_setup {
     struct wf_arena arena;
     struct wf_recipe recipe;
-    struct wf_ckpt *ckpts; /* distinct references: models first, base last if it is its own */
-    size_t n_ckpts;
+    struct wf_opened opened;
     const struct wf_ckpt *base;
     const struct wf_ckpt **models; /* recipe order */
     struct wf_sidecars sidecars;

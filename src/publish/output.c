@@ -87,6 +87,7 @@ static bool is_touched(const struct wf_territory *t, const struct wf_ckpt *k)
                    (k->config_path && wf_territory_holds(t, k->config_path));
     for (size_t f = 0; f < k->n_files && !touched; f++)
         touched = wf_territory_holds(t, k->files[f].path);
+    touched = touched || (k->under && (is_touched(t, k->under) || is_touched(t, k->top)));
     return touched || (realpath(own, resolved) && wf_path_within(t->out, resolved));
 }
 

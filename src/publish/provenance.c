@@ -62,7 +62,8 @@ static void add_inputs(struct wf_str *s, const struct wf_plan *plan)
     for (size_t c = 0; c < plan->n_ckpts; c++) {
         const struct wf_ckpt *k = plan->ckpts[c].ckpt;
         wf_str_puts(s, c ? ",\n    {" : "\n    {");
-        add_text(s, "path", k->place.repository ? k->place.repository : plan->ckpts[c].text);
+        bool named = k->place.repository && !k->under; /* of an overlay the text says both */
+        add_text(s, "path", named ? k->place.repository : plan->ckpts[c].text);
         wf_str_puts(s, ", \"revision\": ");
         if (k->place.commit)
             wf_str_json(s, k->place.commit, strlen(k->place.commit));

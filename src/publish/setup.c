@@ -9,52 +9,19 @@
 #include "provenance.h"
 #include "merge.h"
 
-/* Opens what a reference names, or finds it among those opened already. */
-static int open_reference(struct wf_err *e, struct wf_setup *s, const struct wf_reference *ref,
-                          const struct wf_ckpt **out)
-{
-    struct wf_place place;
-    const struct wf_recipe *r = &s->recipe;
-    char *where = wf_arena_printf(&s->arena, e, "%s:%d", r->path, ref->line);
-    if (!where)
-        return WF_MACHINE;
-    int status = wf_hub_resolve(e, &s->arena, where, ref->model, r->folder, &place);
-    if (status)
-        return status;
-    for (size_t i = 0; i < s->n_ckpts; i++)
-        if (!strcmp(s->ckpts[i].place.path, place.path)) {
-            *out = &s->ckpts[i];
-            return WF_OK;
-        }
-    struct wf_ckpt *c = &s->ckpts[s->n_ckpts];
-    status = wf_ckpt_open(e, &s->arena, &place, c);
-    if (status)
-        return status;
-    if (c->is_adapter)
-        return wf_fail(e, WF_USAGE,
-                       "%s: %s is an adapter, not a model; this version of weft "
-                       "merges whole models",
-                       where, place.path);
-    if (c->n_ignored)
-        wf_log(WF_LOG_WARNING,
-               "%s: %zu tensors are in the shards but not in the index and are "
-               "ignored (first: %s)",
-               place.path, c->n_ignored, c->first_ignored);
-    s->n_ckpts++;
-    *out = c;
-    return WF_OK;
-}
-
 static int open_all(struct wf_err *e, struct wf_setup *s)
 {
     const struct wf_recipe *r = &s->recipe;
-    s->ckpts = wf_arena_alloc(&s->arena, e, r->n_models + 1, sizeof *s->ckpts);
     s->models = wf_arena_alloc(&s->arena, e, r->n_models + 1, sizeof *s->models);
-    if (!s->ckpts || !s->models)
+    if (!s->models)
         return WF_MACHINE;
-    int status = r->has_base ? open_reference(e, s, &r->base, &s->base) : WF_OK;
+    int status = WF_OK;
+    if (r->has_base)
+        status =
+            wf_opened_reference(e, &s->arena, &s->opened, r->path, &r->base, r->folder, &s->base);
     for (size_t i = 0; !status && i < r->n_models; i++)
-        status = open_reference(e, s, &r->models[i].ref, &s->models[i]);
+        status = wf_opened_reference(e, &s->arena, &s->opened, r->path, &r->models[i].ref,
+                                     r->folder, &s->models[i]);
     return status;
 }
 

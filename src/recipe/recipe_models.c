@@ -63,12 +63,6 @@ static int reference_text(struct wf_recipe_reader *r, const struct wf_yaml *v, c
         return s;
     s = wf_reference_parse(r->e, r->arena, r->path, wf_recipe_line(v), text, r->exists,
                            r->exists_arg, out);
-    struct wf_clip clip;
-    if (!s && out->adapter)
-        return wf_recipe_fail(r, wf_recipe_line(v),
-                              "'%s': this version does not have adapters (MODEL+ADAPTER) yet; "
-                              "give the merged model",
-                              wf_clip(text, &clip));
     return s;
 }
 
@@ -120,14 +114,20 @@ static int task_name(struct wf_recipe_reader *r, const struct wf_yaml *v, const 
 }
 
 /* Same text, trailing slashes aside: the plan compares what the texts resolve to. */
+static bool same_path(const char *a, const char *b)
+{
+    size_t n = strlen(a), m = strlen(b);
+    while (n > 1 && a[n - 1] == '/')
+        n--;
+    while (m > 1 && b[m - 1] == '/')
+        m--;
+    return n == m && !memcmp(a, b, n);
+}
+
 static bool same_reference(const struct wf_reference *a, const struct wf_reference *b)
 {
-    size_t n = strlen(a->model), m = strlen(b->model);
-    while (n > 1 && a->model[n - 1] == '/')
-        n--;
-    while (m > 1 && b->model[m - 1] == '/')
-        m--;
-    return n == m && !memcmp(a->model, b->model, n);
+    bool adapters = a->adapter && b->adapter && same_path(a->adapter, b->adapter);
+    return same_path(a->model, b->model) && (adapters || (!a->adapter && !b->adapter));
 }
 
 static int model_entry(struct wf_recipe_reader *r, const struct wf_yaml *v,

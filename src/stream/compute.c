@@ -30,7 +30,7 @@ static void hash_ready(struct wf_ring *r)
 static int serve_or_map(struct wf_ring *r, struct wf_slot *slot, struct wf_gather *gather,
                         const struct wf_bench *bench)
 {
-    int status = slot->made ? WF_OK : wf_sources_make(r, slot);
+    int status = slot->made ? WF_OK : wf_sources_make(r, slot, bench);
     slot->made = true;
     if (!status && gather)
         return wf_segments_serve(r, slot, gather, bench);

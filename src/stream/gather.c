@@ -7,7 +7,7 @@
  * A step ends when all slots were fed and every one was served; the thread that serves the last one
  * draws the unit's conclusion.
  */
-#include "ring.h"
+#include "source.h"
 
 #include "../base/mem.h"
 #include "../base/num.h"
@@ -63,6 +63,11 @@ static int create_benches(struct wf_ring *r)
         if (b->fetch_bytes && !r->benches[i].fetched)
             return WF_MACHINE;
         r->benches[i].number = i;
+        if (r->options->plan->has_deltas) {
+            r->benches[i].places = wf_map_pages(r->e, wf_sources_scratch_bytes(), "task deltas");
+            if (!r->benches[i].places)
+                return WF_MACHINE;
+        }
         if (r->options->sink) {
             r->benches[i].share = wf_map_pages(r->e, WF_SINK_BYTES, "shares of models");
             if (!r->benches[i].share)
@@ -119,6 +124,8 @@ void wf_gathers_destroy(struct wf_ring *r)
             wf_unmap_pages(r->benches[i].scratch, wf_scratch_bytes(&b->scratch));
         if (r->benches[i].fetched)
             wf_unmap_pages(r->benches[i].fetched, b->fetch_bytes);
+        if (r->benches[i].places)
+            wf_unmap_pages(r->benches[i].places, wf_sources_scratch_bytes());
         if (r->benches[i].share)
             wf_unmap_pages(r->benches[i].share, WF_SINK_BYTES);
         wf_unit_destroy(r->benches[i].unit);

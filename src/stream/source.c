@@ -6,6 +6,7 @@
 
 #include "../base/mem.h"
 #include "../base/num.h"
+#include "../format/delta_file.h"
 
 /* ---- factors ---- */
 
@@ -61,13 +62,21 @@ static int load_factor(struct wf_ring *r, uint32_t ckpt, struct wf_factor *f)
     return status;
 }
 
+static int load_part(struct wf_ring *r, uint32_t ckpt, struct wf_delta_part *part)
+{
+    r->stats.bytes_read += part->positions->bytes;
+    return wf_delta_load(r->e, part, &r->inputs[ckpt][part->positions->file]);
+}
+
 static int load_addends(struct wf_ring *r, uint32_t ckpt, struct wf_addend *a)
 {
     int status = WF_OK;
     for (; a && !status; a = a->next) {
-        if (!a->row.values)
+        if (a->kind == WF_ADDEND_SPARSE && !a->part->marks)
+            status = load_part(r, ckpt, a->part);
+        if (a->kind == WF_ADDEND_PRODUCT && !a->row.values)
             status = load_factor(r, ckpt, &a->row);
-        if (!status && !a->col.values)
+        if (a->kind == WF_ADDEND_PRODUCT && !status && !a->col.values)
             status = load_factor(r, ckpt, &a->col);
     }
     return status;
@@ -87,6 +96,8 @@ int wf_sources_create(struct wf_ring *r)
 
 static void unload(struct wf_factor *f)
 {
+    if (!f->tensor) /* its values are not ours */
+        return;
     wf_free(f->values);
     f->values = NULL;
 }
@@ -99,39 +110,134 @@ void wf_sources_destroy(struct wf_ring *r)
             for (struct wf_addend *a = plan->jobs[j].in[i]->addend; a; a = a->next) {
                 unload(&a->row);
                 unload(&a->col);
+                if (a->part)
+                    wf_delta_unload(a->part);
             }
 }
 
 /* ---- inputs ---- */
 
-static void make_input(struct wf_ring *r, const struct wf_segment *g, uint32_t i,
-                       const struct wf_place_in_slot *place, char *in)
+uint64_t wf_sources_scratch_bytes(void)
 {
-    const struct wf_job *job = g->job;
-    const struct wf_backend *backend = r->options->backend;
-    struct wf_range w = wf_segment_window(g);
-    char *values = in + place->at;
-    backend->widen(job->in[i]->dtype, in + place->stored, w.to - w.from, job->wide, values);
-    for (const struct wf_addend *a = job->in[i]->addend; a; a = a->next) {
-        struct wf_product p = {.cols = a->cols,
-                               .rank = a->rank,
-                               .scale = a->scale,
-                               .row = a->row.values,
-                               .col = a->col.values};
-        backend->add_product(&p, w.from, w.to, job->wide, values);
-    }
+    return wf_delta_scratch_bytes() + WF_DELTA_CHUNK * sizeof(double);
 }
 
-int wf_sources_make(struct wf_ring *r, const struct wf_slot *slot)
+/* One input of one segment. */
+struct making {
+    struct wf_ring *r;
+    const struct wf_bench *bench;
+    const struct wf_job *job;
+    uint32_t input;
+    struct wf_range range; /* of elements: its window */
+    char *stored, *values;
+};
+
+static struct wf_infile *file_of(const struct making *m, const struct wf_delta_part *part)
+{
+    return &m->r->inputs[m->job->input_ckpt[m->input]][part->positions->file];
+}
+
+static void add_product(const struct making *m, const struct wf_addend *a)
+{
+    struct wf_product p = {.cols = a->cols,
+                           .rank = a->rank,
+                           .scale = a->scale,
+                           .row = a->row.values,
+                           .col = a->col.values};
+    m->r->options->backend->add_product(&p, m->range.from, m->range.to, m->job->wide, m->values);
+}
+
+/* Adds what several deltas add together: the sum is made before the tensor's own value is looked
+ * at, and where they have nothing that keeps its bits. */
+static void add_sums(bool wide, const void *sums, uint64_t count, void *values)
+{
+    const float *narrow_sums = sums;
+    const double *wide_sums = sums;
+    float *narrow = values;
+    double *doubles = values;
+    for (uint64_t k = 0; wide && k < count; k++)
+        if (wide_sums[k] != 0)
+            doubles[k] += wide_sums[k];
+    for (uint64_t k = 0; !wide && k < count; k++)
+        if (narrow_sums[k] != 0)
+            narrow[k] += narrow_sums[k];
+}
+
+/* A run of addends that are deltas of one store: from `a` to before `end`. */
+static int apply_deltas(const struct making *m, const struct wf_addend *a,
+                        const struct wf_addend *end)
+{
+    uint64_t width = m->job->wide ? sizeof(double) : sizeof(float);
+    char *scratch = m->bench->places, *sums = scratch + wf_delta_scratch_bytes();
+    int status = WF_OK;
+    for (uint64_t from = m->range.from, to; !status && from < m->range.to; from = to) {
+        to = wf_min_u64(m->range.to, from + WF_DELTA_CHUNK);
+        char *values = m->values + (from - m->range.from) * width;
+        if (!a->replace)
+            memset(sums, 0, (to - from) * width);
+        for (const struct wf_addend *d = a; !status && d != end; d = d->next)
+            status = wf_delta_apply(m->r->e, d, file_of(m, d->part), from, to, m->job->wide,
+                                    a->replace ? values : sums, scratch);
+        if (!status && !a->replace)
+            add_sums(m->job->wide, sums, to - from, values);
+    }
+    return status;
+}
+
+static int make_input(const struct making *m)
+{
+    const struct wf_addend *a = m->job->in[m->input]->addend;
+    int status = WF_OK;
+    m->r->options->backend->widen(m->job->in[m->input]->dtype, m->stored,
+                                  m->range.to - m->range.from, m->job->wide, m->values);
+    while (a && !status) {
+        const struct wf_addend *end = a->next;
+        if (a->kind == WF_ADDEND_PRODUCT) {
+            add_product(m, a);
+        } else {
+            while (end && end->kind == WF_ADDEND_SPARSE && end->replace == a->replace)
+                end = end->next;
+            status = apply_deltas(m, a, end);
+        }
+        a = end;
+    }
+    return status;
+}
+
+/* Of a COPY the bytes that were read are changed: what is kept there are stored bits. */
+static int patch_input(const struct making *m)
+{
+    uint64_t width = wf_dtype_info(m->job->dtype)->bits / 8;
+    int status = WF_OK;
+    for (const struct wf_addend *a = m->job->in [m->input]->addend; a; a = a->next)
+        for (uint64_t from = m->range.from, to; !status && from < m->range.to; from = to) {
+            to = wf_min_u64(m->range.to, from + WF_DELTA_CHUNK);
+            status = wf_delta_patch(m->r->e, a->part, file_of(m, a->part), from, to,
+                                    m->stored + (from - m->range.from) * width, m->bench->places);
+        }
+    return status;
+}
+
+int wf_sources_make(struct wf_ring *r, const struct wf_slot *slot, const struct wf_bench *bench)
 {
     const struct wf_place_in_slot *place = slot->span.places;
+    int status = WF_OK;
     if (r->options->null_compute)
         return WF_OK;
     for (uint32_t s = 0; s < slot->span.n_segments; s++) {
         const struct wf_segment *g = &slot->span.segments[s];
-        for (uint32_t i = 0; i < g->job->n_inputs; i++, place++)
-            if (g->job->in[i]->addend)
-                make_input(r, g, i, place, slot->in);
+        for (uint32_t i = 0; i < g->job->n_inputs; i++, place++) {
+            if (status || !g->job->in[i]->addend)
+                continue;
+            struct making m = {.r = r,
+                               .bench = bench,
+                               .job = g->job,
+                               .input = i,
+                               .range = wf_segment_window(g),
+                               .stored = slot->in + place->stored,
+                               .values = slot->in + place->at};
+            status = wf_job_makes_input(g->job, i) ? make_input(&m) : patch_input(&m);
+        }
     }
-    return WF_OK;
+    return status;
 }

@@ -6,13 +6,17 @@
 
 #include "ring.h"
 
-/* Reads the factors of every addend of the plan's inputs, which stay until wf_sources_destroy.
- * NaN and infinity in them are WF_INPUT, unless the recipe allows them. */
+/* Reads the factors of every addend of the plan's inputs, and makes the indexes of deltas; both
+ * stay until wf_sources_destroy. NaN and infinity in factors are WF_INPUT, unless the recipe allows
+ * them. */
 int wf_sources_create(struct wf_ring *r);
 void wf_sources_destroy(struct wf_ring *r);
 
+/* What a compute thread needs to apply deltas. */
+uint64_t wf_sources_scratch_bytes(void);
+
 /* Applies the addends of the slot's inputs. Once for each time that a slot is read, before anything
  * else; the slot is the caller's. */
-int wf_sources_make(struct wf_ring *r, const struct wf_slot *slot);
+int wf_sources_make(struct wf_ring *r, const struct wf_slot *slot, const struct wf_bench *bench);
 
 #endif

@@ -93,7 +93,6 @@ static const struct wrong wrong[] = {
      "filters"},
     {LINEAR "models:\n  - model: a\n    parameters:\n      weight:\n      - value: 1\n", 5,
      "filters"},
-    {LINEAR "models:\n  - model: a+b\n    parameters: {weight: 1}\n", 3, "adapters"},
     {LINEAR "models:\n  - model: {model: {path: a}, lora: {path: b}}\n", 3, "'lora'"},
     {LINEAR "models:\n  - model:\n      model: a\n      override_architecture: X\n", 5,
      "'override_architecture'"},
@@ -691,6 +690,22 @@ static void reference_maps_of_mergekit_are_read(void **state)
     }
 }
 
+static void an_adapter_on_the_base_is_not_the_base(void **state)
+{
+    (void)state;
+    struct recipe_test t;
+    accept(&t,
+           "merge_method: task_arithmetic\nbase_model: runs/base\nmodels:\n"
+           "  - model: runs/base+runs/one\n    parameters: {weight: 1}\n"
+           "  - model: runs/base\n",
+           false);
+    assert_false(t.r.models[0].is_base);
+    assert_string_equal(t.r.models[0].ref.adapter, "runs/one");
+    assert_string_equal(t.r.models[0].task, "one");
+    assert_true(t.r.models[1].is_base);
+    wf_arena_destroy(&t.a);
+}
+
 static void the_base_may_stand_among_the_models(void **state)
 {
     (void)state;
@@ -910,6 +925,7 @@ int main(void)
         cmocka_unit_test(numbers_and_booleans_are_read_as_in_mergekit),
         cmocka_unit_test(dtype_is_the_stored_type_and_out_dtype_wins),
         cmocka_unit_test(reference_maps_of_mergekit_are_read),
+        cmocka_unit_test(an_adapter_on_the_base_is_not_the_base),
         cmocka_unit_test(the_base_may_stand_among_the_models),
         cmocka_unit_test(an_optional_base_is_the_base_when_it_is_given),
         cmocka_unit_test(json_recipes_have_lines_too),
