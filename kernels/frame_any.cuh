@@ -196,11 +196,12 @@ __device__ inline void wf_set_view(const struct wf_work &w, struct wf_any<Real> 
         wf_view_launch(w, a);
         return;
     }
-    uint64_t length = WF_ARGS_GLOBAL + (uint64_t)w.n * WF_ARGS_MODEL;
+    uint64_t length = WF_ARGS_GLOBAL + (uint64_t)w.n * WF_ARGS_MODEL + w.table;
     const Real *row = (const Real *)w.views + wf_view_number(w, e) * length;
     for (unsigned k = 0; k < WF_ARGS_GLOBAL; k++)
         a->view.g[k] = row[k];
     a->view.m = (const Real(*)[WF_ARGS_MODEL])(row + WF_ARGS_GLOBAL);
+    a->view.t = row + length - w.table;
     a->viewed = w.rule == WF_VIEW_ONE;
 }
 

@@ -39,6 +39,7 @@ namespace
 struct wf_view_f32 {
     float g[WF_ARGS_GLOBAL];
     const float (*m)[WF_ARGS_MODEL];
+    const float *t;
     float row_last; /* elements of the row less one */
     float tensor;   /* elements of the tensor */
 };
@@ -51,6 +52,7 @@ struct wf_view_f32 {
 struct wf_view_f64 {
     double g[WF_ARGS_GLOBAL];
     const double (*m)[WF_ARGS_MODEL];
+    const double *t;
     double row_last, tensor;
 };
 #include "methods.h"

@@ -77,7 +77,8 @@ struct wf_work {
     uint8_t rule;            /* enum wf_work_rule */
     float g[WF_ARGS_GLOBAL]; /* plain: the view */
     float m[WF_WORK_INPUTS][WF_ARGS_MODEL];
-    const void *views;      /* else: [n_views][WF_ARGS_GLOBAL + n * WF_ARGS_MODEL] wf_real */
+    const void *views; /* else: [n_views][WF_ARGS_GLOBAL + n * WF_ARGS_MODEL + table] wf_real */
+    uint32_t table;    /* numbers of wf_args.t, even; plain: none */
     const uint64_t *begins; /* WF_VIEW_STRETCH: n_views, ascending */
     uint64_t n_views;
 

@@ -52,6 +52,7 @@ struct wf_tile {
     uint64_t first, count; /* the window */
     uint64_t from, to;     /* what is asked for */
     uint64_t total;        /* elements of the tensor */
+    uint64_t model_leaf;   /* FOLD of model scope: leaves of the tensors before this one */
     struct wf_rows rows;
     uint32_t local;        /* bit s: stage s has row scope and is run first, row by row, in order */
     uint64_t draw_key;     /* of this tensor, where the method draws: see WF_UNIFORM */

@@ -53,7 +53,7 @@ static void lay_out_host(const struct wf_need *tiles, uint64_t output_bytes, str
 {
     uint64_t n = tiles->inputs, used = 0;
     uint64_t brackets = 2 * (uint64_t)tiles->brackets; /* those inside others: stage/narrow.c */
-    uint64_t views = VIEWS_MIN * (wf_view_values(n) + 1) * sizeof(double);
+    uint64_t views = VIEWS_MIN * (wf_view_values(n) + tiles->table + 1) * sizeof(double);
     uint64_t leaf = tiles->terms * sizeof(double);
     uint64_t tables = tiles->terms ? wf_min_u64(output_bytes, TABLES_MAX) : 0;
     uint64_t data = wf_max_u64(leaf, brackets * KEYS_LISTED_MIN * sizeof(uint64_t));

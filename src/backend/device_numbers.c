@@ -26,14 +26,18 @@ static void put(void *view, bool wide, uint64_t k, double value)
         ((float *)view)[k] = (float)value;
 }
 
-/* Number k of struct wf_args in a view. */
-static void put_args(void *view, bool wide, const double *g, const double (*m)[WF_ARGS_MODEL],
-                     uint32_t n)
+/* Number k of struct wf_args in a view; g and m may be a row's own. */
+static void put_args(const struct wf_tile *t, const double *g, const double (*m)[WF_ARGS_MODEL],
+                     void *view)
 {
+    uint64_t in_m = (uint64_t)t->n * WF_ARGS_MODEL;
+    bool wide = t->wide;
     for (uint64_t k = 0; k < WF_ARGS_GLOBAL; k++)
         put(view, wide, k, g[k]);
-    for (uint64_t k = 0; k < (uint64_t)n * WF_ARGS_MODEL; k++)
+    for (uint64_t k = 0; k < in_m; k++)
         put(view, wide, WF_ARGS_GLOBAL + k, m[k / WF_ARGS_MODEL][k % WF_ARGS_MODEL]);
+    for (uint64_t k = 0; k < t->args->n_t; k++)
+        put(view, wide, WF_ARGS_GLOBAL + in_m + k, t->args->t[k]);
 }
 
 /* The view of element `at`: its row's numbers, or the tensor's, and what splits made of them. */
@@ -42,9 +46,9 @@ static void put_view(const struct wf_walk *w, uint64_t at, void *view)
     const struct wf_tile *t = w->t;
     if (w->own) {
         const double *row = wf_walk_row(w, at / w->unit);
-        put_args(view, t->wide, row, (const double(*)[WF_ARGS_MODEL])(row + WF_ARGS_GLOBAL), t->n);
+        put_args(t, row, (const double(*)[WF_ARGS_MODEL])(row + WF_ARGS_GLOBAL), view);
     } else {
-        put_args(view, t->wide, t->args->g, (const double(*)[WF_ARGS_MODEL])t->args->m, t->n);
+        put_args(t, t->args->g, (const double(*)[WF_ARGS_MODEL])t->args->m, view);
     }
     for (size_t s = 0; s < t->n_splits && t->splits[s].index <= at; s++) {
         const struct wf_split *now = &t->splits[s];
@@ -166,8 +170,8 @@ bool wf_walk_columns(struct wf_walk *w)
         memcpy(args.m, t->args->m, t->n * sizeof *args.m);
         if (fold->finish(t->columns + column * terms, t->rows.length, &args))
             return wf_walk_stop(w, WF_WALK_LOOK);
-        put_args(w->lane->on_host + at + column * w->view_bytes, t->wide, args.g,
-                 (const double(*)[WF_ARGS_MODEL])args.m, t->n);
+        put_args(t, args.g, (const double(*)[WF_ARGS_MODEL])args.m,
+                 w->lane->on_host + at + column * w->view_bytes);
     }
     return send_table(w, WF_VIEW_COLUMN, at, columns);
 }

@@ -15,7 +15,7 @@ static bool is_arithmetic(unsigned d)
 /* Inputs of one short type, few enough for the kernels that are written out. */
 static bool is_simple(const struct wf_tile *t)
 {
-    bool simple = !t->wide && t->n <= WF_WORK_INPUTS;
+    bool simple = !t->wide && t->n <= WF_WORK_INPUTS && !t->args->n_t;
     for (uint32_t i = 0; simple && i < t->n; i++)
         simple = t->in_dtype[i] == t->in_dtype[0] && t->in_dtype[i] != WF_F64 &&
                  (!is_arithmetic(t->cast) || t->cast == t->in_dtype[i]);
@@ -25,6 +25,12 @@ static bool is_simple(const struct wf_tile *t)
 static uint64_t real_bytes(const struct wf_tile *t)
 {
     return t->wide ? sizeof(double) : sizeof(float);
+}
+
+/* Numbers of the table in a view: an even number, so that a view is a multiple of 8 bytes. */
+static uint64_t table_values(const struct wf_tile *t)
+{
+    return wf_round_up(t->args->n_t, 2);
 }
 
 static bool has_inputs(const struct wf_lane *l, const struct wf_tile *t)
@@ -105,10 +111,11 @@ bool wf_walk_suits(struct wf_walk *w, const struct wf_tile *t, const struct wf_a
 {
     struct wf_lane *l = t->lane;
     *w = (struct wf_walk){.lane = l, .t = t};
-    if (!l || (t->to - t->from) * t->n < l->least || t->n > l->need.inputs || !has_inputs(l, t))
+    if (!l || (t->to - t->from) * t->n < l->least || t->n > l->need.inputs ||
+        t->args->n_t > l->need.table || !has_inputs(l, t))
         return false;
     w->simple = is_simple(t);
-    w->view_bytes = wf_view_values(t->n) * real_bytes(t);
+    w->view_bytes = (wf_view_values(t->n) + table_values(t)) * real_bytes(t);
     if (!has_room(w, aim))
         return false;
     if (t->columns || aim->kind == WF_WORK_COLUMNS)
@@ -163,6 +170,7 @@ bool wf_walk_begin(struct wf_walk *w, const struct wf_aim *aim)
                                .cast = t->cast,
                                .out_dtype = t->out_dtype,
                                .n = t->n,
+                               .table = (uint32_t)table_values(t),
                                .first = t->first,
                                .total = t->total,
                                .row_length = t->rows.length,

@@ -6,6 +6,7 @@
 struct WF_NAME(wf_view) {
     wf_real g[WF_ARGS_GLOBAL];
     const wf_real (*m)[WF_ARGS_MODEL];
+    const wf_real *t;
     wf_real row_last; /* elements of the row less one */
     wf_real tensor;   /* elements of the tensor */
 };

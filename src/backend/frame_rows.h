@@ -190,7 +190,7 @@ static void WF_NAME(choose_units)(struct WF_NAME(walk) * w, bool folds)
 static void WF_NAME(begin_walk)(struct WF_NAME(walk) * w, const struct wf_tile *t, int stage,
                                 struct wf_tile_result *r)
 {
-    struct wf_need need = {.inputs = t->n, .ranked = t->n - 1};
+    struct wf_need need = {.inputs = t->n, .ranked = t->n - 1, .table = t->args->n_t};
     bool folds = false;
     for (unsigned s = 0; s < t->method->n_stages; s++) {
         const struct wf_stage *now = t->method->stages + s;
@@ -216,6 +216,7 @@ static void WF_NAME(begin_walk)(struct WF_NAME(walk) * w, const struct wf_tile *
     if (w->own_args)
         w->args.m = WF_NAME(scratch_at)(w, w->layout.args);
     w->view.m = (const wf_real(*)[WF_ARGS_MODEL])w->m;
+    w->view.t = WF_NAME(set_table)(w);
     w->view.row_last = t->rows.length ? (wf_real)(t->rows.length - 1) : 0;
     w->view.tensor = (wf_real)t->total;
     w->block = (struct WF_NAME(block)){

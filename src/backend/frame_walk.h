@@ -57,6 +57,15 @@ static void WF_NAME(set_view)(struct WF_NAME(walk) * w)
     w->split = 0;
 }
 
+/* The table is the same for all elements. */
+static const wf_real *WF_NAME(set_table)(const struct WF_NAME(walk) * w)
+{
+    wf_real *table = WF_NAME(scratch_at)(w, w->layout.table);
+    for (uint32_t k = 0; k < w->args.n_t; k++)
+        table[k] = (wf_real)w->args.t[k];
+    return table;
+}
+
 /* Makes the view that of element `at`; returns the element at which it ends. */
 static uint64_t WF_NAME(set_splits)(struct WF_NAME(walk) * w, uint64_t at)
 {

@@ -52,6 +52,7 @@ void wf_scratch_layout(const struct wf_need *need, size_t real, struct wf_layout
     l->listed = claim(l, WF_BLOCK_MAX, real);
     l->m = claim(l, n * WF_ARGS_MODEL, real);
     l->args = claim(l, n * WF_ARGS_MODEL, sizeof(double));
+    l->table = claim(l, need->table, real);
     if (terms) {
         l->terms = claim(l, at_least(TERM_VALUES, terms * WF_BLOCK_MIN), sizeof(double));
         l->sums = claim(l, terms * WF_FOLD_LANES, sizeof(double));

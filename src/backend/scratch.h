@@ -16,6 +16,7 @@ struct wf_need {
                           rows.stride elements, where rows.stride is not 1. 0: none */
     uint32_t ranked;   /* most models with a RANK */
     uint32_t brackets; /* most keys of a SELECT per element times its ranks; 0: no SELECT */
+    uint32_t table;    /* most numbers in wf_args.t */
 };
 
 /* Bytes of wf_tile.scratch that serve every job within `need`, on the CPU. More than any machine
@@ -40,6 +41,7 @@ uint64_t wf_lane_host_bytes(const struct wf_need *tiles, uint64_t output_bytes);
  *   listed  one block: keys inside a bracket
  *   m       the view's m[], n rows
  *   args    wf_args.m of the row at hand
+ *   table   the view's t[]
  *   terms   [terms][fold_block]
  *   sums    [terms][WF_FOLD_LANES]: the leaf of a stage of tensor scope; row_sums: of a row
  *   tree    [WF_TREE_LEVELS][terms]: finished parts of a row
@@ -49,7 +51,7 @@ uint64_t wf_lane_host_bytes(const struct wf_need *tiles, uint64_t output_bytes);
  */
 struct wf_layout {
     size_t block, stride, fold_block, rank_stride;
-    size_t x, result, raw, words, listed, m, args;
+    size_t x, result, raw, words, listed, m, args, table;
     size_t terms, sums, row_sums, tree;
     size_t ranks, pairs, digits;
     size_t bytes;

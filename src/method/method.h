@@ -59,7 +59,7 @@ enum wf_scope {
     WF_SCOPE_ROW,
     WF_SCOPE_COLUMN, /* FOLD of a tensor with two dimensions: a group is a column */
     WF_SCOPE_TENSOR,
-    WF_SCOPE_MODEL /* SELECT: every tensor that the method merges, by name in byte order */
+    WF_SCOPE_MODEL /* SELECT, FOLD: every tensor that the method merges, by name in byte order */
 };
 
 /* Who is first among equal keys, where a cut goes through them. */
@@ -141,11 +141,15 @@ enum wf_base_use {
 };
 
 /* Numbers an element function sees, resolved for one tensor. `g` holds what concerns all models,
- * `m[i]` what concerns input i; what each slot means is the method file's own enum. */
+ * `m[i]` what concerns input i; what each slot means is the method file's own enum. `t` has room
+ * for what concerns pairs of inputs. */
 struct wf_args {
     double g[WF_ARGS_GLOBAL];
     double (*m)[WF_ARGS_MODEL];   /* one row per input, base first where the method has one */
+    double *t;                    /* wf_method.table numbers, zero at first; `finish` of a FOLD of
+                                     model scope may set them, and nothing else */
     uint32_t n;                   /* inputs */
+    uint32_t n_t;                 /* numbers in t */
     uint8_t map;                  /* enum wf_map_id: the element function of MAP */
     uint8_t scope[WF_STAGES_MAX]; /* enum wf_scope, by stage: as described unless changed */
     uint8_t ties;                 /* enum wf_ties, for SELECT and RANK */
@@ -175,6 +179,7 @@ struct wf_method {
     uint8_t map; /* enum wf_map_id, unless `prepare` chooses another */
     bool draws;  /* a uniform number for each model and element: WF_UNIFORM */
     enum wf_row_rule rows;
+    uint32_t (*table)(uint32_t n); /* numbers in wf_args.t for n inputs; NULL: none */
     /* Turns settings into args, in double. Returns NULL, or why the settings are impossible (a
      * constant sentence; becomes a WF_USAGE error with the tensor's name). Must not depend on
      * anything but its arguments. */

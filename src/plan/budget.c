@@ -58,7 +58,7 @@ static uint64_t span_input(const struct wf_job *job, uint64_t span_bytes)
 {
     struct wf_segment s = {job, 0, wf_min_u64(span_bytes, job->bytes)};
     uint64_t sum = 0, extra = 0;
-    if (job->action == WF_ACTION_MAP && wf_job_has_scope(job, WF_SCOPE_TENSOR))
+    if (wf_job_has_scope(job, WF_SCOPE_TENSOR) || wf_job_folds_model(job))
         extra += WF_FOLD_BLOCK;
     if (job->action == WF_ACTION_MAP && wf_job_has_scope(job, WF_SCOPE_ROW))
         extra += 2 * wf_rows_slab(&job->rows);
@@ -110,6 +110,7 @@ static void raise_u32(uint32_t *top, uint64_t n)
 static void add_unit_need(struct wf_unit_need *need, const struct wf_job *job, enum wf_scope scope)
 {
     raise_u32(&need->inputs, job->n_inputs);
+    raise_u32(&need->table, job->args->n_t);
     for (size_t s = 0; s < job->method->n_stages; s++) {
         const struct wf_stage *stage = &job->method->stages[s];
         bool columns = scope == WF_SCOPE_TENSOR && job->args->scope[s] == WF_SCOPE_COLUMN;
@@ -130,6 +131,7 @@ static void add_unit_need(struct wf_unit_need *need, const struct wf_job *job, e
 static void add_scratch_need(struct wf_need *need, const struct wf_job *job)
 {
     raise_u32(&need->inputs, job->n_inputs);
+    raise_u32(&need->table, job->args->n_t);
     for (size_t s = 0; s < job->method->n_stages; s++) {
         const struct wf_stage *stage = &job->method->stages[s];
         if (job->args->scope[s] == WF_SCOPE_OFF)
@@ -173,6 +175,10 @@ static void set_needs(const struct wf_plan *plan, struct wf_budget *b)
      * has: the feeder stops when the reads ahead are enough (feed.c). */
     b->apart.open = WF_READS_AHEAD * b->readers + b->compute + 2;
     b->apart.threads = b->model.threads = b->compute;
+    /* Leaves of the model come in file order, where each tensor may be a run of its own. */
+    b->model.count = plan->model_count;
+    b->model.leaves = plan->model_leaves;
+    b->model.open = (uint32_t)wf_min_u64(b->apart.open + plan->n_model_jobs, UINT32_MAX);
     /* While the model's statistics are gathered with everything in the ring, no tensor is finished:
      * each that is apart needs a gather of its own. */
     b->apart_jobs = (uint32_t)apart;

@@ -381,6 +381,10 @@ static struct wf_args *new_args(struct matcher *m)
     if (!args || !rows)
         return NULL;
     *args = (struct wf_args){.m = rows, .n = m->n_inputs, .map = method->map};
+    args->n_t = method->table ? method->table(m->n_inputs) : 0;
+    args->t = wf_arena_alloc(m->plan->arena, m->e, args->n_t, sizeof *args->t);
+    if (!args->t)
+        return NULL;
     for (size_t s = 0; s < method->n_stages; s++)
         args->scope[s] = (uint8_t)method->stages[s].scope;
     return args;

@@ -7,6 +7,7 @@
 #include "../../include/weft.h"
 #include "../format/delta_file.h"
 #include "../recipe/coefficients.h"
+#include "../stage/unit.h"
 
 const char *wf_plan_part_name(enum wf_plan_part part)
 {
@@ -187,7 +188,9 @@ static int set_model_group(struct wf_err *e, struct wf_plan *plan)
     for (size_t i = 0; !status && i < n; i++) {
         struct wf_job *job = plan->model_jobs[i];
         job->model_first = plan->model_count;
+        job->model_leaf = plan->model_leaves;
         plan->model_count += job->count;
+        plan->model_leaves += (job->count + WF_FOLD_BLOCK - 1) / WF_FOLD_BLOCK;
         plan->model_wide |= job->wide;
         status = check_model_scope(e, plan, first, job);
     }

@@ -44,7 +44,8 @@ struct wf_job {
     bool wide;                  /* MAP: computes in double */
     struct wf_rows rows;        /* MAP: what the method's stages of row or column scope mean */
     uint64_t draw_key;          /* MAP, where the method draws */
-    uint64_t model_first;       /* with a stage of model scope: elements before it in its group */
+    uint64_t model_first; /* with a stage of model scope: elements before it in its group ... */
+    uint64_t model_leaf;  /* ... and leaves of a FOLD */
     uint32_t n_inputs;
     uint32_t *input_ckpt;        /* index into wf_plan.ckpts */
     const struct wf_tensor **in; /* n_inputs tensors */
@@ -111,9 +112,10 @@ struct wf_plan {
         passes; /* over inputs that do not fit in memory: 1 and one for each stage of model scope */
     struct wf_job **model_jobs; /* those with a stage of model scope, by name in byte order */
     size_t n_model_jobs;
-    uint64_t model_count; /* their elements together */
-    bool model_wide;      /* one of them computes in double */
-    uint64_t shard_bytes; /* as asked; this and the rest: copies of the options */
+    uint64_t model_count;  /* their elements together */
+    uint64_t model_leaves; /* of a FOLD: each tensor has leaves of its own */
+    bool model_wide;       /* one of them computes in double */
+    uint64_t shard_bytes;  /* as asked; this and the rest: copies of the options */
     const char *manifest, *compat;
     enum wf_dtype cast; /* inputs are rounded to it first; WF_DTYPE_NONE: they are not */
     bool null_compute;

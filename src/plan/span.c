@@ -15,16 +15,31 @@ struct wf_range wf_segment_elements(const struct wf_segment *s)
     return (struct wf_range){s->skip / w, (s->skip + s->bytes) / w};
 }
 
+bool wf_job_folds_model(const struct wf_job *job)
+{
+    bool folds = false;
+    for (size_t s = 0; job->action == WF_ACTION_MAP && s < job->method->n_stages; s++)
+        folds |=
+            job->method->stages[s].kind == WF_STAGE_FOLD && job->args->scope[s] == WF_SCOPE_MODEL;
+    return folds;
+}
+
 static bool has_row_stage(const struct wf_job *job)
 {
     return wf_job_has_scope(job, WF_SCOPE_ROW);
+}
+
+/* A stage sums over the tensor or the model. */
+static bool sees_leaves(const struct wf_job *job)
+{
+    return wf_job_has_scope(job, WF_SCOPE_TENSOR) || wf_job_folds_model(job);
 }
 
 struct wf_range wf_segment_window(const struct wf_segment *s)
 {
     const struct wf_job *job = s->job;
     struct wf_range r = wf_segment_elements(s);
-    if (wf_job_has_scope(job, WF_SCOPE_TENSOR)) /* leaves that begin in the segment */
+    if (sees_leaves(job)) /* those that begin in the segment */
         r.to = wf_round_up(r.to, WF_FOLD_BLOCK);
     if (has_row_stage(job)) {
         uint64_t slab = wf_rows_slab(&job->rows);

@@ -79,6 +79,8 @@ uint64_t wf_window_made_bytes(const struct wf_segment *s, uint32_t i);
 uint64_t wf_piece_end(const struct wf_job *job, uint64_t at, uint64_t end);
 uint64_t wf_piece_bytes(const struct wf_job *job);
 
+/* A stage sums over the model. */
+bool wf_job_folds_model(const struct wf_job *job);
 /* A stage needs to see all of the tensor before the next one begins. */
 bool wf_job_gathers(const struct wf_job *job);
 bool wf_job_is_apart(const struct wf_budget *b, const struct wf_job *job);

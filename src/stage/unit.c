@@ -88,11 +88,13 @@ static void place(struct wf_unit *u, struct wf_room *room, const struct wf_unit_
 {
     uint64_t count = need->count ? need->count : COUNT_UNKNOWN, cells;
     uint64_t leaves = count / WF_FOLD_BLOCK + (count % WF_FOLD_BLOCK > 0);
+    leaves = need->leaves ? need->leaves : leaves;
     /* Runs of leaves begin behind gaps, and one at the start. */
     uint64_t runs = need->open && need->open < need->pieces ? need->open + 1u : need->pieces;
     struct bench measured;
     u->shared = wf_room_take(room, 1, sizeof *u->shared);
     u->args.m = wf_room_take(room, need->inputs, sizeof *u->args.m);
+    u->args.t = wf_room_take(room, need->table, sizeof *u->args.t);
     u->conclusions = wf_room_take(room, conclusions_max(need), sizeof *u->conclusions);
     u->splits = wf_room_take(room, conclusions_max(need), sizeof *u->splits);
     wf_selecting_place(&u->select, room, need);
@@ -183,8 +185,8 @@ static bool is_mine(const struct wf_unit *u, unsigned s)
     case WF_STAGE_SELECT:
         return scope == u->group.scope;
     case WF_STAGE_FOLD:
-        return u->group.scope == WF_SCOPE_TENSOR &&
-               (scope == WF_SCOPE_TENSOR || scope == WF_SCOPE_COLUMN);
+        return scope == u->group.scope ||
+               (u->group.scope == WF_SCOPE_TENSOR && scope == WF_SCOPE_COLUMN);
     default:
         return false;
     }
@@ -217,6 +219,8 @@ static void begin_select(struct wf_unit *u)
 
 static uint64_t leaves_of(const struct wf_unit *u)
 {
+    if (u->group.scope == WF_SCOPE_MODEL)
+        return u->group.leaves;
     return u->group.count / WF_FOLD_BLOCK + (u->group.count % WF_FOLD_BLOCK > 0);
 }
 
@@ -340,7 +344,8 @@ static void conclude_select(struct wf_unit *u)
 static void check_group(const struct wf_unit *u)
 {
     const struct wf_unit_group *g = &u->group;
-    bool fits = g->pieces <= u->need.pieces && g->args->n <= u->need.inputs;
+    bool fits = g->pieces <= u->need.pieces && g->args->n <= u->need.inputs &&
+                g->args->n_t <= u->need.table && g->leaves <= u->need.leaves;
     for (unsigned s = 0; s < g->method->n_stages; s++) {
         const struct wf_stage *stage = &g->method->stages[s];
         if (!is_mine(u, s))
@@ -361,12 +366,17 @@ static void check_group(const struct wf_unit *u)
 
 void wf_unit_begin(struct wf_unit *u, const struct wf_unit_group *group)
 {
-    double(*rows)[WF_ARGS_MODEL] = u->args.m;
+    const struct wf_args *from = group->model ? &group->model->args : group->args;
+    double(*rows)[WF_ARGS_MODEL] = u->args.m, *table = u->args.t;
     u->group = *group;
     check_group(u);
     u->args = *group->args;
     u->args.m = rows;
-    memcpy(rows, group->args->m, group->args->n * sizeof *rows);
+    u->args.t = table;
+    memcpy(u->args.g, from->g, sizeof from->g);
+    memcpy(rows, from->m, from->n * sizeof *rows);
+    if (from->n_t)
+        memcpy(table, from->t, from->n_t * sizeof *table);
     u->n_conclusions = u->n_splits = 0;
     u->has_columns = false;
     const struct wf_unit *model = group->model;
@@ -408,16 +418,24 @@ static void set_tile(const struct wf_unit *u, struct bench *bench, uint32_t piec
     tile->local = local_stages(u, args);
 }
 
+/* Where the leaves of one tile go. */
+struct leaves {
+    struct wf_sums *sums;
+    uint64_t first; /* the tensor's first leaf in the group */
+};
+
 static void add_leaf(void *arg, uint64_t leaf, const double *terms)
 {
-    wf_sums_add(arg, 0, leaf, terms);
+    const struct leaves *to = arg;
+    wf_sums_add(to->sums, 0, to->first + leaf, terms);
 }
 
 /* Leaves of one tile are joined as far as they go before others must wait for it. */
 static void add_fold(struct wf_unit *u, struct bench *bench, const struct wf_backend *backend,
                      struct wf_tile *tile, struct wf_tile_result *result)
 {
-    backend->fold(tile, u->stage, add_leaf, &bench->sums, result);
+    struct leaves to = {&bench->sums, u->group.scope == WF_SCOPE_MODEL ? tile->model_leaf : 0};
+    backend->fold(tile, u->stage, add_leaf, &to, result);
     pthread_mutex_lock(&u->shared->lock);
     wf_sums_move(&u->sums, &bench->sums);
     pthread_mutex_unlock(&u->shared->lock);
@@ -459,10 +477,15 @@ const char *wf_unit_advance(struct wf_unit *u)
     return why;
 }
 
-/* What a tile of the unit sees before anything of its own. */
-static const struct wf_args *args_of(const struct wf_unit *u, const struct wf_tile *tile)
+/* What a tile of the unit sees before splits. */
+static struct wf_args args_of(const struct wf_unit *u, const struct wf_tile *tile)
 {
-    return u->group.scope == WF_SCOPE_TENSOR ? &u->args : tile->args;
+    struct wf_args args = u->args;
+    if (u->group.scope == WF_SCOPE_MODEL) {
+        memcpy(args.scope, tile->args->scope, sizeof args.scope);
+        args.map = tile->args->map;
+    }
+    return args;
 }
 
 static void map_with(const struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
@@ -479,7 +502,8 @@ static void map_with(const struct wf_unit *u, const struct wf_backend *backend, 
 void wf_unit_map(const struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
                  struct wf_tile *tile, struct wf_tile_result *result)
 {
-    map_with(u, backend, piece, args_of(u, tile), tile, result);
+    struct wf_args args = args_of(u, tile);
+    map_with(u, backend, piece, &args, tile, result);
 }
 
 void wf_unit_map_share(const struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
@@ -487,7 +511,7 @@ void wf_unit_map_share(const struct wf_unit *u, const struct wf_backend *backend
                        struct wf_tile_result *result)
 {
     const struct wf_args *own = tile->args;
-    struct wf_args args = u ? *args_of(u, tile) : *own;
+    struct wf_args args = u ? args_of(u, tile) : *own;
     args.map = share->map;
     args.g[share->slot] = share->input;
     tile->args = &args;

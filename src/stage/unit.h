@@ -56,7 +56,9 @@ struct wf_unit_need {
     uint64_t columns; /* of a FOLD with column scope; 0: none */
     uint32_t pieces;  /* most pieces in a group */
     uint32_t open;    /* most pieces that a FOLD has not got while it has got later ones; 0: all */
-    uint64_t count;   /* most elements in a group with a FOLD of tensor scope; 0: not known */
+    uint64_t count;   /* most elements in a group with a FOLD; 0: not known */
+    uint64_t leaves;  /* most leaves in a group; 0: as many as `count` has */
+    uint32_t table;   /* most numbers in wf_args.t */
     uint32_t threads; /* that add at the same time, 0 for 1: more wait for each other */
 };
 
@@ -69,11 +71,13 @@ struct wf_unit_group {
     uint64_t count;   /* elements of the group */
     uint64_t tensor;  /* elements of the tensor; with MODEL the same as count */
     uint64_t columns; /* of the tensor, if a stage has column scope */
+    uint64_t leaves;  /* MODEL: of all tensors together, if a FOLD has model scope */
     uint32_t pieces;
     bool wide; /* TENSOR: the tensor is, as in its tiles. MODEL: any tensor is, and keys are the
                   bits of doubles for all */
     /* TENSOR: an earlier unit of scope MODEL whose conclusions hold as well, or NULL, and which of
-     * its pieces is this tensor's first; the tensor is cut alike in both. */
+     * its pieces is this tensor's first; the tensor is cut alike in both. What its FOLDs found
+     * stands for all of g, m and t: these are the same for every tensor of a model's group. */
     const struct wf_unit *model;
     uint32_t model_piece;
 };
@@ -107,7 +111,8 @@ void wf_unit_add(struct wf_unit *u, const struct wf_backend *backend, uint32_t p
 const char *wf_unit_advance(struct wf_unit *u);
 
 /* MAP of a tile of piece `piece`, with all that was found. With scope MODEL tile->args are the
- * tensor's own, given by the caller. Thread-safe; the same tile any number of times. */
+ * tensor's own, given by the caller, of which its scopes and its MAP count. Thread-safe; the same
+ * tile any number of times. */
 void wf_unit_map(const struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
                  struct wf_tile *tile, struct wf_tile_result *result);
 

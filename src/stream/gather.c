@@ -41,6 +41,7 @@ static int create_model(struct wf_ring *r)
                                   .scope = WF_SCOPE_MODEL,
                                   .count = plan->model_count,
                                   .tensor = plan->model_count,
+                                  .leaves = plan->model_leaves,
                                   .pieces = pieces,
                                   .wide = plan->model_wide};
     wf_unit_begin(r->model->unit, &group);

@@ -142,6 +142,7 @@ static int run_tile(const struct work *w, const struct wf_segment *g, const char
                            .from = elements.from,
                            .to = elements.to,
                            .total = job->count,
+                           .model_leaf = job->model_leaf,
                            .rows = job->rows,
                            .local = row_stages(job),
                            .draw_key = job->draw_key,

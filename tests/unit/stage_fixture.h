@@ -242,6 +242,15 @@ static inline void sf_cut(struct sf_run *r, unsigned k, unsigned end, uint32_t e
     }
 }
 
+/* Leaves of the tensors before number k. */
+static inline uint64_t sf_leaves(const struct sf_data *d, unsigned k)
+{
+    uint64_t leaves = 0;
+    for (unsigned t = 0; t < k; t++)
+        leaves += (d->t[t].count + WF_FOLD_BLOCK - 1) / WF_FOLD_BLOCK;
+    return leaves;
+}
+
 static inline struct wf_tile sf_tile(const struct sf_run *r, uint32_t p, uint64_t from, uint64_t to,
                                      const void **in)
 {
@@ -260,6 +269,7 @@ static inline struct wf_tile sf_tile(const struct sf_run *r, uint32_t p, uint64_
                             .from = from,
                             .to = to,
                             .total = t->count,
+                            .model_leaf = sf_leaves(r->data, r->of[p]),
                             .rows = r->rows};
 }
 

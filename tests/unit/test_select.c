@@ -414,8 +414,13 @@ static void a_bracket_that_misses_costs_a_count_and_nothing_else(void **state)
             struct wf_unit *u = wf_unit_create(&e, &need);
             stages[0].select.n_ranks = 2;
             stages[0].select.per_model = true;
-            wf_unit_begin(u, &(struct wf_unit_group){&method, &args, WF_SCOPE_TENSOR, count, count,
-                                                     0, 1, wide, NULL, 0});
+            wf_unit_begin(u, &(struct wf_unit_group){.method = &method,
+                                                     .args = &args,
+                                                     .scope = WF_SCOPE_TENSOR,
+                                                     .count = count,
+                                                     .tensor = count,
+                                                     .pieces = 1,
+                                                     .wide = wide});
             for (uint64_t i = 0; i < count; i++)
                 d.t[0].x[1][i] =
                     ldexp(1 + (double)sf_below(&seed, 1 << 20) * 0x1p-20, way ? 9 : -9);
@@ -521,8 +526,12 @@ static void samples_do_not_depend_on_cuts(void **state)
     (void)state;
     struct wf_unit *u = wf_unit_create(&e, &need);
     stages[0].select.n_ranks = 2;
-    wf_unit_begin(u, &(struct wf_unit_group){&method, &args, WF_SCOPE_TENSOR, count, count, 0, 9,
-                                             false, NULL, 0});
+    wf_unit_begin(u, &(struct wf_unit_group){.method = &method,
+                                             .args = &args,
+                                             .scope = WF_SCOPE_TENSOR,
+                                             .count = count,
+                                             .tensor = count,
+                                             .pieces = 9});
     for (unsigned way = 0; way < 2; way++)
         for (uint64_t at = 0, end; at < count; at = end) {
             end = way ? at + 1 + sf_below(&seed, 3000) : count;
@@ -569,8 +578,12 @@ static void inputs_that_change_are_refused(void **state)
     looks = 0;
     stages[0].select.n_ranks = 1;
     args.g[Q] = 0.5;
-    wf_unit_begin(u, &(struct wf_unit_group){&method, &args, WF_SCOPE_TENSOR, count, count, 0, 1,
-                                             false, NULL, 0});
+    wf_unit_begin(u, &(struct wf_unit_group){.method = &method,
+                                             .args = &args,
+                                             .scope = WF_SCOPE_TENSOR,
+                                             .count = count,
+                                             .tensor = count,
+                                             .pieces = 1});
     for (unsigned step = 0; !why && wf_unit_step(u) != WF_STEP_MAP; step++) {
         uint64_t from = 0, to = count;
         assert_true(step < 40);
@@ -605,8 +618,12 @@ static bool tells_failure(struct sf_run *r, struct wf_args *args, uint64_t count
 {
     struct wf_backend failing = sf_backend;
     failing.count = failing_count;
-    wf_unit_begin(r->unit, &(struct wf_unit_group){&method, args, WF_SCOPE_TENSOR, count, count, 0,
-                                                   1, false, NULL, 0});
+    wf_unit_begin(r->unit, &(struct wf_unit_group){.method = &method,
+                                                   .args = args,
+                                                   .scope = WF_SCOPE_TENSOR,
+                                                   .count = count,
+                                                   .tensor = count,
+                                                   .pieces = 1});
     while (wf_unit_step(r->unit) != WF_STEP_MAP) {
         uint64_t from = 0, to = count;
         for (; wf_unit_wants(r->unit, 0, &from, &to); from = to, to = count) {

@@ -139,6 +139,121 @@ static void folds_have_the_same_bits_for_any_cut_and_order(void **state)
     wf_unit_destroy(u);
 }
 
+/* ---- FOLD of the model ---- */
+
+static const char *finish_model(const double *sums, uint64_t count, struct wf_args *args)
+{
+    args->t[1] = sums[1];
+    return finish(sums, count, args);
+}
+
+static uint32_t two(uint32_t n)
+{
+    (void)n;
+    return 2;
+}
+
+static const struct wf_stage model_fold_stages[] = {
+    {.kind = WF_STAGE_FOLD, .scope = WF_SCOPE_MODEL, .fold = {1, terms, finish_model}},
+    {.kind = WF_STAGE_MAP}};
+static const struct wf_method model_fold_method = {
+    .name = "fold", .stages = model_fold_stages, .n_stages = 2, .table = two};
+
+/* The tree over the leaves of all tensors, one tensor's behind the other's. */
+static bool naive_model(const struct sf_data *d, unsigned level, uint64_t index, double *sums)
+{
+    double right[TERMS(SF_INPUTS)];
+    if (level == 0) {
+        unsigned k = 0;
+        while (k < d->tensors && sf_leaves(d, k + 1) <= index)
+            k++;
+        if (k < d->tensors)
+            naive_tree(&d->t[k], 0, index - sf_leaves(d, k), sums);
+        return k < d->tensors;
+    }
+    if (!naive_model(d, level - 1, 2 * index, sums))
+        return false;
+    if (!naive_model(d, level - 1, 2 * index + 1, right))
+        return true;
+    sums[0] = sums[0] > right[0] ? sums[0] : right[0];
+    for (unsigned k = 1; k < TERMS(3); k++)
+        sums[k] += right[k];
+    return true;
+}
+
+static struct sf_data random_tensors(void)
+{
+    static const uint64_t counts[] = {9000, 0, 3, 70001, 4096};
+    struct sf_data d = sf_data(3, 5, counts, 0);
+    uint64_t seed = 7;
+    for (unsigned k = 0; k < 5; k++)
+        for (uint32_t i = 0; i < 3; i++)
+            for (uint64_t e = 0; e < counts[k]; e++)
+                d.t[k].x[i][e] =
+                    (double)ldexpf((float)(int32_t)sf_next(&seed), (int)sf_below(&seed, 40) - 60);
+    return d;
+}
+
+static struct wf_tile shown;
+static void show(const struct wf_tile *t, struct wf_tile_result *r)
+{
+    static struct wf_args args;
+    static double table[2];
+    (void)r;
+    shown = *t;
+    args = *t->args;
+    memcpy(table, args.t, sizeof table);
+    args.t = table;
+    shown.args = &args;
+}
+
+static void the_model_folds_as_one_tree_over_its_tensors(void **state)
+{
+    struct sf_data d = random_tensors();
+    struct wf_unit_need need = roomy();
+    struct wf_backend showing = sf_backend;
+    double wanted[TERMS(3)], rows[3][WF_ARGS_MODEL] = {{0}}, table[2] = {0}, none[2] = {0};
+    struct wf_args args = make_args(rows, &model_fold_method, 3);
+    (void)state;
+    args.t = table;
+    args.n_t = need.table = 2;
+    need.leaves = sf_leaves(&d, 5);
+    showing.map = show;
+    assert_true(naive_model(&d, 5, 0, wanted));
+    struct wf_unit *u = unit(&need), *of_tensor = unit(&need);
+    for (unsigned way = 0; way < 16; way++) {
+        struct sf_run r = {
+            .data = &d, .unit = u, .method = &model_fold_method, .threads = way % 4, .seed = way};
+        const void *in[SF_INPUTS];
+        struct wf_tile_result result;
+        sf_cut(&r, 0, 5, way);
+        struct wf_unit_group group = {.method = &model_fold_method,
+                                      .args = &args,
+                                      .scope = WF_SCOPE_MODEL,
+                                      .count = 83100,
+                                      .tensor = 83100,
+                                      .leaves = need.leaves,
+                                      .pieces = r.pieces};
+        assert_null(sf_gather(&r, &group));
+        assert_int_equal(r.steps[WF_STEP_FOLD], 1);
+        assert_memory_equal(found, wanted, sizeof wanted);
+        assert_int_equal(found_count, 83100);
+        assert_memory_equal(table, none, sizeof none); /* the caller's own */
+        struct wf_unit_group tensor = tensor_group(&model_fold_method, &args, &r);
+        tensor.model = u;
+        for (unsigned alone = 0; alone < 2; alone++) { /* MAP after the model, or a tensor's unit */
+            struct wf_tile tile = sf_tile(&r, 0, 0, 1, in);
+            tile.args = &args;
+            wf_unit_begin(of_tensor, &tensor);
+            wf_unit_map(alone ? u : of_tensor, &showing, 0, &tile, &result);
+            assert_true(shown.args->t[1] == wanted[1] && shown.args->g[FOLD_SLOT] == wanted[0] / 2);
+        }
+    }
+    wf_unit_destroy(of_tensor);
+    wf_unit_destroy(u);
+    sf_free(&d);
+}
+
 static void a_group_without_elements_folds_to_zero(void **state)
 {
     struct wf_unit_need need = roomy();
@@ -396,6 +511,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(folds_have_the_same_bits_for_any_cut_and_order),
         cmocka_unit_test(a_group_without_elements_folds_to_zero),
+        cmocka_unit_test(the_model_folds_as_one_tree_over_its_tensors),
         cmocka_unit_test(a_refusal_is_handed_on),
         cmocka_unit_test(stages_run_in_order_and_see_what_was_found),
         cmocka_unit_test(columns_are_added_in_order_and_given_to_map),
