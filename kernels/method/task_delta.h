@@ -12,9 +12,9 @@
  */
 #ifndef TASK_DELTA_SLOTS
 #define TASK_DELTA_SLOTS
-enum {                        /* in g */
-       TASK_DELTA_INPUT = 0,  /* whose share it is: 1.. */
-       TASK_DELTA_DENSITY = 1 /* 1: everything is kept, NaN too, and nothing is ranked */
+enum {                                   /* in g */
+       TASK_DELTA_INPUT = WF_SHARE_SLOT, /* whose share it is: 1.. */
+       TASK_DELTA_DENSITY = 1            /* 1: everything is kept, NaN too, and nothing is ranked */
 };
 enum { TASK_DELTA_CUT }; /* in m[i] */
 #endif

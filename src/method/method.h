@@ -42,6 +42,9 @@ struct wf_option {
 #define WF_GRAM_MODELS_MAX 64 /* inputs of a method that folds all pairs of them */
 #define WF_TERMS_MAX (WF_GRAM_MODELS_MAX * (WF_GRAM_MODELS_MAX + 1) / 2)
 
+/* Of args.g, in methods that have a share for each input (stream/sink.h): whose it is. */
+#define WF_SHARE_SLOT 0
+
 /* The engine's vocabulary (docs/ARCHITECTURE.md, "Stages").
  *
  *   FOLD    sums (and maxima) of terms over a group of elements, then `finish`, which turns them
