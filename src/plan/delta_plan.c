@@ -237,7 +237,7 @@ int wf_delta_plan_build(struct wf_err *e, const struct wf_plan *first, const str
                                            .compat = first->compat,
                                            .cast = WF_DTYPE_NONE,
                                            .null_compute = first->null_compute,
-                                           .sink_bytes = sink_bytes}};
+                                           .thread_bytes = sink_bytes}};
     int status = describe(&b);
     if (!status)
         status = list_tasks(&b, base, models);
