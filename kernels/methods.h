@@ -28,6 +28,9 @@
     X(task_arithmetic)                                                                             \
     X(ties)
 
+/* Rows that no recipe can name: what the engine does beside a merge. */
+#define WF_INTERNAL_METHOD_LIST(X) X(task_delta)
+
 /* MAP: wf_real f(const wf_real *x, int n, const struct wf_view *v) */
 #define WF_MAP_LIST(X)                                                                             \
     X(arcee_map)                                                                                   \
@@ -47,7 +50,8 @@
     X(nearswap_map)                                                                                \
     X(passthrough_map)                                                                             \
     X(ram_map)                                                                                     \
-    X(sce_map)
+    X(sce_map)                                                                                     \
+    X(task_delta_share)
 
 /* FOLD: void f(const wf_real *x, int n, const struct wf_view *v, double *terms), and how many terms
  * it writes for n inputs: what the descriptor's wf_fold.terms says, known to the compiler. */
@@ -94,3 +98,4 @@ enum wf_key_id { WF_KEY_LIST(WF_ENUM_ROW) WF_KEY_IDS };
 #include "method/ram.h"
 #include "method/sce.h"
 #include "method/sphere.h"
+#include "method/task_delta.h"

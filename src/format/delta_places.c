@@ -10,8 +10,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "../../kernels/dtype_conv.h"
 #include "../base/num.h"
+#include "dtype_number.h"
 #include "outfile.h"
 
 #define READ_BYTES (32u << 10) /* of positions, when all are read */
@@ -273,27 +273,6 @@ static int open_range(struct wf_err *e, const struct wf_delta_part *part, struct
     return wf_infile_read(e, f, r->values, offset, r->n * size);
 }
 
-static double value_at(enum wf_dtype dtype, const char *values, size_t i)
-{
-    uint16_t half;
-    float single;
-    double value;
-    switch (dtype) {
-    case WF_BF16:
-        memcpy(&half, values + 2 * i, sizeof half);
-        return (double)wf_bf16_to_f32(half);
-    case WF_F16:
-        memcpy(&half, values + 2 * i, sizeof half);
-        return (double)wf_f16_to_f32(half);
-    case WF_F32:
-        memcpy(&single, values + 4 * i, sizeof single);
-        return (double)single;
-    default:
-        memcpy(&value, values + 8 * i, sizeof value);
-        return value;
-    }
-}
-
 int wf_delta_apply(struct wf_err *e, const struct wf_addend *addend, struct wf_infile *f,
                    uint64_t from, uint64_t to, bool wide, void *values, void *scratch)
 {
@@ -303,7 +282,7 @@ int wf_delta_apply(struct wf_err *e, const struct wf_addend *addend, struct wf_i
         return s;
     enum wf_dtype dtype = (enum wf_dtype)addend->part->values->dtype;
     for (size_t i = 0; i < r.n; i++) {
-        double value = value_at(dtype, r.values, i);
+        double value = wf_number_get(dtype, r.values, i);
         if (wide) {
             double *at = (double *)values + r.places[i];
             *at = addend->replace ? value : *at + addend->scale * value;

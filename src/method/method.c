@@ -7,8 +7,9 @@
 #define WF_DESCRIBE
 #include "../../kernels/methods.h"
 
+/* Those that are offered, then the engine's own. */
 #define ROW(name) &method_##name,
-static const struct wf_method *const methods[] = {WF_METHOD_LIST(ROW)};
+static const struct wf_method *const methods[] = {WF_METHOD_LIST(ROW) WF_INTERNAL_METHOD_LIST(ROW)};
 #undef ROW
 
 #define NAME(name) #name,
@@ -17,7 +18,7 @@ static const char *const names[] = {WF_METHOD_LIST(NAME) NULL};
 
 size_t wf_method_count(void)
 {
-    return sizeof methods / sizeof *methods;
+    return sizeof names / sizeof *names - 1;
 }
 
 const struct wf_method *wf_method_at(size_t i)
@@ -36,6 +37,14 @@ size_t wf_method_index(const struct wf_method *m)
 const struct wf_method *wf_method_find(const char *name)
 {
     for (size_t i = 0; i < wf_method_count(); i++)
+        if (!strcmp(methods[i]->name, name))
+            return methods[i];
+    return NULL;
+}
+
+const struct wf_method *wf_method_internal(const char *name)
+{
+    for (size_t i = wf_method_count(); i < sizeof methods / sizeof *methods; i++)
         if (!strcmp(methods[i]->name, name))
             return methods[i];
     return NULL;

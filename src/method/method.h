@@ -42,6 +42,9 @@ struct wf_option {
 #define WF_GRAM_MODELS_MAX 64 /* inputs of a method that folds all pairs of them */
 #define WF_TERMS_MAX (WF_GRAM_MODELS_MAX * (WF_GRAM_MODELS_MAX + 1) / 2)
 
+/* Of args.g, in methods that have a share for each input (stream/sink.h): whose it is. */
+#define WF_SHARE_SLOT 0
+
 /* The engine's vocabulary (docs/ARCHITECTURE.md, "Stages").
  *
  *   FOLD    sums (and maxima) of terms over a group of elements, then `finish`, which turns them
@@ -195,6 +198,9 @@ const struct wf_method *wf_method_at(size_t i);
 /* Index of a method in the registry: what backends index their function tables with. */
 size_t wf_method_index(const struct wf_method *m);
 const struct wf_method *wf_method_find(const char *name); /* NULL if unknown */
+/* A method that no recipe can name: what the engine does beside a merge. It is not counted, listed
+ * or found above. NULL if unknown. */
+const struct wf_method *wf_method_internal(const char *name);
 const char *const *wf_method_names(void); /* NULL-terminated, for nearest-word hints */
 /* Index of an option by name, or -1. */
 int wf_method_option(const struct wf_method *m, const char *name);

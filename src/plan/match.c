@@ -45,7 +45,7 @@ static const char *where(const struct matcher *m)
     return m->recipe->path;
 }
 
-static bool same_checkpoint(const struct wf_ckpt *a, const struct wf_ckpt *b)
+bool wf_plan_same_ckpt(const struct wf_ckpt *a, const struct wf_ckpt *b)
 {
     if (a == b)
         return true;
@@ -63,7 +63,7 @@ static uint32_t add_ckpt(struct wf_plan *plan, const struct wf_ckpt *c, const ch
                          const char *task, int line, bool is_base)
 {
     for (size_t i = 0; i < plan->n_ckpts; i++)
-        if (same_checkpoint(plan->ckpts[i].ckpt, c))
+        if (wf_plan_same_ckpt(plan->ckpts[i].ckpt, c))
             return (uint32_t)i;
     plan->ckpts[plan->n_ckpts] = (struct wf_plan_ckpt){c, text, task, line, is_base};
     return (uint32_t)plan->n_ckpts++;

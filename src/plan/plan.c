@@ -197,6 +197,16 @@ static int set_model_group(struct wf_err *e, struct wf_plan *plan)
     return status;
 }
 
+int wf_plan_settle(struct wf_err *e, struct wf_plan *plan)
+{
+    int status = wf_lay_out(e, plan);
+    if (!status)
+        status = set_model_group(e, plan);
+    if (!status)
+        count_bytes(plan);
+    return status;
+}
+
 int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *recipe,
                   const struct wf_ckpt *base, const struct wf_ckpt *const *models,
                   const struct wf_plan_options *options, struct wf_plan *out)
@@ -213,14 +223,8 @@ int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *
                          .thread_bytes = options->sink_bytes};
     int status = wf_match(e, out, base, models);
     if (!status)
-        status = wf_lay_out(e, out);
-    if (!status)
-        status = set_model_group(e, out);
-    if (!status) {
-        count_bytes(out);
-        status = hash_plan(e, out);
-    }
-    return status;
+        status = wf_plan_settle(e, out);
+    return status ? status : hash_plan(e, out);
 }
 
 void wf_plan_destroy(struct wf_plan *plan)

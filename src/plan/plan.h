@@ -145,6 +145,9 @@ int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *
                   const struct wf_plan_options *options, struct wf_plan *out);
 void wf_plan_destroy(struct wf_plan *plan);
 
+/* One and the same files, however they were named. */
+bool wf_plan_same_ckpt(const struct wf_ckpt *a, const struct wf_ckpt *b);
+
 /* What a job does, in one word: "copy", the recipe's method, or "convert". */
 const char *wf_job_action_name(const struct wf_plan *plan, const struct wf_job *job);
 
@@ -168,5 +171,7 @@ int wf_match(struct wf_err *e, struct wf_plan *plan, const struct wf_ckpt *base,
              const struct wf_ckpt *const *models);
 /* layout.c: order, shards, offsets, header texts. */
 int wf_lay_out(struct wf_err *e, struct wf_plan *plan);
+/* Jobs -> layout, the group of model scope, bytes: all but the hash. */
+int wf_plan_settle(struct wf_err *e, struct wf_plan *plan);
 
 #endif

@@ -10,6 +10,7 @@
 #include "../base/log.h"
 #include "../base/num.h"
 #include "../stream/stream.h"
+#include "deltas.h"
 #include "provenance.h"
 #include "output.h"
 #include "sidefiles.h"
@@ -26,6 +27,7 @@ struct job {
     struct wf_blocks blocks;
     struct wf_progress progress;
     struct wf_stream_stats stats;
+    struct wf_deltas_result deltas;
     const volatile int *stop;
     bool keep; /* OUT.partial holds work that --resume can use */
 };
@@ -42,10 +44,12 @@ static enum wf_progress_style progress_style(const struct weft_options *o)
 }
 
 /* Many shards are open at once: take what the system allows. */
-static int raise_file_limit(struct wf_err *e, const struct wf_plan *plan)
+static int raise_file_limit(struct wf_err *e, const struct wf_setup *s)
 {
+    const struct wf_plan *plan = &s->plan;
     struct rlimit l;
-    uint64_t needed = 2 * plan->n_shards + OTHER_FILES; /* each once direct, once ordinary */
+    /* Each once direct, once ordinary; then, with the shards as inputs, a spool for each task. */
+    uint64_t needed = 2 * plan->n_shards + s->deltas.n_tasks + OTHER_FILES;
     for (size_t c = 0; c < plan->n_ckpts; c++)
         needed += 2 * plan->ckpts[c].ckpt->n_files;
     if (getrlimit(RLIMIT_NOFILE, &l))
@@ -135,16 +139,35 @@ static int write_side_files(struct job *j)
     if (status)
         return status;
     struct wf_manifest_options mo = {.kind = j->options->manifest,
+                                     .made = j->deltas.files,
+                                     .n_made = j->deltas.n,
                                      .small_files = names.names,
                                      .n_small_files = names.n,
                                      .stop = j->stop};
     return wf_manifest_write(j->e, j->output.partial, &j->setup.plan, &j->blocks, &mo);
 }
 
-/* The output folder is open: stream what is missing, add the small files, publish. */
+static int make_deltas(struct job *j)
+{
+    struct wf_deltas_run run = {.options = j->options,
+                                .setup = &j->setup,
+                                .partial = j->output.partial,
+                                .progress = progress_style(j->options),
+                                .stop = j->stop};
+    if (!j->setup.recipe.deltas.wanted)
+        return WF_OK;
+    int status = wf_deltas_run(j->e, &run, &j->deltas);
+    j->stats.bytes_read += j->deltas.bytes_read;
+    return status;
+}
+
+/* The output folder is open: stream what is missing, add the deltas and the small files, publish.
+ */
 static int fill_and_publish(struct job *j)
 {
     int status = stream(j);
+    if (!status)
+        status = make_deltas(j);
     if (!status)
         status = write_side_files(j);
     return status ? status : wf_output_publish(j->e, &j->output);
@@ -165,7 +188,7 @@ static int run(struct job *j, const char *recipe, const char *out, bool *already
         status = wf_fail(j->e, WF_STOPPED, "stopped by a signal before anything was written");
     if (status)
         return status;
-    status = raise_file_limit(j->e, &j->setup.plan);
+    status = raise_file_limit(j->e, &j->setup);
     if (!status)
         status = wf_output_open(j->e, &j->output, &j->setup.plan, o->resume, &j->blocks);
     if (status)
@@ -201,6 +224,8 @@ int wf_merge_run(struct wf_err *e, const struct weft_options *options, const cha
         wf_log(WF_LOG_INFO, "the work so far is in %s; --resume goes on with it", j.output.partial);
     wf_output_close(&j.output, j.keep);
     fill_result(&j, start_ns, result);
+    if (!status && j.deltas.n)
+        wf_deltas_report(options, &j.setup, &j.deltas);
     if (!status)
         emit_done(&j, result, out);
     if (!status && !options->json && !result->already_done && *j.setup.no_gpu)

@@ -7,6 +7,7 @@
 #include "../base/mem.h"
 #include "../base/status.h"
 #include "../plan/budget.h"
+#include "../plan/delta_plan.h"
 #include "opened.h"
 
 /* What both `merge` and `plan` need: the recipe, the opened checkpoints, the plan, the budget. */
@@ -19,6 +20,8 @@ struct wf_setup {
     struct wf_sidecars sidecars;
     struct wf_plan plan;
     struct wf_budget budget;
+    struct wf_delta_plan deltas; /* the second step, if the recipe has `task_deltas` (deltas.h) */
+    struct wf_budget deltas_budget;
     struct wf_device_run gpu; /* devices NULL: the CPU computes ... */
     char no_gpu[256];         /* ... and this is why, if a GPU was looked for */
 };

@@ -155,28 +155,36 @@ struct listing {
     const struct wf_manifest_options *o;
 };
 
-/* A shard's size is the plan's and its XXH3 the stream's: only SHA-256 reads the file. */
+/* A file whose size is known, and its XXH3 as well: only SHA-256 reads it. */
+static int add_known(const struct listing *l, const char *name, uint64_t bytes,
+                     const struct wf_hash128 *hashes, uint64_t n)
+{
+    struct wf_arena a = {0};
+    int status = WF_OK;
+    add_text(l->s, "name", name);
+    wf_str_printf(l->s, ", \"bytes\": %" PRIu64, bytes);
+    if (l->o->kind == WEFT_MANIFEST_SHA256) {
+        char hex[65] = "";
+        const char *path = wf_path_join(&a, l->e, l->folder, name);
+        status = path ? sha256_file(l->e, path, bytes, l->o->stop, hex) : WF_MACHINE;
+        wf_str_printf(l->s, ", \"sha256\": \"%s\"", hex);
+    } else if (l->o->kind == WEFT_MANIFEST_XXH3) {
+        add_xxh3(l->s, hashes, n);
+    }
+    wf_arena_destroy(&a);
+    return status;
+}
+
+/* A shard's size is the plan's and its XXH3 the stream's. */
 static int add_shard(const struct listing *l, uint32_t shard)
 {
     const struct wf_shard *file = &l->plan->shards[shard];
     struct wf_arena a = {0};
-    int status = WF_OK;
-    add_text(l->s, "name", file->name);
-    wf_str_printf(l->s, ", \"bytes\": %" PRIu64, file->bytes);
-    if (l->o->kind == WEFT_MANIFEST_SHA256) {
-        char hex[65] = "";
-        const char *path = wf_path_join(&a, l->e, l->folder, file->name);
-        status = path ? sha256_file(l->e, path, file->bytes, l->o->stop, hex) : WF_MACHINE;
-        wf_str_printf(l->s, ", \"sha256\": \"%s\"", hex);
-    } else if (l->o->kind == WEFT_MANIFEST_XXH3) {
-        uint64_t n = wf_blocks_count(l->plan, shard);
-        struct wf_hash128 *hashes = wf_arena_alloc(&a, l->e, n, sizeof *hashes);
-        for (uint64_t k = 0; hashes && k < n; k++)
-            hashes[k] = wf_blocks_at(l->blocks, shard, k)->hash;
-        status = hashes ? WF_OK : WF_MACHINE;
-        if (hashes)
-            add_xxh3(l->s, hashes, n);
-    }
+    uint64_t n = wf_blocks_count(l->plan, shard);
+    struct wf_hash128 *hashes = wf_arena_alloc(&a, l->e, n, sizeof *hashes);
+    for (uint64_t k = 0; hashes && k < n; k++)
+        hashes[k] = wf_blocks_at(l->blocks, shard, k)->hash;
+    int status = hashes ? add_known(l, file->name, file->bytes, hashes, n) : WF_MACHINE;
     wf_arena_destroy(&a);
     return status;
 }
@@ -228,6 +236,12 @@ static int add_files(const struct listing *l)
     for (size_t i = 0; !status && i < l->plan->n_shards; i++) {
         wf_str_puts(l->s, i ? ",\n    {" : "\n    {");
         status = add_shard(l, (uint32_t)i);
+        wf_str_puts(l->s, "}");
+    }
+    for (size_t i = 0; !status && i < l->o->n_made; i++) {
+        const struct wf_made_file *f = &l->o->made[i];
+        wf_str_puts(l->s, ",\n    {");
+        status = add_known(l, f->name, f->bytes, f->blocks, f->n_blocks);
         wf_str_puts(l->s, "}");
     }
     for (size_t i = 0; !status && i < l->o->n_small_files; i++) {

@@ -8,13 +8,16 @@
 #include "../format/manifest.h"
 #include "../plan/plan.h"
 #include "../stream/blocks.h"
+#include "made_file.h"
 
 /* "xxh3", "sha256", "none". */
 const char *wf_manifest_kind_name(enum weft_manifest kind);
 
 struct wf_manifest_options {
     enum weft_manifest kind;
-    const char *const *small_files; /* names in the folder besides the shards, sorted */
+    const struct wf_made_file *made; /* written beside the shards; hashed, if it is by xxh3 */
+    size_t n_made;
+    const char *const *small_files; /* names in the folder besides these, sorted */
     size_t n_small_files;
     const volatile int *stop; /* polled while files are read; WF_STOPPED then */
 };

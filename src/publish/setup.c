@@ -6,8 +6,9 @@
 #include "../base/num.h"
 #include "../base/thread.h"
 #include "../recipe/coefficients.h"
-#include "provenance.h"
+#include "deltas.h"
 #include "merge.h"
+#include "provenance.h"
 
 static int open_all(struct wf_err *e, struct wf_setup *s)
 {
@@ -155,12 +156,14 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o, const char *
     if (status)
         return status;
     warn(&s->plan);
-    return plan_memory(e, o, look, s);
+    status = plan_memory(e, o, look, s);
+    return status ? status : wf_deltas_plan(e, o, threads_of(o, s), s);
 }
 
 void wf_setup_destroy(struct wf_setup *s)
 {
     wf_devices_close(s->gpu.devices);
+    wf_delta_plan_destroy(&s->deltas);
     wf_plan_destroy(&s->plan);
     wf_arena_destroy(&s->arena);
 }

@@ -249,7 +249,7 @@ static int read_document(struct wf_recipe_reader *r, struct wf_yaml *const *docs
         s = read_top(r, document);
     if (!s)
         s = wf_recipe_models(r, document);
-    return s;
+    return s ? s : wf_recipe_deltas(r, document);
 }
 
 /* "." for a bare name, "/" for a file of the root. */

@@ -32,6 +32,17 @@ struct wf_recipe_model {
     int line;
 };
 
+/* `task_deltas`: what each task needs beside the result, as files of their own. */
+struct wf_task_deltas {
+    bool wanted;
+    int line;
+    double density;
+    const char *density_text; /* as written */
+    bool by_tensor;           /* scope: tensor; else the whole model */
+    bool add;                 /* store: add; else replace */
+    const char *dir;          /* below OUT, no '/' at its end */
+};
+
 struct wf_recipe {
     const char *path;   /* as the user typed it */
     const char *folder; /* of the recipe file, "." if none */
@@ -57,6 +68,7 @@ struct wf_recipe {
     const char *coefficients; /* a path, NULL if absent */
     int coefficients_line;
     const struct wf_coefficients *table; /* its content (coefficients.h), once it was read */
+    struct wf_task_deltas deltas;
     bool allow_non_finite;
     bool allow_mixed;
 };

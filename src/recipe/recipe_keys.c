@@ -37,7 +37,7 @@ static const struct key top_keys[] = {
     {"tokenizer", "without it the tokenizer files are copied from one model, unchanged", false},
     {"chat_template", "without it the chat template is copied from one model, unchanged", false},
     {"coefficients", NULL, false},
-    {"task_deltas", "take the key out", false},
+    {"task_deltas", NULL, false},
     {NULL, NULL, false},
 };
 

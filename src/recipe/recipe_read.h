@@ -5,6 +5,7 @@
  *   recipe_models.c  `models`, `base_model`, references
  *   recipe_params.c  `parameters` against the method's options
  *   recipe_band.c    two ways to give a band: `density` and `gamma`, or `low` and `high`
+ *   recipe_deltas.c  `task_deltas`
  *   reference.c      a reference's text (messages only)
  */
 #ifndef WF_RECIPE_READ_H
@@ -105,6 +106,11 @@ static inline bool wf_recipe_exempt(const struct wf_recipe *recipe, size_t model
 {
     return wf_recipe_uses_base(recipe) && recipe->models[model].is_base;
 }
+
+/* --- task deltas (recipe_deltas.c) --- */
+
+/* `task_deltas`; with the models already read, whose tasks become file names. */
+int wf_recipe_deltas(struct wf_recipe_reader *r, const struct wf_yaml *document);
 
 /* --- bands (recipe_band.c) --- */
 

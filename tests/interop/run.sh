@@ -35,11 +35,12 @@ export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZERS_PARALLELISM=false PYTH
 {
     $venv/bin/python tests/interop/interop.py --weft build/plain/weft --mkckpt build/plain/mkckpt --scratch "$scratch"
     $venv/bin/python tests/interop/merge_oracle.py --weft build/plain/weft --scratch "$scratch"
+    $venv/bin/python tests/interop/delta_oracle.py --weft build/plain/weft --scratch "$scratch"
 } </dev/null | awk '
     /^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ { programs++; passed += $1; failed += $3; skipped += $5; next }
     { print; fflush() }
     END {
-        failed += 2 - programs # one that died without its count
+        failed += 3 - programs # one that died without its count
         printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped
         exit failed != 0
     }'

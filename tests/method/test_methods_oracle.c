@@ -257,6 +257,9 @@ static void registry_is_sorted_and_finds_every_method(void **state)
     }
     assert_null(wf_method_names()[wf_method_count()]);
     assert_null(wf_method_find("linea"));
+    assert_null(wf_method_find("task_delta"));
+    assert_non_null(wf_method_internal("task_delta"));
+    assert_null(wf_method_internal("linear"));
     assert_int_equal(wf_method_option(wf_method_at(0), "no such option"), -1);
 }
 

@@ -87,7 +87,36 @@ static const struct wrong wrong[] = {
     {LINEAR ONE "coefficients: [t.json]\n", 6, "'coefficients' needs a text"},
     {"merge_method: slerp\ncoefficients: t.json\n" ONE, 2,
      "stands in for 'weight', which merge_method 'slerp' does not have"},
-    {LINEAR ONE "task_deltas: {density: 1}\n", 6, "does not have 'task_deltas' yet"},
+    {LINEAR ONE "task_deltas: 0.1\n", 6, "needs a map such as {density: 0.1}"},
+    {LINEAR ONE "task_deltas: [0.1]\n", 6, "needs a map such as {density: 0.1}"},
+    {LINEAR ONE "task_deltas: {}\n", 6, "has no 'density'"},
+    {LINEAR ONE "task_deltas: {scope: model}\n", 6, "has no 'density'"},
+    {LINEAR ONE "task_deltas:\n  densty: 1\n", 7, "unknown key 'densty' (did you mean 'density'?)"},
+    {LINEAR ONE "task_deltas:\n  density: 1.5\n", 7, "must be a number from 0 to 1"},
+    {LINEAR ONE "task_deltas:\n  density: -0.1\n", 7, "must be a number from 0 to 1"},
+    {LINEAR ONE "task_deltas:\n  density: .nan\n", 7, "must be a number from 0 to 1"},
+    {LINEAR ONE "task_deltas:\n  density: [1]\n", 7, "needs a number from 0 to 1, not a list"},
+    {LINEAR ONE "task_deltas: {density: 1, scope: row}\n", 6, "it must be model or tensor"},
+    {LINEAR ONE "task_deltas: {density: 1, scope: tensr}\n", 6, "(did you mean 'tensor'?)"},
+    {LINEAR ONE "task_deltas: {density: 1, store: repalce}\n", 6, "(did you mean 'replace'?)"},
+    {LINEAR ONE "task_deltas: {density: 1, store: {}}\n", 6, "'store' needs a text"},
+    {LINEAR ONE "task_deltas: {density: 1, dir: /tmp}\n", 6, "must be a folder below the output"},
+    {LINEAR ONE "task_deltas: {density: 1, dir: ~/x}\n", 6, "must be a folder below the output"},
+    {LINEAR ONE "task_deltas: {density: 1, dir: .}\n", 6, "must stay inside the output"},
+    {LINEAR ONE "task_deltas: {density: 1, dir: ..}\n", 6, "must stay inside the output"},
+    {LINEAR ONE "task_deltas: {density: 1, dir: a/../../b}\n", 6, "must stay inside the output"},
+    {LINEAR ONE "task_deltas: {density: 1, dir: a//b}\n", 6, "must stay inside the output"},
+    {LINEAR ONE "task_deltas: {density: 1, dir: ''}\n", 6, "is an empty text"},
+    {LINEAR ONE "task_deltas: {density: 1, dir: config.json}\n", 6, "weft uses itself"},
+    {LINEAR ONE "task_deltas: {density: 1, dir: model.safetensors/x}\n", 6, "weft uses itself"},
+    {LINEAR ONE "task_deltas: {density: 1, dir: weft_manifest.json}\n", 6, "weft uses itself"},
+    {LINEAR ONE "task_deltas: {density: 1, dir: spool}\n", 6, "weft uses itself"},
+    {LINEAR "models:\n  - model: x/a\n  - model: y/a\nparameters: {weight: 1}\n"
+            "task_deltas: {density: 1}\n",
+     4, "two models are the task 'a' (the other on line 3)"},
+    {LINEAR "models:\n  - model: x/a\n  - model: y\n    name: a\nparameters: {weight: 1}\n"
+            "task_deltas: {density: 1}\n",
+     4, "two models are the task 'a'"},
     {LINEAR "models:\n  - model: a\n    parameters:\n      weight: [0, 1]\n", 5, "gradients"},
     {LINEAR "models:\n  - model: a\n    parameters:\n      weight: {filter: x, value: 1}\n", 5,
      "filters"},
@@ -461,6 +490,33 @@ static void absent_keys_have_their_defaults(void **state)
 }
 
 /* mergekit's schema lets every optional key be null; its own exports are full of them. */
+static void task_deltas_are_read(void **state)
+{
+    (void)state;
+    struct recipe_test t;
+    accept(&t, LINEAR ONE "task_deltas: {density: 0.10}\n", false);
+    assert_true(t.r.deltas.wanted && !t.r.deltas.by_tensor && !t.r.deltas.add);
+    assert_true(t.r.deltas.density == 0.1);
+    assert_string_equal(t.r.deltas.density_text, "0.10");
+    assert_string_equal(t.r.deltas.dir, "deltas");
+    wf_arena_destroy(&t.a);
+    accept(&t, LINEAR ONE "task_deltas: {density: 1, scope: tensor, store: add, dir: a/b.c//}\n",
+           false);
+    assert_true(t.r.deltas.by_tensor && t.r.deltas.add);
+    assert_string_equal(t.r.deltas.density_text, "1");
+    assert_string_equal(t.r.deltas.dir, "a/b.c");
+    wf_arena_destroy(&t.a);
+    accept(&t, LINEAR ONE, false);
+    assert_false(t.r.deltas.wanted);
+    wf_arena_destroy(&t.a);
+    /* the base's own entry has no delta, and its name is free */
+    accept(&t,
+           "merge_method: task_arithmetic\nbase_model: x/a\nmodels:\n  - model: x/a\n"
+           "  - model: y/a\n    parameters: {weight: 1}\ntask_deltas: {density: 0}\n",
+           false);
+    wf_arena_destroy(&t.a);
+}
+
 static void null_is_the_same_as_absent(void **state)
 {
     (void)state;
@@ -916,6 +972,7 @@ int main(void)
         cmocka_unit_test(compat_still_refuses_what_would_change_the_result),
         cmocka_unit_test(every_key_lands_in_its_field),
         cmocka_unit_test(absent_keys_have_their_defaults),
+        cmocka_unit_test(task_deltas_are_read),
         cmocka_unit_test(null_is_the_same_as_absent),
         cmocka_unit_test(derived_names_may_be_equal),
         cmocka_unit_test(the_nearest_level_gives_the_value),

@@ -1,0 +1,278 @@
+/* deltas.c - plans and runs the second step of a merge. */
+#include "deltas.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../base/file.h"
+#include "../base/log.h"
+#include "../base/num.h"
+#include "../stream/stream.h"
+
+#define SPOOL "spool"
+
+/* ---- the plan ---- */
+
+static void warn_of(const struct wf_delta_task *t, size_t n, const char *first, const char *what)
+{
+    if (n)
+        wf_log(WF_LOG_WARNING,
+               "task_deltas: %zu tensor%s %s; the delta of '%s' has nothing for %s "
+               "(first: '%s')",
+               n, n == 1 ? "" : "s", what, t->name, n == 1 ? "it" : "them", first);
+}
+
+static void warn(const struct wf_delta_plan *d)
+{
+    for (size_t i = 0; i < d->n_tasks; i++) {
+        const struct wf_delta_task *t = &d->tasks[i];
+        warn_of(t, t->n_missing, t->missing, "of the result not in the task's model");
+        warn_of(t, t->n_reshaped, t->reshaped,
+                "with another shape, or no type for arithmetic, in the task's model");
+        warn_of(t, t->n_extra, t->extra, "of the task's model not in the result");
+    }
+}
+
+int wf_deltas_plan(struct wf_err *e, const struct weft_options *options, unsigned threads,
+                   struct wf_setup *s)
+{
+    struct wf_delta_plan *d = &s->deltas;
+    uint64_t memory = options->memory_bytes ? options->memory_bytes : wf_mem_default();
+    if (!s->recipe.deltas.wanted)
+        return WF_OK;
+    int status = wf_delta_plan_build(e, &s->plan, s->base, s->models,
+                                     WF_SINK_BYTES + wf_delta_spool_thread_bytes(), d);
+    if (status)
+        return status;
+    warn(d);
+    uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT) + d->plan.addend_bytes +
+                    wf_delta_spool_table_bytes(d, NULL);
+    return wf_budget_set(e, &d->plan, memory, meta, threads, false, &s->deltas_budget);
+}
+
+/* ---- the run ---- */
+
+struct running {
+    struct wf_err *e;
+    const struct wf_deltas_run *run;
+    struct wf_delta_plan *d;
+    struct wf_arena *a;
+    struct wf_delta_spool spool;
+    const char *spool_folder;
+};
+
+/* Every folder of a path below `root`, each made if it is not there. */
+static int make_folders(struct wf_err *e, struct wf_arena *a, const char *root, const char *below)
+{
+    for (size_t n = 0; below[n];) {
+        n += strspn(below + n, "/");
+        n += strcspn(below + n, "/");
+        const char *path = wf_arena_printf(a, e, "%s/%.*s", root, (int)n, below);
+        if (!path)
+            return WF_MACHINE;
+        if (mkdir(path, 0777) && errno != EEXIST)
+            return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot make the folder", path);
+    }
+    return WF_OK;
+}
+
+/* Empty folders for the spool and for the deltas. */
+static int clear_folders(struct running *r)
+{
+    const char *dir = r->run->setup->recipe.deltas.dir;
+    const char *path = wf_path_join(r->a, r->e, r->run->partial, dir);
+    r->spool_folder = wf_path_join(r->a, r->e, r->run->partial, SPOOL);
+    if (!path || !r->spool_folder)
+        return WF_MACHINE;
+    int status = wf_remove_tree(r->e, r->spool_folder);
+    if (!status)
+        status = wf_remove_tree(r->e, path);
+    if (!status)
+        status = make_folders(r->e, r->a, r->run->partial, SPOOL);
+    return status ? status : make_folders(r->e, r->a, r->run->partial, dir);
+}
+
+/* The shards are there by now: their paths, and what the stream compares files with. */
+static int find_shards(struct running *r)
+{
+    for (size_t i = 0; i < r->d->shared.n_files; i++) {
+        struct wf_ckpt_file *f = &r->d->shared.files[i];
+        int fd = -1;
+        f->path = wf_path_join(r->a, r->e, r->run->partial, f->name);
+        int status = f->path ? wf_open_read(r->e, WF_MACHINE, f->path, &fd, &f->id) : WF_MACHINE;
+        wf_close(fd);
+        if (status)
+            return status;
+    }
+    return WF_OK;
+}
+
+static int fill_spool(struct running *r, uint64_t *bytes_read)
+{
+    const struct weft_options *o = r->run->options;
+    const struct wf_budget *budget = &r->run->setup->deltas_budget;
+    struct wf_blocks blocks = {0};
+    struct wf_progress progress = {0};
+    struct wf_stream_stats stats = {0};
+    struct wf_stream_options so = {.plan = &r->d->plan,
+                                   .budget = budget,
+                                   .backend = wf_backend_cpu(),
+                                   .folder = r->spool_folder,
+                                   .io = (enum wf_io)o->io,
+                                   .null_compute = o->null_compute,
+                                   .blocks = &blocks,
+                                   .progress = &progress,
+                                   .sink = &r->spool.sink,
+                                   .stop = r->run->stop};
+    int status = wf_blocks_create(r->e, &r->d->plan, false, budget->slots + 1u, &blocks);
+    if (!status) {
+        wf_log(WF_LOG_DEBUG, "task deltas: looking for what each task keeps");
+        wf_progress_start(&progress, r->run->progress, o->out, r->d->plan.bytes_written, 0);
+        status = wf_stream_run(r->e, &so, &stats);
+        wf_progress_stop(&progress);
+    }
+    *bytes_read = stats.bytes_read;
+    wf_blocks_destroy(&blocks);
+    return status;
+}
+
+/* What the result is called in its deltas: the recipe's name for it, or method and tasks. Nothing
+ * that differs from one machine, or one OUT, to the next. */
+static const char *shared_name(struct running *r)
+{
+    const struct wf_recipe *recipe = &r->run->setup->recipe;
+    struct wf_str s = {0};
+    if (recipe->name)
+        return recipe->name;
+    wf_str_printf(&s, "%s(", recipe->method->name);
+    for (size_t i = 0; i < r->d->n_tasks; i++)
+        wf_str_printf(&s, "%s%s", i ? ", " : "", r->d->tasks[i].name);
+    wf_str_puts(&s, ")");
+    const char *name = wf_str_finish(&s, r->e) ? NULL : wf_arena_strndup(r->a, r->e, s.text, s.n);
+    wf_str_free(&s);
+    return name;
+}
+
+static int assemble_one(struct running *r, size_t task, const char *shared,
+                        struct wf_delta_made *out)
+{
+    const struct weft_options *o = r->run->options;
+    const char *name = wf_arena_printf(r->a, r->e, "%s/%s.safetensors",
+                                       r->run->setup->recipe.deltas.dir, r->d->tasks[task].name);
+    const char *path = name ? wf_path_join(r->a, r->e, r->run->partial, name) : NULL;
+    if (!path)
+        return WF_MACHINE;
+    struct wf_delta_assembly how = {.path = path,
+                                    .name = name,
+                                    .shared_name = shared,
+                                    .hashing = o->manifest == WEFT_MANIFEST_XXH3,
+                                    .direct = o->io != WEFT_IO_BUFFERED,
+                                    .stop = r->run->stop};
+    int status = wf_delta_assemble(r->e, r->a, &r->spool, task, &how, out);
+    if (!status) { /* gives the disk back before the next one needs it */
+        wf_outfile_close(&r->spool.tasks[task].file);
+        unlink(r->spool.tasks[task].file.path);
+    }
+    return status;
+}
+
+static int assemble_all(struct running *r, struct wf_deltas_result *out)
+{
+    const char *shared = shared_name(r);
+    int status = shared ? WF_OK : WF_MACHINE;
+    for (size_t i = 0; !status && i < r->d->n_tasks; i++) {
+        status = assemble_one(r, i, shared, &out->made[i]);
+        out->files[i] = out->made[i].file;
+    }
+    return status;
+}
+
+int wf_deltas_run(struct wf_err *e, const struct wf_deltas_run *run, struct wf_deltas_result *out)
+{
+    struct wf_setup *s = run->setup;
+    struct running r = {.e = e, .run = run, .d = &s->deltas, .a = &s->arena};
+    *out = (struct wf_deltas_result){.n = r.d->n_tasks};
+    out->made = wf_arena_alloc(r.a, e, out->n, sizeof *out->made);
+    out->files = wf_arena_alloc(r.a, e, out->n, sizeof *out->files);
+    int status = out->made && out->files ? clear_folders(&r) : WF_MACHINE;
+    if (!status)
+        status = find_shards(&r);
+    if (!status)
+        status = wf_delta_spool_create(e, r.a, r.d, &s->deltas_budget, r.spool_folder, &r.spool);
+    if (!status && s->recipe.deltas.density > 0)
+        status = fill_spool(&r, &out->bytes_read);
+    if (!status)
+        status = assemble_all(&r, out);
+    wf_delta_spool_destroy(&r.spool);
+    const char *dir = status ? NULL : wf_path_join(r.a, e, run->partial, s->recipe.deltas.dir);
+    if (!status)
+        status = wf_remove_tree(e, r.spool_folder);
+    if (!status)
+        status = dir ? wf_sync_folder(e, dir) : WF_MACHINE;
+    return status;
+}
+
+/* ---- the table of sizes ---- */
+
+static void print_table(const struct wf_setup *s, const struct wf_deltas_result *r)
+{
+    char text[4][32];
+    uint64_t deltas = 0, separate = 0;
+    wf_log(WF_LOG_INFO, "shared model: %s", wf_format_bytes(s->plan.bytes_written, text[0]));
+    for (size_t i = 0; i < r->n; i++) {
+        const struct wf_delta_made *m = &r->made[i];
+        double share = s->deltas.count ? (double)m->kept / (double)s->deltas.count : 0;
+        wf_log(WF_LOG_INFO, "delta of %s: %s of %s elements (%.2f %%), %s in %s", m->task,
+               wf_format_count(m->kept, text[0]), wf_format_count(s->deltas.count, text[1]),
+               100 * share, wf_format_bytes(m->file.bytes, text[2]), m->file.name);
+        deltas += m->file.bytes;
+        separate += s->deltas.tasks[i].bytes;
+    }
+    uint64_t together = s->plan.bytes_written + deltas;
+    wf_log(WF_LOG_INFO, "together %s; %zu separate model%s: %s", wf_format_bytes(together, text[0]),
+           r->n, r->n == 1 ? "" : "s", wf_format_bytes(separate, text[1]));
+}
+
+static void put_json(struct wf_str *s, const char *key, const char *text)
+{
+    wf_str_printf(s, ",\"%s\":", key);
+    wf_str_json(s, text, strlen(text));
+}
+
+static void print_json(FILE *out, const struct wf_setup *s, const struct wf_deltas_result *r)
+{
+    struct wf_str line = {0};
+    uint64_t deltas = 0, separate = 0;
+    for (size_t i = 0; i < r->n; i++) {
+        const struct wf_delta_made *m = &r->made[i];
+        wf_str_puts(&line, "{\"event\":\"task_delta\"");
+        put_json(&line, "task", m->task);
+        put_json(&line, "file", m->file.name);
+        wf_str_printf(&line,
+                      ",\"kept\":%" PRIu64 ",\"elements\":%" PRIu64
+                      ",\"tensors\":%zu,\"bytes\":%" PRIu64 "}\n",
+                      m->kept, s->deltas.count, m->n_tensors, m->file.bytes);
+        deltas += m->file.bytes;
+        separate += s->deltas.tasks[i].bytes;
+    }
+    wf_str_printf(&line,
+                  "{\"event\":\"task_deltas\",\"shared_bytes\":%" PRIu64 ",\"delta_bytes\":%" PRIu64
+                  ",\"separate_bytes\":%" PRIu64 "}\n",
+                  s->plan.bytes_written, deltas, separate);
+    if (!line.failed)
+        fputs(line.text, out);
+    fflush(out);
+    wf_str_free(&line);
+}
+
+void wf_deltas_report(const struct weft_options *options, const struct wf_setup *s,
+                      const struct wf_deltas_result *r)
+{
+    if (options->json)
+        print_json(options->out, s, r);
+    else
+        print_table(s, r);
+}

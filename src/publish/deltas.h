@@ -1,0 +1,45 @@
+/* deltas.h - `task_deltas`: the second step of a merge, from the finished shards to one file for
+ * each task.
+ *
+ *   plan:  delta_plan.h, a budget of its own
+ *   run:   shards + models --stream--> OUT.partial/spool/ --assemble-->
+ * OUT.partial/DIR/TASK.safetensors
+ *
+ * Runs when the dense stream is through. What an earlier run left of it is made anew: the journal
+ * speaks of the shards alone.
+ */
+#ifndef WF_DELTAS_H
+#define WF_DELTAS_H
+
+#include "../../include/weft.h"
+#include "../stream/progress.h"
+#include "delta_assembly.h"
+#include "merge.h"
+
+/* After the merge's own plan and budget: the second step's, in s->deltas. Warns of tensors that a
+ * delta cannot speak of. Nothing if the recipe wants no deltas. */
+int wf_deltas_plan(struct wf_err *e, const struct weft_options *options, unsigned threads,
+                   struct wf_setup *s);
+
+struct wf_deltas_result {
+    struct wf_delta_made *made; /* by task, in recipe order; in the plan's arena */
+    struct wf_made_file *files; /* theirs */
+    size_t n;
+    uint64_t bytes_read;
+};
+
+struct wf_deltas_run {
+    const struct weft_options *options;
+    struct wf_setup *setup;
+    const char *partial; /* OUT.partial, with all shards */
+    enum wf_progress_style progress;
+    const volatile int *stop;
+};
+
+int wf_deltas_run(struct wf_err *e, const struct wf_deltas_run *run, struct wf_deltas_result *out);
+
+/* The table of sizes: lines for a person, or JSON events. */
+void wf_deltas_report(const struct weft_options *options, const struct wf_setup *s,
+                      const struct wf_deltas_result *r);
+
+#endif
