@@ -102,7 +102,7 @@ int wf_output_check_inputs(struct wf_err *e, struct wf_output *o, const struct w
             return wf_fail(e, WF_USAGE,
                            "OUT '%s' is, holds, or lies in the input '%s'; choose another OUT",
                            o->out, plan->ckpts[c].text);
-    if (wf_territory_holds(&t, plan->recipe->path))
+    if (!plan->recipe->is_made && wf_territory_holds(&t, plan->recipe->path))
         return wf_fail(e, WF_USAGE,
                        "the recipe '%s' lies in OUT, which is replaced; copy it to another place "
                        "first",

@@ -217,7 +217,8 @@ int wf_plan_print_run(struct wf_err *e, const struct weft_options *options, cons
 {
     struct wf_setup s;
     FILE *out = options->out;
-    int status = wf_setup_create(e, options, recipe, false, &s);
+    struct wf_merge_source source = {.recipe = recipe};
+    int status = wf_setup_create(e, options, &source, false, &s);
     if (!status && options->json) {
         json_summary(out, &s, options->diffable);
         status = json_jobs(e, out, &s.plan, options->diffable);
