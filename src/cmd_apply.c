@@ -8,7 +8,7 @@ static int work(struct weft *w, const struct cli_args *args, struct weft_merge_r
 
 static int run(const struct cli_args *args)
 {
-    return cli_work(args, "changed", args->positional[2], work);
+    return cli_work(args, "applied", args->positional[2], work);
 }
 
 const struct cli_command cmd_apply = {
