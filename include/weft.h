@@ -139,8 +139,8 @@ int weft_methods(struct weft *w, const char *name, bool markdown);
  * (NULL: the working directory). */
 int weft_doctor(struct weft *w, const char *folder);
 
-/* Asks a running weft_merge() or weft_apply(), of any session of the process, to stop soon and save its work.
- * Async-signal-safe. The request stands until the next weft_create(). */
+/* Asks a running weft_merge() or weft_apply(), of any session of the process, to stop soon and save
+ * its work. Async-signal-safe. The request stands until the next weft_create(). */
 void weft_stop(void);
 
 /* Helpers for front ends: the conventions of weft's own command line, for programs that want the
