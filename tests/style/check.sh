@@ -75,6 +75,7 @@ includes() {
 allowed() { # FOLDER: a regular expression of headers
     case $1 in
     base) echo 'src/base/' ;;
+    linalg) echo 'src/(base|linalg)/' ;;
     format) echo 'src/(base|format)/|kernels/dtype_conv\.h' ;;
     recipe) echo 'src/(base|format|recipe|method)/' ;;
     method) echo 'src/(base|method)/|src/format/dtype\.h|kernels/' ;;
@@ -116,6 +117,7 @@ only "$(bare 'strcpy|strcat|sprintf|vsprintf|gets|strtok|atoi|atol|atof|strtol|s
 only "$(bare 'strtod')" 'src/base/num\.c' "strtod only in base/num.c"
 only "$(bare 'mmap')" 'src/base/mem\.c' "inputs are read, never mapped"
 only "$(bare 'printf|puts|putchar')" 'src/(cmd_[a-z]*|cli|main)\.c|src/tool/[a-z_]*\.c' "printf outside the commands"
+only "$(bare 'dlopen|dlsym')" 'src/linalg/linalg_cpu\.c|src/backend/device_open\.c' "libraries are opened in two places"
 only "$(bare 'rand|srand|random|drand48')" 'none' "randomness is Philox"
 only "$(bare 'fmin|fmax|fminf|fmaxf|expf?|logf?|powf?|sinf?|cosf?|tanhf?|fmaf?')" 'kernels/dialect\.h|src/plan/.*|src/tool/.*' \
     "no libm decides a byte"
