@@ -47,6 +47,10 @@ needed() {
     links cmocka.h -lcmocka || explain libcmocka-dev "unit tests"
 }
 
+has_openblas() {
+    { ldconfig -p || /sbin/ldconfig -p; } 2>/dev/null | grep -qF libopenblas.so
+}
+
 has_numpy() {
     local python
     for python in python3 /usr/bin/python3; do
@@ -64,6 +68,7 @@ useful() {
         runtime=$(available libclang-rt-dev "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev")
         [ -n "$runtime" ] && explain "$runtime" "clang's sanitizers and fuzzer"
     fi
+    has_openblas || explain libopenblas0 "singular values: compress-lora, extract-lora, byom_lora"
     has_numpy || explain python3-numpy "measures the language models that a merge made"
 }
 
