@@ -77,6 +77,7 @@ allowed() { # FOLDER: a regular expression of headers
     base) echo 'src/base/' ;;
     linalg) echo 'src/(base|linalg)/' ;;
     format) echo 'src/(base|format)/|kernels/dtype_conv\.h' ;;
+    lowrank) echo 'src/(base|format|linalg|lowrank)/|kernels/dtype_conv\.h' ;;
     recipe) echo 'src/(base|format|recipe|method)/' ;;
     method) echo 'src/(base|method)/|src/format/dtype\.h|kernels/' ;;
     # for its version; for sizes of what statistics need
@@ -84,10 +85,10 @@ allowed() { # FOLDER: a regular expression of headers
     stage) echo 'src/(base|method|backend|stage)/' ;;
     backend) echo 'src/(base|backend)/|src/format/dtype\.h|src/method/method\.h|kernels/' ;;
     dist) echo 'src/(base|dist)/|src/plan/plan\.h' ;;
-    publish) echo 'src/(base|format|recipe|method|plan|stream|publish)/|src/backend/device\.h|include/weft\.h' ;;
+    publish) echo 'src/(base|format|linalg|lowrank|recipe|method|plan|stream|publish)/|src/backend/device\.h|include/weft\.h' ;;
     stream) echo 'src/(base|format|method|plan|backend|stage|dist|stream)/' ;;
-    tool) echo 'src/(base|format|recipe|method|plan|backend|dist|publish|stream|tool)/|include/weft\.h|kernels/dtype_conv\.h' ;;
-    api) echo 'src/(base|format|recipe|method|plan|backend|stage|dist|publish|stream|tool)/|include/weft\.h|src/[a-z_]*\.h' ;;
+    tool) echo 'src/(base|format|linalg|lowrank|recipe|method|plan|backend|dist|publish|stream|tool)/|include/weft\.h|kernels/dtype_conv\.h' ;;
+    api) echo 'src/(base|format|linalg|lowrank|recipe|method|plan|backend|stage|dist|publish|stream|tool)/|include/weft\.h|src/[a-z_]*\.h' ;;
     program) echo 'include/weft\.h|src/cli\.h' ;;
     kernels) echo 'kernels/|src/method/method\.h|src/format/dtype\.h' ;;
     include) echo 'include/' ;;
