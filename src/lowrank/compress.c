@@ -40,12 +40,12 @@ struct worker {
 
 double wf_lowrank_energy(const struct wf_lowrank_row *row)
 {
-    return row->whole > 0 ? fmin(row->kept / row->whole, 1) : 1;
+    return row->whole > row->kept ? row->kept / row->whole : 1;
 }
 
 double wf_lowrank_error(const struct wf_lowrank_row *row)
 {
-    return row->whole > 0 ? sqrt(fmax(row->whole - row->kept, 0) / row->whole) : 0;
+    return row->whole > row->kept ? sqrt((row->whole - row->kept) / row->whole) : 0;
 }
 
 static uint64_t outs_of(const struct wf_adapter_module *m)

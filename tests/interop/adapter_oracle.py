@@ -53,7 +53,8 @@ def base_arrays(seed=1):
 
 def pair(path, out, inputs, rank=4, seed=2):
     rng = np.random.default_rng(seed + len(path))
-    return {f"{path}.lora_A.weight": rng.standard_normal((rank, inputs)), f"{path}.lora_B.weight": rng.standard_normal((out, rank))}
+    a, b = rng.standard_normal((rank, inputs)), rng.standard_normal((out, rank))
+    return {f"{path}.lora_A.weight": a, f"{path}.lora_B.weight": b}
 
 
 def product(row, col, scale, real=np.float32):
@@ -102,13 +103,13 @@ def as_float(arrays):
 
 
 def every_kind(name, dtype="F32", **config):
-    rng = np.random.default_rng(5)
-    r = 4
-    return put_adapter(name, {**pair("h.0.q", 40, 24), **pair("h.0.k", 24, 24), **pair("h.1.q", 40, 24), **pair("big", 300, 700),
-                              **pair("m", 72, 24),
-                              "e.lora_embedding_A": rng.standard_normal((r, 50)), "e.lora_embedding_B": rng.standard_normal((24, r)),
-                              "c.lora_A.weight": rng.standard_normal((r, 6, 3, 2)), "c.lora_B.weight": rng.standard_normal((12, r, 1, 1)),
-                              "h.0.norm.weight": rng.standard_normal(24), "h.0.q.lora_B.bias": rng.standard_normal(40)}, dtype, **config)
+    rng, r = np.random.default_rng(5), 4
+    shapes = {"e.lora_embedding_A": (r, 50), "e.lora_embedding_B": (24, r), "c.lora_A.weight": (r, 6, 3, 2),
+              "c.lora_B.weight": (12, r, 1, 1), "h.0.norm.weight": (24,), "h.0.q.lora_B.bias": (40,)}
+    tensors = {n: rng.standard_normal(s) for n, s in shapes.items()}
+    for path, out, inputs in (("h.0.q", 40, 24), ("h.0.k", 24, 24), ("h.1.q", 40, 24), ("big", 300, 700), ("m", 72, 24)):
+        tensors.update(pair(path, out, inputs))
+    return put_adapter(name, tensors, dtype, **config)
 
 
 def every_kind_added(base, a, scale, real=np.float32):
@@ -120,7 +121,8 @@ def every_kind_added(base, a, scale, real=np.float32):
     want["e.weight"] = want["e.weight"] + product(a["e.lora_embedding_A"].T, a["e.lora_embedding_B"].T, scale, real)
     kernel = product(a["c.lora_B.weight"].reshape(12, 4), a["c.lora_A.weight"].reshape(4, 36), scale, real)
     want["c.weight"] = want["c.weight"] + kernel.reshape(12, 6, 3, 2)
-    want["h.0.q.bias"] = want["h.0.q.bias"] + product(a["h.0.q.lora_B.bias"].reshape(40, 1), np.ones((1, 1)), scale, real)[:, 0]
+    bias = product(a["h.0.q.lora_B.bias"].reshape(40, 1), np.ones((1, 1)), scale, real)
+    want["h.0.q.bias"] = want["h.0.q.bias"] + bias[:, 0]
     want["h.0.norm.weight"] = a["h.0.norm.weight"].astype(real)
     return want
 
@@ -183,7 +185,8 @@ def test_values_worked_out_by_hand():
     put_adapter("hand-a", {"l.lora_A.weight": np.array([[1, 0.5]]), "l.lora_B.weight": np.array([[2], [-1]])}, r=1, lora_alpha=4)
     expect(sum_of("hand", "hand-a"), {"l.weight": np.array([[9, 6], [-1, 2]])})
     put_model("hand-t", "F32", {"c_fc.weight": np.array([[1, 2], [3, 4]])}, {"model_type": "gpt2", "architectures": ["X"]})
-    put_adapter("hand-b", {"c_fc.lora_A.weight": np.array([[1, 0.5]]), "c_fc.lora_B.weight": np.array([[2], [-1]])}, r=1, lora_alpha=4)
+    factors = {"c_fc.lora_A.weight": np.array([[1, 0.5]]), "c_fc.lora_B.weight": np.array([[2], [-1]])}
+    put_adapter("hand-b", factors, r=1, lora_alpha=4)
     expect(sum_of("hand-t", "hand-b"), {"c_fc.weight": np.array([[9, -2], [7, 2]])})
 
 
@@ -201,8 +204,10 @@ def test_every_method_sees_the_sum():
     put_model("m0", "F32", base_arrays(7))
     bases, sums = {n: put_model(n, "F32", base_arrays(s)) for n, s in (("m1", 7), ("m2", 8))}, []
     for i, (base, seed) in enumerate((("m1", 11), ("m1", 12), ("m2", 11))):
-        a = put_adapter(f"ad{seed}", {k: 0.05 * v for path, out, n in (("h.0.q", 40, 24), ("big", 300, 700), ("h.0.k", 24, 24))
-                                      for k, v in pair(path, out, n, seed=seed).items()})
+        factors = {}
+        for path, out, inputs in (("h.0.q", 40, 24), ("big", 300, 700), ("h.0.k", 24, 24)):
+            factors.update({k: 0.05 * v for k, v in pair(path, out, inputs, seed=seed).items()})
+        a = put_adapter(f"ad{seed}", factors)
         want = as_float(bases[base])
         for path in ("h.0.q", "big", "h.0.k"):
             want[path + ".weight"] = want[path + ".weight"] + linear(a, path, 1.5)
@@ -219,7 +224,8 @@ def test_every_method_sees_the_sum():
                 parameters[option["name"]] = 0.4 if option["type"] == "number" else True
         results = []
         for side in (0, 1):
-            recipe = {"merge_method": row["name"], "models": [{"model": s[side]} for s in sums[:n]], "parameters": parameters, "seed": 3}
+            entries = [{"model": s[side]} for s in sums[:n]]
+            recipe = {"merge_method": row["name"], "models": entries, "parameters": parameters, "seed": 3}
             if row["base"] == "required":
                 recipe["base_model"] = path_of("m0")
             elif row["name"] in ("slerp", "nearswap"):
@@ -242,7 +248,8 @@ def test_adapters_beside_plain_models_and_as_the_base():
     tuned["h.0.q.weight"] = tuned["h.0.q.weight"] + linear(a, "h.0.q", 1.5)
     for name, (_, got) in merged.items():
         assert np.abs(got - (tuned[name] + other[name]) / 2).max() < 1e-6, name
-    merged = merge({"merge_method": "task_arithmetic", "base_model": both, "models": [{"model": path_of("b1"), "parameters": {"weight": 0.25}}]})
+    entries = [{"model": path_of("b1"), "parameters": {"weight": 0.25}}]
+    merged = merge({"merge_method": "task_arithmetic", "base_model": both, "models": entries})
     for name, (_, got) in merged.items():
         assert np.abs(got - (0.75 * tuned[name] + 0.25 * other[name])).max() < 1e-6, name
 
