@@ -23,7 +23,7 @@
 #include "../format/ckpt.h"
 #include "../format/folder.h"
 #include "../format/manifest.h"
-#include "ordered.h"
+#include "../base/ordered.h"
 #include "report.h"
 
 #define READ_BYTES ((size_t)2 << 20)
