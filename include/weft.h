@@ -132,6 +132,10 @@ int weft_diff(struct weft *w, const char *a, const char *b, const char *base);
  * the reasons printed if something is wrong. */
 int weft_verify(struct weft *w, const char *model);
 
+/* Publishes the folder `out` with a PEFT adapter of rank `rank` or less, the best approximation of
+ * `adapter`, and prints what each module keeps. */
+int weft_compress_lora(struct weft *w, const char *adapter, const char *out, unsigned rank);
+
 /* Prints all methods (name NULL), or one in full. `markdown` gives docs/METHODS.md. */
 int weft_methods(struct weft *w, const char *name, bool markdown);
 
@@ -139,8 +143,8 @@ int weft_methods(struct weft *w, const char *name, bool markdown);
  * (NULL: the working directory). */
 int weft_doctor(struct weft *w, const char *folder);
 
-/* Asks a running weft_merge() or weft_apply(), of any session of the process, to stop soon and save
- * its work. Async-signal-safe. The request stands until the next weft_create(). */
+/* Asks running work, of any session of the process, to stop soon; a merge saves what it has.
+ * Async-signal-safe. The request stands until the next weft_create(). */
 void weft_stop(void);
 
 /* Helpers for front ends: the conventions of weft's own command line, for programs that want the

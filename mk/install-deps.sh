@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # install-deps.sh - what weft needs to build and test: says what is missing and why, and installs it.
 #
-#   mk/install-deps.sh build    compiler and libraries; without them this fails
+#   mk/install-deps.sh build    compiler and libraries, without which this fails; and OpenBLAS, without which a few
+#                               commands say that they need it
 #   mk/install-deps.sh test     the same, and what makes more tests run; without those, tests are skipped
 #
 # Uses apt-get (with sudo when not root). When nothing is missing it ends at once.
@@ -47,6 +48,10 @@ needed() {
     links cmocka.h -lcmocka || explain libcmocka-dev "unit tests"
 }
 
+has_openblas() {
+    { ldconfig -p || /sbin/ldconfig -p; } 2>/dev/null | grep -qF libopenblas.so
+}
+
 has_numpy() {
     local python
     for python in python3 /usr/bin/python3; do
@@ -56,6 +61,8 @@ has_numpy() {
 }
 
 useful() {
+    has_openblas || explain libopenblas0 "singular values: compress-lora, extract-lora, byom_lora"
+    [ "$want" = test ] || return
     command -v g++ >/dev/null || explain g++ "runs the GPU's kernels without a GPU; needed by nvcc"
     command -v clang >/dev/null || explain clang "second compiler: same bytes; fuzzing"
     if command -v clang >/dev/null &&
@@ -105,12 +112,12 @@ if ! command -v make >/dev/null || ! links "$all_headers" "$all_libraries"; then
 fi
 
 # Optional ones are tried once: the stamp keeps a machine without network from trying at every run.
-[ "$want" = test ] && [ ! -e build/optional-tried ] || exit 0
+[ ! -e "build/optional-tried-$want" ] || exit 0
 missing=()
 listed=$(useful; printf 'x%s' "${missing[*]-}")
 [ "$listed" = x ] && exit 0
-echo "optional packages that are missing (tests that need them are skipped without):"
+echo "optional packages that are missing (what needs them says so, tests are skipped):"
 useful
-touch build/optional-tried
+touch "build/optional-tried-$want"
 [ ${#missing[@]} = 0 ] || install "${missing[@]}" || echo "going on without: ${missing[*]}"
 exit 0

@@ -41,6 +41,12 @@ const struct cli_option cli_options[CLI_OPTIONS] = {
                       .kind = CLI_SWITCH,
                       .help = "Print Markdown, the form of docs/METHODS.md.",
                       .offset = AT(markdown)},
+    [CLI_RANK] = {.name = "--rank",
+                  .kind = CLI_COUNT,
+                  .value = "RANK",
+                  .otherwise = "none",
+                  .help = "The rank of the adapter to write; less where there is no more.",
+                  .offset = AT(rank)},
     [CLI_MEMORY] = {.name = "--memory",
                     .kind = CLI_SIZE,
                     .value = "SIZE",
@@ -155,8 +161,7 @@ const struct cli_option cli_options[CLI_OPTIONS] = {
 };
 
 /* Commands of the interface that come in a later version. */
-static const char *const later[] = {"apply",   "extract-lora", "compress-lora",
-                                    "combine", "search",       NULL};
+static const char *const later[] = {"apply", "extract-lora", "combine", "search", NULL};
 
 static const struct {
     int status;

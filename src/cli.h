@@ -22,6 +22,7 @@ enum cli_option_id {
     CLI_BASE,
     CLI_DIFFABLE,
     CLI_MARKDOWN,
+    CLI_RANK,
     CLI_MEMORY,
     CLI_DEVICE_MEMORY,
     CLI_BACKEND,
@@ -97,7 +98,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cmd_merge, cmd_apply, cmd_plan, cmd_inspect, cmd_diff, cmd_verify,
-    cmd_methods, cmd_doctor, cmd_gen;
+    cmd_compress_lora, cmd_methods, cmd_doctor, cmd_gen;
 
 /* A command line, parsed. */
 struct cli_args {
@@ -107,6 +108,7 @@ struct cli_args {
     const char *given[CLI_OPTIONS]; /* the value's text, last one wins; NULL: not given */
     struct weft_options options;
     const char *base;
+    unsigned rank;
     bool markdown, help, version;
 };
 
@@ -117,6 +119,9 @@ int cli_main(const struct cli_command *const *commands, int argc, char **argv);
  * an "error" event on standard output. Returns `status`. */
 int cli_fail(const struct cli_args *args, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* For commands that make a folder: INT, TERM and USR1 ask the session to stop. After cli_open. */
+void cli_catch_signals(void);
 
 /* Opens a session with the options of the command line. Always pair with cli_close. */
 int cli_open(const struct cli_args *args, struct weft **w);

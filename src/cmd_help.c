@@ -129,7 +129,7 @@ static void print_program(FILE *out, const struct cli_command *const *commands)
           out);
     for (; *commands; commands++)
         if (!(*commands)->hidden)
-            print_row(out, (*commands)->name, 12, (*commands)->summary);
+            print_row(out, (*commands)->name, 17, (*commands)->summary);
     fputs("\n'weft COMMAND --help' explains a command; 'weft --version' prints the version.\n"
           "\nExamples:\n"
           "  weft inspect models/base\n      what is in a checkpoint\n"

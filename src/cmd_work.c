@@ -12,7 +12,7 @@ static void on_stop_signal(int number)
 /* Before the library makes OUT.partial, so that there is no moment at which a signal loses work.
  * The handlers replace an inherited "ignore" too: a scheduler's TERM must count. A closed pipe or a
  * file size limit is an error from write(), which is reported, not a death. */
-static void catch_signals(void)
+void cli_catch_signals(void)
 {
     static const int stop[] = {SIGINT, SIGTERM, SIGUSR1};
     static const int ignore[] = {SIGPIPE, SIGXFSZ};
@@ -51,7 +51,7 @@ int cli_work(const struct cli_args *args, const char *did, const char *out,
     struct weft *w = NULL;
     struct weft_merge_result result = {0};
     int status = cli_open(args, &w);
-    catch_signals(); /* after the session, which lowers the stop flag */
+    cli_catch_signals(); /* after the session, which lowers the stop flag */
     if (status == WEFT_OK)
         status = work(w, args, &result);
     if (status == WEFT_OK && !args->options.json && args->options.log_level > WEFT_LOG_ERROR)

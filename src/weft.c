@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "publish/apply.h"
 #include "publish/merge.h"
+#include "tool/compress_lora.h"
 #include "tool/diff.h"
 #include "tool/doctor.h"
 #include "tool/inspect.h"
@@ -120,6 +121,12 @@ int weft_diff(struct weft *w, const char *a, const char *b, const char *base)
 int weft_verify(struct weft *w, const char *model)
 {
     return finish(w, wf_verify_run(begin(w), &w->options, model));
+}
+
+int weft_compress_lora(struct weft *w, const char *adapter, const char *out, unsigned rank)
+{
+    return finish(w, wf_compress_lora_run(begin(w), &w->options, adapter, out, rank,
+                                          (const volatile int *)&stop_asked));
 }
 
 int weft_methods(struct weft *w, const char *name, bool markdown)

@@ -37,10 +37,8 @@ static int split_path(struct wf_err *e, struct wf_arena *a, const char *out, str
 
 static int refuse_leftover(struct wf_err *e, const struct wf_output *o)
 {
-    return wf_fail(e, WF_USAGE,
-                   "%s is there from an earlier run; --resume goes on with it, --overwrite starts "
-                   "anew",
-                   o->partial);
+    return wf_fail(e, WF_USAGE, "%s is there from an earlier run; %s--overwrite starts anew",
+                   o->partial, o->once ? "" : "--resume goes on with it, ");
 }
 
 /* A first look, before models are opened; wf_output_open looks again with the lock held. */
@@ -59,10 +57,9 @@ static int check_partial(struct wf_err *e, struct wf_output *o, bool resume)
     return status;
 }
 
-int wf_output_check(struct wf_err *e, struct wf_arena *a, const char *out, bool resume,
-                    bool overwrite, struct wf_output *o)
+static int check_place(struct wf_err *e, struct wf_arena *a, const char *out, bool resume,
+                       struct wf_output *o)
 {
-    *o = (struct wf_output){.overwrite = overwrite, .journal = {.fd = -1}, .lock_fd = -1};
     int status = split_path(e, a, out, o);
     if (status)
         return status;
@@ -70,11 +67,26 @@ int wf_output_check(struct wf_err *e, struct wf_arena *a, const char *out, bool 
         return wf_fail(e, WF_MACHINE, "%s: there is no folder %s to make it in", o->out, o->parent);
     if (access(o->parent, W_OK | X_OK))
         return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot write in %s", o->out, o->parent);
-    if (wf_exists(o->out) && !resume && !overwrite)
+    if (wf_exists(o->out) && !resume && !o->overwrite)
         return wf_fail(e, WF_USAGE, "%s exists; --overwrite replaces it", o->out);
     if (wf_exists(o->out) && !wf_is_folder(o->out))
         return wf_fail(e, WF_USAGE, "%s exists and is not a folder; choose another OUT", o->out);
     return check_partial(e, o, resume);
+}
+
+int wf_output_check(struct wf_err *e, struct wf_arena *a, const char *out, bool resume,
+                    bool overwrite, struct wf_output *o)
+{
+    *o = (struct wf_output){.overwrite = overwrite, .journal = {.fd = -1}, .lock_fd = -1};
+    return check_place(e, a, out, resume, o);
+}
+
+int wf_output_check_once(struct wf_err *e, struct wf_arena *a, const char *out, bool overwrite,
+                         struct wf_output *o)
+{
+    *o = (struct wf_output){
+        .overwrite = overwrite, .once = true, .journal = {.fd = -1}, .lock_fd = -1};
+    return check_place(e, a, out, false, o);
 }
 
 /* A checkpoint's folder or any of its files, which may be links to elsewhere; the whole repository
@@ -91,25 +103,49 @@ static bool is_touched(const struct wf_territory *t, const struct wf_ckpt *k)
     return touched || (realpath(own, resolved) && wf_path_within(t->out, resolved));
 }
 
-int wf_output_check_inputs(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan)
+/* What OUT would replace: its place, resolved; never the folder one is in. */
+static int set_territory(struct wf_err *e, const struct wf_output *o, struct wf_territory *t)
 {
-    struct wf_territory t;
     char here[PATH_MAX];
-    if (!wf_territory_set(&t, o->out, o->parent))
+    if (!wf_territory_set(t, o->out, o->parent))
         return wf_fail(e, WF_USAGE, "%s: the path cannot be resolved", o->out);
-    for (size_t c = 0; c < plan->n_ckpts; c++)
-        if (is_touched(&t, plan->ckpts[c].ckpt))
-            return wf_fail(e, WF_USAGE,
-                           "OUT '%s' is, holds, or lies in the input '%s'; choose another OUT",
-                           o->out, plan->ckpts[c].text);
-    if (!plan->recipe->is_made && wf_territory_holds(&t, plan->recipe->path))
-        return wf_fail(e, WF_USAGE,
-                       "the recipe '%s' lies in OUT, which is replaced; copy it to another place "
-                       "first",
-                       plan->recipe->path);
-    if (o->overwrite && wf_exists(o->out) && realpath(".", here) && wf_path_within(here, t.out))
+    if (o->overwrite && wf_exists(o->out) && realpath(".", here) && wf_path_within(here, t->out))
         return wf_fail(e, WF_USAGE, "--overwrite would remove the folder you are in: %s", o->out);
     return WF_OK;
+}
+
+int wf_output_check_input(struct wf_err *e, const struct wf_output *o, const struct wf_ckpt *input,
+                          const char *text)
+{
+    struct wf_territory t;
+    int s = set_territory(e, o, &t);
+    if (!s && is_touched(&t, input))
+        s = wf_fail(e, WF_USAGE,
+                    "OUT '%s' is, holds, or lies in the input '%s'; choose another OUT", o->out,
+                    text);
+    return s;
+}
+
+int wf_output_check_recipe(struct wf_err *e, const struct wf_output *o, const char *recipe)
+{
+    struct wf_territory t;
+    int s = set_territory(e, o, &t);
+    if (!s && wf_territory_holds(&t, recipe))
+        s = wf_fail(e, WF_USAGE,
+                    "the recipe '%s' lies in OUT, which is replaced; copy it to another place "
+                    "first",
+                    recipe);
+    return s;
+}
+
+int wf_output_check_inputs(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan)
+{
+    int s = WF_OK;
+    for (size_t c = 0; !s && c < plan->n_ckpts; c++)
+        s = wf_output_check_input(e, o, plan->ckpts[c].ckpt, plan->ckpts[c].text);
+    if (s || plan->recipe->is_made)
+        return s;
+    return wf_output_check_recipe(e, o, plan->recipe->path);
 }
 
 /* All shards there, at their planned size. */
@@ -233,25 +269,44 @@ static int resume_partial(struct wf_err *e, struct wf_output *o, const struct wf
     return start_anew(e, o, plan);
 }
 
+/* Locks OUT.partial, made or found; OUT is not there unless it may be replaced. */
+static int claim_partial(struct wf_err *e, struct wf_output *o, bool *made)
+{
+    int status = lock_partial(e, o, made);
+    if (status || o->overwrite || !wf_exists(o->out))
+        return status;
+    if (*made) /* another run was faster */
+        rmdir(o->partial);
+    return wf_fail(e, WF_USAGE, "%s exists; --overwrite replaces it", o->out);
+}
+
 int wf_output_open(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan, bool resume,
                    struct wf_blocks *blocks)
 {
     if (resume && wf_exists(o->out) && !o->overwrite)
         return resume_published(e, o, plan);
     bool made;
-    int status = lock_partial(e, o, &made);
+    int status = claim_partial(e, o, &made);
     if (status)
         return status;
-    if (!o->overwrite && wf_exists(o->out)) { /* another run was faster */
-        if (made)
-            rmdir(o->partial);
-        return wf_fail(e, WF_USAGE, "%s exists; --overwrite replaces it", o->out);
-    }
     if (!made && resume)
         return resume_partial(e, o, plan, blocks);
     if (!made && !o->overwrite)
         return refuse_leftover(e, o);
     return start_anew(e, o, plan);
+}
+
+int wf_output_begin(struct wf_err *e, struct wf_output *o)
+{
+    bool made;
+    int status = claim_partial(e, o, &made);
+    if (!status && !made && !o->overwrite)
+        status = refuse_leftover(e, o);
+    if (status)
+        return status;
+    o->created = true;
+    o->state = WF_OUTPUT_NEW;
+    return wf_empty_folder(e, o->partial);
 }
 
 #ifndef RENAME_EXCHANGE

@@ -25,6 +25,7 @@ enum wf_output_state {
 struct wf_output {
     const char *out, *partial, *parent; /* paths */
     bool overwrite;
+    bool once; /* no journal, no --resume */
     enum wf_output_state state;
     int lock_fd;    /* OUT.partial, locked; -1 before */
     bool published; /* OUT is there */
@@ -44,6 +45,15 @@ int wf_output_check_inputs(struct wf_err *e, struct wf_output *o, const struct w
 /* Makes or reopens OUT.partial, locks it, loads the journal into `blocks`; sets o->state. */
 int wf_output_open(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan, bool resume,
                    struct wf_blocks *blocks);
+
+/* The same for work without a journal, which is not resumed: look, look at each input (`text` names
+ * it) and at the recipe if there is one, then make an empty, locked OUT.partial. */
+int wf_output_check_once(struct wf_err *e, struct wf_arena *a, const char *out, bool overwrite,
+                         struct wf_output *o);
+int wf_output_check_input(struct wf_err *e, const struct wf_output *o, const struct wf_ckpt *input,
+                          const char *text);
+int wf_output_check_recipe(struct wf_err *e, const struct wf_output *o, const char *recipe);
+int wf_output_begin(struct wf_err *e, struct wf_output *o);
 
 /* Everything is in OUT.partial, manifest included: make it OUT. */
 int wf_output_publish(struct wf_err *e, struct wf_output *o);

@@ -488,15 +488,21 @@ static struct wf_args args_of(const struct wf_unit *u, const struct wf_tile *til
     return args;
 }
 
+/* `args` live as long as this call; the tile keeps its own. */
 static void map_with(const struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
                      const struct wf_args *args, struct wf_tile *tile,
                      struct wf_tile_result *result)
 {
-    struct bench *bench = u->group.scope == WF_SCOPE_MODEL ? take_bench(u) : NULL;
-    set_tile(u, bench, piece, args, tile);
+    const struct wf_args *own = tile->args;
+    struct bench *bench = u && u->group.scope == WF_SCOPE_MODEL ? take_bench(u) : NULL;
+    if (u)
+        set_tile(u, bench, piece, args, tile);
+    else
+        tile->args = args;
     backend->map(tile, result);
     if (bench)
         return_bench(u, bench);
+    tile->args = own;
 }
 
 void wf_unit_map(const struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
@@ -510,14 +516,8 @@ void wf_unit_map_share(const struct wf_unit *u, const struct wf_backend *backend
                        const struct wf_share *share, struct wf_tile *tile,
                        struct wf_tile_result *result)
 {
-    const struct wf_args *own = tile->args;
-    struct wf_args args = u ? args_of(u, tile) : *own;
+    struct wf_args args = u ? args_of(u, tile) : *tile->args;
     args.map = share->map;
     args.g[share->slot] = share->input;
-    tile->args = &args;
-    if (u)
-        map_with(u, backend, piece, &args, tile, result);
-    else
-        backend->map(tile, result);
-    tile->args = own;
+    map_with(u, backend, piece, &args, tile, result);
 }

@@ -26,7 +26,7 @@
 #include "../format/ckpt.h"
 #include "../format/shape.h"
 #include "distance.h"
-#include "ordered.h"
+#include "../base/ordered.h"
 #include "report.h"
 
 #define BLOCK_BYTES ((size_t)2 << 20)

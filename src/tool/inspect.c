@@ -3,7 +3,7 @@
  * With JSON, one object a line:
  *   {"kind":"model","path":S,"form":F,"repository":S,"revision":S,"commit":S,"architecture":S,
  *    "model_type":S,"shards":N,"tensors":N,"parameters":N,"bytes":N,"ignored_tensors":N}
- *   {"kind":"adapter","peft_type":S,"base_model":S,"rank":N,"alpha":N}       form adapter
+ *   {"kind":"adapter",..}, {"kind":"module",..}     form adapter: inspect_adapter.c
  *   {"kind":"delta","base":S,"task":S,"store":S,"density":S}                 form delta
  *   {"kind":"shard","name":S,"bytes":N,"header_xxh128":H}
  *   {"kind":"dtype","dtype":S,"tensors":N,"parameters":N,"bytes":N}
@@ -16,7 +16,6 @@
 #include "inspect.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,12 +25,12 @@
 #include "../format/shape.h"
 #include "../format/st_header.h"
 #include "census.h"
+#include "inspect_adapter.h"
 #include "report.h"
 
 #define NAME_WIDTH_MAX 72u
 #define LABEL_WIDTH 14
 #define GROUPS_SHOWN 24u /* in the heading for people; JSON has all */
-#define ADAPTER_CONFIG_BYTES_MAX ((size_t)16 << 20)
 
 struct inspection {
     struct wf_err *e;
@@ -39,7 +38,7 @@ struct inspection {
     struct wf_arena arena;
     struct wf_ckpt ckpt;
     struct wf_census census;
-    const struct wf_json *adapter;      /* adapter_config.json, or NULL */
+    struct wf_adapter_view adapter;     /* of an adapter folder */
     const struct wf_st_pair **metadata; /* sorted by key, equal keys cannot occur */
     bool is_delta;
     size_t name_width;
@@ -213,36 +212,6 @@ static void text_totals(struct inspection *in)
     wf_report_text(r, "%zu tensors that the index does not list, the first: ", c->n_ignored);
     wf_report_name(r, c->first_ignored, 0);
     wf_report_end(r);
-}
-
-static const struct wf_json *number_member(const struct wf_json *object, const char *key)
-{
-    const struct wf_json *v = wf_json_get(object, key);
-    return v && v->kind == WF_JSON_NUMBER ? v : NULL;
-}
-
-static void print_adapter(struct inspection *in)
-{
-    struct wf_report *r = &in->report;
-    const struct wf_json *rank = number_member(in->adapter, "r");
-    const struct wf_json *alpha = number_member(in->adapter, "lora_alpha");
-    const char *type = wf_json_string(in->adapter, "peft_type");
-    const char *base = wf_json_string(in->adapter, "base_model_name_or_path");
-    if (!in->ckpt.is_adapter)
-        return;
-    if (r->json) {
-        wf_report_object(r, "adapter");
-        wf_report_string(r, "peft_type", type);
-        wf_report_string(r, "base_model", base);
-        wf_report_f64(r, "rank", rank ? rank->number : (double)NAN);
-        wf_report_f64(r, "alpha", alpha ? alpha->number : (double)NAN);
-        wf_report_close(r);
-        return;
-    }
-    text_fact(r, "adapter type", type);
-    text_fact(r, "made for", base);
-    text_fact(r, "rank", rank ? rank->text : NULL);
-    text_fact(r, "alpha", alpha ? alpha->text : NULL);
 }
 
 static void print_delta(struct inspection *in)
@@ -422,19 +391,6 @@ static void print_rows(struct inspection *in)
 /* ---- the whole --------------------------------------------------------------------------------
  */
 
-static int read_adapter_config(struct inspection *in)
-{
-    struct wf_json *config;
-    char *path = wf_path_join(&in->arena, in->e, in->ckpt.place.path, "adapter_config.json");
-    if (!path)
-        return wf_err_status(in->e);
-    int s =
-        wf_json_read(in->e, &in->arena, path, ADAPTER_CONFIG_BYTES_MAX, WF_JSON_CONFIG, &config);
-    if (!s)
-        in->adapter = config;
-    return s;
-}
-
 static size_t widest_name(const struct wf_ckpt *c)
 {
     size_t width = strlen("tensor");
@@ -452,7 +408,7 @@ static int gather(struct inspection *in, const char *model)
     if (!s)
         s = sort_metadata(in);
     if (!s && in->ckpt.is_adapter)
-        s = read_adapter_config(in);
+        s = wf_adapter_view_read(in->e, &in->arena, &in->ckpt, &in->adapter);
     if (!s)
         s = wf_census_take(in->e, &in->arena, &in->ckpt, &in->census);
     in->is_delta = !s && looks_like_delta(in);
@@ -465,9 +421,11 @@ int wf_inspect_run(struct wf_err *e, const struct weft_options *o, const char *m
     struct inspection in = {.e = e};
     wf_report_open(&in.report, o);
     int s = gather(&in, model);
-    if (!s) {
+    if (!s)
         (in.report.json ? json_model : text_model)(&in);
-        print_adapter(&in);
+    if (!s && in.ckpt.is_adapter)
+        s = wf_adapter_view_print(e, &in.arena, &in.adapter, &in.report, LABEL_WIDTH);
+    if (!s) {
         print_delta(&in);
         print_shards(&in);
         if (!in.report.json)

@@ -24,8 +24,8 @@
 #include "../format/delta_file.h"
 #include "../format/folder.h"
 #include "../format/manifest.h"
+#include "../base/ordered.h"
 #include "delta_check.h"
-#include "ordered.h"
 #include "report.h"
 
 #define READ_BYTES ((size_t)2 << 20)

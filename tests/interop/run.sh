@@ -32,15 +32,17 @@ done
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/weft-interop.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZERS_PARALLELISM=false PYTHONWARNINGS=ignore TQDM_DISABLE=1
+programs=(merge_oracle delta_oracle adapter_oracle) # each counts what it tests
 {
     $venv/bin/python tests/interop/interop.py --weft build/plain/weft --mkckpt build/plain/mkckpt --scratch "$scratch"
-    $venv/bin/python tests/interop/merge_oracle.py --weft build/plain/weft --scratch "$scratch"
-    $venv/bin/python tests/interop/delta_oracle.py --weft build/plain/weft --scratch "$scratch"
-} </dev/null | awk '
+    for program in "${programs[@]}"; do
+        $venv/bin/python "tests/interop/$program.py" --weft build/plain/weft --scratch "$scratch"
+    done
+} </dev/null | awk -v expected=$((1 + ${#programs[@]})) '
     /^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ { programs++; passed += $1; failed += $3; skipped += $5; next }
     { print; fflush() }
     END {
-        failed += 3 - programs # one that died without its count
+        failed += expected - programs # one that died without its count
         printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped
         exit failed != 0
     }'

@@ -124,11 +124,44 @@ static void test_adapter_is_named_with_rank_and_alpha(void **state)
     assert_int_equal((int)fx_number(a, "rank"), 4);
     assert_true(fx_number(a, "alpha") == 8.5);
     fx_assert_string(a, "base_model", "org/b");
+    fx_assert_has(wf_json_string(a, "refused"), "has no lora_B");
     fx_text(f, "lora/adapter_config.json", "{\"r\":\"four\"}");
     assert_int_equal(inspect(f, "lora", true), WF_OK);
     assert_true(fx_is_null(fx_line(f, "adapter", NULL, NULL), "rank"));
     fx_text(f, "lora/adapter_config.json", "{\"r\":4");
     assert_int_equal(inspect(f, "lora", true), WF_INPUT);
+    assert_string_equal(f->text, "");
+}
+
+static void test_adapter_modules_are_listed_and_summed_up(void **state)
+{
+    struct fx *f = *state;
+    struct fx_tensor t[] = {{"base_model.model.0.q.lora_A.weight", WF_F32, 2, {4, 8}, zeros},
+                            {"base_model.model.0.q.lora_B.weight", WF_F32, 2, {6, 4}, zeros},
+                            {"base_model.model.1.q.lora_A.weight", WF_F32, 2, {4, 8}, zeros},
+                            {"base_model.model.1.q.lora_B.weight", WF_F32, 2, {6, 4}, zeros},
+                            {"base_model.model.e.lora_embedding_A", WF_F32, 2, {2, 9}, zeros},
+                            {"base_model.model.e.lora_embedding_B", WF_F32, 2, {8, 2}, zeros},
+                            {"base_model.model.norm.weight", WF_F32, 1, {8}, zeros}};
+    fx_folder(f, "lora");
+    fx_st(f, "lora/adapter_model.safetensors", t, 7, NULL, 0);
+    fx_text(f, "lora/adapter_config.json",
+            "{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":2,\"rank_pattern\":{\"e\":2}}");
+    assert_int_equal(inspect(f, "lora", true), WF_OK);
+    const struct wf_json *a = fx_line(f, "adapter", NULL, NULL);
+    assert_int_equal((int)fx_number(a, "modules"), 3);
+    assert_int_equal((int)fx_number(a, "whole_tensors"), 1);
+    assert_int_equal((int)fx_number(a, "parameters"), 2 * (32 + 24) + 18 + 16 + 8);
+    assert_true(fx_is_null(a, "refused"));
+    const struct wf_json *e = fx_line(f, "module", "path", "e");
+    fx_assert_string(e, "type", "embedding");
+    assert_int_equal((int)fx_number(e, "rank"), 2);
+    assert_true(fx_number(e, "scale") == 1);
+    assert_true(fx_number(fx_line(f, "module", "path", "1.q"), "scale") == 0.5);
+    assert_int_equal(inspect(f, "lora", false), WF_OK);
+    fx_assert_has(f->text, "q: 2 modules, rank 4, scale 0.5");
+    fx_assert_has(f->text, "e: 1 module, rank 2, scale 1");
+    fx_assert_has(f->text, "whole tensors 1");
 }
 
 static const struct wf_st_pair delta_metadata[] = {{"base", "org/base"},
@@ -226,6 +259,7 @@ int main(void)
         T(test_prefixes_that_interleave_stay_apart),
         T(test_single_file_and_scalar),
         T(test_adapter_is_named_with_rank_and_alpha),
+        T(test_adapter_modules_are_listed_and_summed_up),
         T(test_task_delta_shows_kept_places),
         T(test_without_all_four_entries_it_is_no_delta),
         T(test_config_text_cannot_reach_the_terminal_raw),

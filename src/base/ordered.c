@@ -4,9 +4,9 @@
 #include <pthread.h>
 #include <stdint.h>
 
-#include "../base/log.h"
-#include "../base/mem.h"
-#include "../base/thread.h"
+#include "log.h"
+#include "mem.h"
+#include "thread.h"
 
 struct run {
     const struct wf_ordered *o;

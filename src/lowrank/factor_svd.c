@@ -1,0 +1,164 @@
+/* factor_svd.c - truncated singular value decompositions of products; see factor_svd.h.
+ *
+ *   B = Qb Rb,  A' = Qa Ra,  Rb Ra' = U s V'   so   B A = (Qb U) s (Qa V)'
+ */
+#include "factor_svd.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "../base/mem.h"
+#include "../base/num.h"
+
+void wf_factors_free(struct wf_factors *f)
+{
+    wf_free(f->a);
+    wf_free(f->b);
+    *f = (struct wf_factors){0};
+}
+
+/* One factor as a column-major matrix of `rows` x rank, taken apart. A factor with fewer rows than
+ * columns is its own R. */
+struct half {
+    int rows, rank;
+    double *x; /* becomes Q, unless the factor is wide */
+    double *r; /* k x rank */
+    int k;
+};
+
+static int take_apart(struct wf_err *e, const struct wf_linalg *la, struct half *h)
+{
+    h->k = h->rows < h->rank ? h->rows : h->rank;
+    h->r = wf_alloc(e, WF_MEM_RING, (size_t)h->k * (size_t)h->rank, sizeof *h->r, "a factor");
+    if (!h->r)
+        return WF_MACHINE;
+    if (h->rows >= h->rank)
+        return la->qr(e, h->rows, h->rank, h->x, h->rows, h->r, h->k);
+    memcpy(h->r, h->x, (size_t)h->k * (size_t)h->rank * sizeof *h->r);
+    return WF_OK;
+}
+
+/* rows x n: Q times the first n columns of `u` (k x n, leading dimension ldu; turned: its rows). */
+static void put_back(const struct wf_linalg *la, const struct half *h, bool turned, int n,
+                     const double *u, int ldu, double *to)
+{
+    if (h->rows >= h->rank) {
+        la->gemm(false, turned, h->rows, n, h->k, 1, h->x, h->rows, u, ldu, 0, to, h->rows);
+        return;
+    }
+    for (int j = 0; j < n; j++)
+        for (int i = 0; i < h->rows; i++)
+            to[i + (size_t)j * (size_t)h->rows] =
+                turned ? u[j + (size_t)i * (size_t)ldu] : u[i + (size_t)j * (size_t)ldu];
+}
+
+/* Columns of u (outs x n) and v (ins x n), both column-major, scaled by sqrt(s) with the sign that
+ * makes the largest entry of u positive; u turned into rows. */
+static void balance(struct wf_factors *f, double *u, const double *s)
+{
+    size_t outs = f->outs, ins = f->ins, n = f->rank;
+    for (size_t j = 0; j < n; j++) {
+        double *column = u + j * outs, largest = 0;
+        for (size_t i = 0; i < outs; i++)
+            if (fabs(column[i]) > fabs(largest))
+                largest = column[i];
+        double scale = largest < 0 ? -sqrt(s[j]) : sqrt(s[j]);
+        for (size_t i = 0; i < outs; i++)
+            f->b[i * n + j] = scale * column[i];
+        for (size_t i = 0; i < ins; i++)
+            f->a[j * ins + i] *= scale;
+    }
+}
+
+static void measure(struct wf_factors *f, const double *s, int n)
+{
+    for (int i = 0; i < n; i++) {
+        f->whole += s[i] * s[i];
+        f->kept += (uint32_t)i < f->rank ? s[i] * s[i] : 0;
+    }
+}
+
+/* The small middle: s (k), u (kb x k), vt (k x ka) of Rb Ra'. */
+struct middle {
+    int k;
+    double *product, *s, *u, *vt;
+};
+
+static int decompose(struct wf_err *e, const struct wf_linalg *la, const struct half *b,
+                     const struct half *a, struct middle *m)
+{
+    size_t kb = (size_t)b->k, ka = (size_t)a->k, k = kb < ka ? kb : ka;
+    m->k = (int)k;
+    m->product = wf_alloc(e, WF_MEM_RING, kb * ka, sizeof *m->product, "a product");
+    m->s = wf_alloc(e, WF_MEM_RING, k, sizeof *m->s, "singular values");
+    m->u = wf_alloc(e, WF_MEM_RING, kb * k, sizeof *m->u, "singular vectors");
+    m->vt = wf_alloc(e, WF_MEM_RING, k * ka, sizeof *m->vt, "singular vectors");
+    if (!m->product || !m->s || !m->u || !m->vt)
+        return WF_MACHINE;
+    la->gemm(false, true, b->k, a->k, b->rank, 1, b->r, b->k, a->r, a->k, 0, m->product, b->k);
+    return la->svd(e, b->k, a->k, m->product, b->k, m->s, m->u, b->k, m->vt, m->k);
+}
+
+static int assemble(struct wf_err *e, const struct wf_linalg *la, const struct half *b,
+                    const struct half *a, const struct middle *m, struct wf_factors *out)
+{
+    size_t outs = out->outs, ins = out->ins, n = out->rank;
+    out->b = wf_alloc(e, WF_MEM_RING, outs * n, sizeof *out->b, "a factor");
+    out->a = wf_alloc(e, WF_MEM_RING, ins * n, sizeof *out->a, "a factor");
+    double *u = wf_alloc(e, WF_MEM_RING, outs * n, sizeof *u, "a factor");
+    if (!out->b || !out->a || !u) {
+        wf_free(u);
+        return WF_MACHINE;
+    }
+    put_back(la, b, false, (int)n, m->u, b->k, u);
+    put_back(la, a, true, (int)n, m->vt, m->k, out->a);
+    balance(out, u, m->s);
+    measure(out, m->s, m->k);
+    wf_free(u);
+    return WF_OK;
+}
+
+/* b[outs][rank] as a column-major matrix. */
+static double *turned(struct wf_err *e, const double *b, size_t outs, size_t rank)
+{
+    double *t = wf_alloc(e, WF_MEM_RING, outs * rank, sizeof *t, "a factor");
+    for (size_t i = 0; t && i < outs; i++)
+        for (size_t j = 0; j < rank; j++)
+            t[i + j * outs] = b[i * rank + j];
+    return t;
+}
+
+int wf_product_truncate(struct wf_err *e, const struct wf_linalg *la, uint32_t outs, uint32_t ins,
+                        uint32_t rank, double *b, double *a, uint32_t most, struct wf_factors *out)
+{
+    double *columns = turned(e, b, outs, rank);
+    struct half hb = {.rows = (int)outs, .rank = (int)rank, .x = columns};
+    struct half ha = {.rows = (int)ins, .rank = (int)rank, .x = a};
+    struct middle m = {0};
+    *out = (struct wf_factors){.outs = outs, .ins = ins};
+    int s = columns ? take_apart(e, la, &hb) : WF_MACHINE;
+    if (!s)
+        s = take_apart(e, la, &ha);
+    if (!s)
+        s = decompose(e, la, &hb, &ha, &m);
+    if (!s) {
+        out->rank = (uint32_t)m.k < most ? (uint32_t)m.k : most;
+        s = assemble(e, la, &hb, &ha, &m, out);
+    }
+    if (s)
+        wf_factors_free(out);
+    wf_free(m.vt);
+    wf_free(m.u);
+    wf_free(m.s);
+    wf_free(m.product);
+    wf_free(ha.r);
+    wf_free(hb.r);
+    wf_free(columns);
+    return s;
+}
+
+uint64_t wf_product_bytes(uint64_t outs, uint64_t ins, uint64_t rank)
+{
+    uint64_t sides = outs + ins;
+    return sizeof(double) * rank * (3 * sides + outs + 8 * rank);
+}

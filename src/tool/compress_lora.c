@@ -1,0 +1,82 @@
+/* compress_lora.c - an adapter of lower rank, from the command line to the published folder. */
+#include "compress_lora.h"
+
+#include "../base/num.h"
+#include "../lowrank/compress.h"
+#include "../publish/opened.h"
+#include "../publish/output.h"
+#include "lowrank_print.h"
+#include "report.h"
+
+#define WHERE "compress-lora"
+#define NAME_WIDTH_MAX 72u
+
+struct compress_job {
+    struct wf_err *e;
+    const struct weft_options *options;
+    struct wf_arena arena;
+    struct wf_report report;
+    struct wf_output output;
+    struct wf_adapter adapter;
+};
+
+static int open_adapter(struct compress_job *j, const char *text)
+{
+    struct wf_opened opened = {0};
+    const struct wf_ckpt *ckpt;
+    int s = wf_opened_get(j->e, &j->arena, &opened, WHERE, text, NULL, &ckpt);
+    if (s)
+        return s;
+    if (!ckpt->is_adapter)
+        return wf_fail(j->e, WF_USAGE,
+                       WHERE ": %s is no adapter: a folder with adapter_config.json and "
+                             "adapter_model.safetensors is expected",
+                       ckpt->place.path);
+    s = wf_adapter_open(j->e, &j->arena, ckpt, &j->adapter);
+    if (!s && !j->adapter.n_modules)
+        s = wf_fail(j->e, WF_USAGE, WHERE ": %s has no factors: there is nothing to compress",
+                    ckpt->place.path);
+    return s ? s : wf_output_check_input(j->e, &j->output, ckpt, text);
+}
+
+static int fill(struct compress_job *j, const char *out, unsigned rank, const volatile int *stop)
+{
+    struct wf_lowrank_print print = {.report = &j->report, .name_width = 6};
+    uint64_t memory = wf_tool_memory(j->options);
+    struct wf_compress_options co = {.rank = rank,
+                                     .threads = wf_tool_threads(j->options, memory, 1),
+                                     .memory_bytes = memory,
+                                     .stop = stop,
+                                     .row = wf_lowrank_print_row,
+                                     .arg = &print};
+    struct wf_lowrank_row total;
+    for (size_t i = 0; i < j->adapter.n_modules; i++)
+        print.name_width =
+            wf_max_u64(print.name_width, wf_report_width(j->adapter.modules[i].path));
+    print.name_width = wf_min_u64(print.name_width, NAME_WIDTH_MAX);
+    wf_lowrank_print_head(&print);
+    int s = wf_compress_adapter(j->e, &j->adapter, j->output.partial, &co, &total);
+    if (!s)
+        wf_lowrank_print_total(&print, &total, out);
+    int finished = wf_report_finish(&j->report, j->e);
+    return s ? s : finished;
+}
+
+int wf_compress_lora_run(struct wf_err *e, const struct weft_options *o, const char *adapter,
+                         const char *out, unsigned rank, const volatile int *stop)
+{
+    struct compress_job j = {.e = e, .options = o};
+    wf_report_open(&j.report, o);
+    int s = wf_output_check_once(e, &j.arena, out, o->overwrite, &j.output);
+    if (!s)
+        s = open_adapter(&j, adapter);
+    if (!s)
+        s = wf_output_begin(e, &j.output);
+    if (!s)
+        s = fill(&j, out, rank, stop);
+    if (!s)
+        s = wf_output_publish(e, &j.output);
+    wf_output_close(&j.output, false);
+    wf_arena_destroy(&j.arena);
+    return s;
+}

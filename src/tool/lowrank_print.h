@@ -1,0 +1,27 @@
+/* lowrank_print.h - what compress-lora, extract-lora and byom_lora say about each module: the rank
+ * it has now, and how much of it that is.
+ *
+ * With JSON, one object a line:
+ *   {"kind":"module","path":S,"out":N,"in":N,"rank_in":N,"rank":N,"energy":N,"error":N}
+ *   {"kind":"total","out":S,"modules":N,"rank":N,"energy":N,"error":N}
+ * energy is the kept share of the squared Frobenius norm, error the relative Frobenius norm of what
+ * is lost; rank_in is 0 where a whole difference was factored.
+ */
+#ifndef WF_LOWRANK_PRINT_H
+#define WF_LOWRANK_PRINT_H
+
+#include "../lowrank/compress.h"
+#include "report.h"
+
+struct wf_lowrank_print {
+    struct wf_report *report;
+    size_t name_width;
+    size_t modules; /* printed so far */
+};
+
+void wf_lowrank_print_head(struct wf_lowrank_print *p);
+void wf_lowrank_print_row(void *print, const struct wf_lowrank_row *row);
+void wf_lowrank_print_total(struct wf_lowrank_print *p, const struct wf_lowrank_row *total,
+                            const char *out);
+
+#endif
