@@ -362,7 +362,7 @@ static struct wf_args *new_args(struct matcher *m)
     if (!args || !rows)
         return NULL;
     *args = (struct wf_args){.m = rows, .n = m->n_inputs, .map = method->map};
-    for (size_t s = 0; s < method->n_stages; s++)
+    for (size_t s = 0; s < WF_STAGES_MAX && s < method->n_stages; s++)
         args->scope[s] = (uint8_t)method->stages[s].scope;
     return args;
 }
