@@ -113,6 +113,8 @@ int wf_ring_create(struct wf_err *e, const struct wf_stream_options *options, st
         status = create_output_buffers(e, r);
     if (!status)
         status = wf_gathers_create(r);
+    if (!status)
+        status = wf_remarks_create(r);
     return status;
 }
 
@@ -120,6 +122,7 @@ void wf_ring_destroy(struct wf_ring *r)
 {
     const struct wf_plan *plan = r->options->plan;
     wf_gathers_destroy(r);
+    wf_remarks_destroy(r);
     for (uint32_t i = 0; i < r->n_slots; i++) {
         wf_free(r->slots[i].span.segments);
         wf_free(r->slots[i].span.reads);
