@@ -37,7 +37,7 @@ struct wf_option {
 #define WF_ARGS_GLOBAL 8
 #define WF_ARGS_MODEL 8
 #define WF_MODELS_MAX 1024
-#define WF_STAGES_MAX 6
+#define WF_STAGES_MAX 8
 #define WF_RANKS_MAX 3
 #define WF_GRAM_MODELS_MAX 64 /* inputs of a method that folds all pairs of them */
 #define WF_TERMS_MAX (WF_GRAM_MODELS_MAX * (WF_GRAM_MODELS_MAX + 1) / 2)
@@ -190,6 +190,10 @@ struct wf_method {
     /* True when these settings just give back input *source, byte for byte: the engine then moves
      * bytes (COPY) instead of computing. NULL: never. */
     bool (*is_copy)(const struct wf_args *args, uint32_t *source);
+    /* What the user should be told though the merge goes on: a constant sentence that begins with
+     * what is wrong, or NULL. Of input i after the statistics of a tensor; with i = 0, where the
+     * base is, of the settings, when the merge is planned. NULL: nothing ever. */
+    const char *(*remark)(const struct wf_args *args, uint32_t i);
 };
 
 /* The registry, sorted by name. */

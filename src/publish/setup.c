@@ -26,8 +26,24 @@ static int open_all(struct wf_err *e, struct wf_setup *s)
     return status;
 }
 
+/* What the method says of its settings, once. */
+static void warn_settings(const struct wf_plan *plan)
+{
+    const struct wf_recipe *r = plan->recipe;
+    for (size_t i = 0; r->method->remark && i < plan->n_jobs; i++) {
+        const struct wf_job *job = &plan->jobs[i];
+        bool mixed = job->action == WF_ACTION_MAP && job->method == r->method;
+        const char *why = mixed ? r->method->remark(job->args, 0) : NULL;
+        if (!why)
+            continue;
+        wf_log(WF_LOG_WARNING, "%s:%d: %s", r->path, r->method_line, why);
+        return;
+    }
+}
+
 static void warn(const struct wf_plan *plan)
 {
+    warn_settings(plan);
     for (size_t i = 0; i < plan->n_unused; i++)
         wf_log(WF_LOG_WARNING, "%s: pattern '%s' matches no tensor", plan->recipe->path,
                plan->unused[i]);

@@ -106,15 +106,15 @@ static bool scope_offers_model(const struct wf_method *m)
     return words && *words;
 }
 
-/* Passes as the stages are described; or with scope: model, which is about what they SELECT. */
+/* Passes of the stages as described, in memory; or with scope: model, which is about what they
+ * SELECT, and reading again. */
 static unsigned passes(const struct wf_method *m, bool scope_model)
 {
-    struct wf_args args = {.map = m->map};
-    for (size_t i = 0; i < m->n_stages; i++) {
-        bool whole = scope_model && m->stages[i].kind == WF_STAGE_SELECT;
-        args.scope[i] = whole ? WF_SCOPE_MODEL : m->stages[i].scope;
-    }
-    return wf_method_passes(m, &args);
+    unsigned n = 1; /* MAP */
+    for (size_t i = 0; i < m->n_stages; i++)
+        n += scope_model && m->stages[i].kind == WF_STAGE_SELECT &&
+             m->stages[i].scope != WF_SCOPE_OFF;
+    return n;
 }
 
 static const char *passes_text(const struct wf_method *m, char buf[96])
