@@ -50,7 +50,7 @@ enum weft_status {
     WEFT_INPUT = 3,    /* a damaged file, NaN or infinity */
     WEFT_MACHINE = 4,  /* memory, disk, device */
     WEFT_BUG = 5,      /* weft's own mistake */
-    WEFT_STOPPED = 75, /* weft_stop() was called; the work is saved, merge again with resume */
+    WEFT_STOPPED = 75, /* weft_stop() was called; the work is saved, go on with resume */
 };
 
 enum weft_backend { WEFT_BACKEND_AUTO, WEFT_BACKEND_CPU, WEFT_BACKEND_CUDA };
@@ -110,6 +110,11 @@ const char *weft_error(const struct weft *w);
 
 /* Runs the recipe file and publishes the folder `out`. `result` may be NULL. */
 int weft_merge(struct weft *w, const char *recipe, const char *out,
+               struct weft_merge_result *result);
+
+/* Publishes the folder `out`: the model `shared` with a task delta or a PEFT adapter on top. The
+ * options, `result` and what stands in `out` are as with weft_merge. */
+int weft_apply(struct weft *w, const char *shared, const char *top, const char *out,
                struct weft_merge_result *result);
 
 /* Prints what weft_merge would do. */

@@ -82,7 +82,7 @@ struct cli_example {
     const char *what;
 };
 
-#define CLI_ARGUMENTS_MAX 2
+#define CLI_ARGUMENTS_MAX 3
 #define CLI_EXAMPLES_MAX 4
 
 struct cli_command {
@@ -97,7 +97,7 @@ struct cli_command {
     int (*run)(const struct cli_args *args);
 };
 
-extern const struct cli_command cmd_merge, cmd_plan, cmd_inspect, cmd_diff, cmd_verify,
+extern const struct cli_command cmd_merge, cmd_apply, cmd_plan, cmd_inspect, cmd_diff, cmd_verify,
     cmd_compress_lora, cmd_methods, cmd_doctor, cmd_gen;
 
 /* A command line, parsed. */
@@ -128,6 +128,12 @@ int cli_open(const struct cli_args *args, struct weft **w);
 
 /* Reports the session's error where `status` is one, and destroys it. Returns `status`. */
 int cli_close(const struct cli_args *args, struct weft *w, int status);
+
+/* Runs a command that makes the folder `out`: opens a session, catches signals, calls `work`, says
+ * what was done ("merged" 12 tensors ...). */
+int cli_work(const struct cli_args *args, const char *did, const char *out,
+             int (*work)(struct weft *w, const struct cli_args *args,
+                         struct weft_merge_result *result));
 
 /* Is this one of the command's flags (the two that all commands have included)? */
 bool cli_has_option(const struct cli_command *command, enum cli_option_id id);

@@ -1,65 +1,14 @@
 /* cmd_merge.c - `weft merge RECIPE OUT`. */
 #include "cli.h"
 
-#include <signal.h>
-
-static void on_stop_signal(int number)
+static int work(struct weft *w, const struct cli_args *args, struct weft_merge_result *result)
 {
-    (void)number;
-    weft_stop();
-}
-
-/* Before the library makes OUT.partial, so that there is no moment at which a signal loses work.
- * The handlers replace an inherited "ignore" too: a scheduler's TERM must count. A closed pipe or a
- * file size limit is an error from write(), which is reported, not a death. */
-void cli_catch_signals(void)
-{
-    static const int stop[] = {SIGINT, SIGTERM, SIGUSR1};
-    static const int ignore[] = {SIGPIPE, SIGXFSZ};
-    struct sigaction action = {.sa_handler = on_stop_signal, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < sizeof stop / sizeof stop[0]; i++)
-        sigaction(stop[i], &action, NULL);
-    action.sa_handler = SIG_IGN;
-    for (size_t i = 0; i < sizeof ignore / sizeof ignore[0]; i++)
-        sigaction(ignore[i], &action, NULL);
-}
-
-static void print_summary(const struct weft_merge_result *r, const char *out)
-{
-    char merged[32], copied[32], read[32], written[32], rate[32], peak[32];
-    double seconds = (double)r->wall_ns / 1e9;
-    double per_second = seconds > 0 ? (double)(r->bytes_read + r->bytes_written) / seconds : 0;
-    if (r->already_done) {
-        fprintf(stderr, "weft: %s is already complete; nothing was done\n", out);
-        return;
-    }
-    fprintf(stderr,
-            "weft: merged %s tensors and copied %s into %s: %s read, %s written in %.2f s (%s/s), "
-            "peak memory %s\n",
-            weft_format_count(r->tensors_merged, merged),
-            weft_format_count(r->tensors_copied, copied), out,
-            weft_format_bytes(r->bytes_read, read), weft_format_bytes(r->bytes_written, written),
-            seconds, weft_format_bytes((uint64_t)per_second, rate),
-            weft_format_bytes(r->peak_rss_bytes, peak));
+    return weft_merge(w, args->positional[0], args->positional[1], result);
 }
 
 static int run(const struct cli_args *args)
 {
-    struct weft *w = NULL;
-    struct weft_merge_result result = {0};
-    int status = cli_open(args, &w);
-    cli_catch_signals(); /* after the session, which lowers the stop flag */
-    if (status == WEFT_OK)
-        status = weft_merge(w, args->positional[0], args->positional[1], &result);
-    if (status == WEFT_OK && !args->options.json && args->options.log_level > WEFT_LOG_ERROR)
-        print_summary(&result, args->positional[1]);
-    status = cli_close(args, w, status);
-    if (status == WEFT_OK && (fflush(stdout) != 0 || ferror(stdout)))
-        status = cli_fail(args, WEFT_MACHINE,
-                          "%s is complete, but not all events could be written to standard output",
-                          args->positional[1]);
-    return status;
+    return cli_work(args, "merged", args->positional[1], work);
 }
 
 const struct cli_command cmd_merge = {

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "publish/apply.h"
 #include "publish/merge.h"
 #include "tool/compress_lora.h"
 #include "tool/diff.h"
@@ -89,7 +90,16 @@ int weft_merge(struct weft *w, const char *recipe, const char *out,
                struct weft_merge_result *result)
 {
     struct weft_merge_result unused;
-    return finish(w, wf_merge_run(begin(w), &w->options, recipe, out,
+    struct wf_merge_source source = {.recipe = recipe};
+    return finish(w, wf_merge_run(begin(w), &w->options, &source, out,
+                                  (const volatile int *)&stop_asked, result ? result : &unused));
+}
+
+int weft_apply(struct weft *w, const char *shared, const char *top, const char *out,
+               struct weft_merge_result *result)
+{
+    struct weft_merge_result unused;
+    return finish(w, wf_apply_run(begin(w), &w->options, shared, top, out,
                                   (const volatile int *)&stop_asked, result ? result : &unused));
 }
 

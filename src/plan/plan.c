@@ -140,8 +140,9 @@ static void count_bytes(struct wf_plan *plan)
             count_addends(plan, job, k);
         }
         plan->bytes_written += job->bytes;
-        plan->n_merged += job->action == WF_ACTION_MAP;
-        plan->n_copied += job->action == WF_ACTION_COPY;
+        bool copied = job->action == WF_ACTION_COPY && !job->has_addends;
+        plan->n_merged += !copied;
+        plan->n_copied += copied;
     }
     if (plan->has_deltas)
         plan->thread_bytes += wf_delta_scratch_bytes() + WF_DELTA_CHUNK * sizeof(double);

@@ -36,6 +36,21 @@ static void warn(const struct wf_delta_plan *d)
     }
 }
 
+/* Side files travel into OUT under their own names; a folder of deltas may not be in their way. */
+static int check_folder(struct wf_err *e, const struct wf_setup *s)
+{
+    const struct wf_task_deltas *wanted = &s->recipe.deltas;
+    size_t n = strcspn(wanted->dir, "/");
+    for (size_t i = 0; i < s->sidecars.n; i++) {
+        const char *name = s->sidecars.files[i].name;
+        if (strcspn(name, "/") == n && !memcmp(name, wanted->dir, n))
+            return wf_fail(e, WF_USAGE,
+                           "%s:%d: 'dir' is '%s', where the side file '%s' goes; choose another",
+                           s->recipe.path, wanted->line, wanted->dir, name);
+    }
+    return WF_OK;
+}
+
 int wf_deltas_plan(struct wf_err *e, const struct weft_options *options, unsigned threads,
                    struct wf_setup *s)
 {
@@ -43,7 +58,9 @@ int wf_deltas_plan(struct wf_err *e, const struct weft_options *options, unsigne
     uint64_t memory = options->memory_bytes ? options->memory_bytes : wf_mem_default();
     if (!s->recipe.deltas.wanted)
         return WF_OK;
-    int status = wf_delta_plan_build(e, &s->plan, s->base, s->models,
+    int status = check_folder(e, s);
+    if (!status)
+        status = wf_delta_plan_build(e, &s->plan, s->base, s->models,
                                      WF_SINK_BYTES + wf_delta_spool_thread_bytes(), d);
     if (status)
         return status;

@@ -173,12 +173,13 @@ static int fill_and_publish(struct job *j)
     return status ? status : wf_output_publish(j->e, &j->output);
 }
 
-static int run(struct job *j, const char *recipe, const char *out, bool *already_done)
+static int run(struct job *j, const struct wf_merge_source *source, const char *out,
+               bool *already_done)
 {
     const struct weft_options *o = j->options;
     int status = wf_output_check(j->e, &j->arena, out, o->resume, o->overwrite, &j->output);
     if (!status)
-        status = wf_setup_create(j->e, o, recipe, true, &j->setup);
+        status = wf_setup_create(j->e, o, source, true, &j->setup);
     if (!status)
         status = wf_output_check_inputs(j->e, &j->output, &j->setup.plan);
     if (!status)
@@ -209,8 +210,9 @@ static void fill_result(const struct job *j, uint64_t start_ns, struct weft_merg
     r->peak_rss_bytes = wf_mem_peak_rss();
 }
 
-int wf_merge_run(struct wf_err *e, const struct weft_options *options, const char *recipe,
-                 const char *out, const volatile int *stop, struct weft_merge_result *result)
+int wf_merge_run(struct wf_err *e, const struct weft_options *options,
+                 const struct wf_merge_source *source, const char *out, const volatile int *stop,
+                 struct weft_merge_result *result)
 {
     struct job j = {
         .e = e, .options = options, .stop = stop, .output.journal.fd = -1, .output.lock_fd = -1};
@@ -218,7 +220,7 @@ int wf_merge_run(struct wf_err *e, const struct weft_options *options, const cha
     *result = (struct weft_merge_result){0};
     if (options->null_compute)
         wf_log(WF_LOG_WARNING, "--null-compute: the output has the right size and no meaning");
-    int status = run(&j, recipe, out, &result->already_done);
+    int status = run(&j, source, out, &result->already_done);
     bool kept = j.keep && j.output.journal.fd >= 0 && !j.output.published;
     if (status && status != WF_STOPPED && kept)
         wf_log(WF_LOG_INFO, "the work so far is in %s; --resume goes on with it", j.output.partial);

@@ -26,14 +26,26 @@ struct wf_setup {
     char no_gpu[256];         /* ... and this is why, if a GPU was looked for */
 };
 
+/* Where a merge comes from: a recipe's file, or a command that makes a recipe and knows what it
+ * speaks of. */
+struct wf_merge_source {
+    const char *recipe; /* the file; or, for messages, the command */
+    const char *text;   /* the recipe that a command made; NULL: read the file */
+    /* With `text`: sets s->base and s->models from s->opened, one for each model of the recipe, in
+     * the setup's arena. */
+    int (*open)(struct wf_err *e, const void *arg, struct wf_setup *s);
+    const void *arg;
+};
+
 /* wf_setup_destroy accepts a half-made setup. Warnings about the recipe go to the log. With `look`
  * a GPU is looked for under --backend auto; otherwise only under --backend cuda. */
-int wf_setup_create(struct wf_err *e, const struct weft_options *options, const char *recipe,
-                    bool look, struct wf_setup *s);
+int wf_setup_create(struct wf_err *e, const struct weft_options *options,
+                    const struct wf_merge_source *source, bool look, struct wf_setup *s);
 void wf_setup_destroy(struct wf_setup *s);
 
 /* `stop` is polled; nonzero means stop and save. `result` is zeroed and filled as far as known. */
-int wf_merge_run(struct wf_err *e, const struct weft_options *options, const char *recipe,
-                 const char *out, const volatile int *stop, struct weft_merge_result *result);
+int wf_merge_run(struct wf_err *e, const struct weft_options *options,
+                 const struct wf_merge_source *source, const char *out, const volatile int *stop,
+                 struct weft_merge_result *result);
 
 #endif

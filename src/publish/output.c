@@ -143,7 +143,9 @@ int wf_output_check_inputs(struct wf_err *e, struct wf_output *o, const struct w
     int s = WF_OK;
     for (size_t c = 0; !s && c < plan->n_ckpts; c++)
         s = wf_output_check_input(e, o, plan->ckpts[c].ckpt, plan->ckpts[c].text);
-    return s ? s : wf_output_check_recipe(e, o, plan->recipe->path);
+    if (!s && !plan->recipe->is_made) /* else it is no file */
+        s = wf_output_check_recipe(e, o, plan->recipe->path);
+    return s;
 }
 
 /* All shards there, at their planned size. */

@@ -10,7 +10,7 @@
 #include "merge.h"
 #include "provenance.h"
 
-static int open_all(struct wf_err *e, struct wf_setup *s)
+static int open_references(struct wf_err *e, struct wf_setup *s)
 {
     const struct wf_recipe *r = &s->recipe;
     s->models = wf_arena_alloc(&s->arena, e, r->n_models + 1, sizeof *s->models);
@@ -150,8 +150,19 @@ static int plan_memory(struct wf_err *e, const struct weft_options *o, bool look
     return status ? status : set_budget(e, o, s);
 }
 
-int wf_setup_create(struct wf_err *e, const struct weft_options *o, const char *recipe, bool look,
-                    struct wf_setup *s)
+static int read_recipe(struct wf_err *e, const struct wf_merge_source *source, bool compat,
+                       struct wf_setup *s)
+{
+    if (!source->text)
+        return wf_recipe_read(e, &s->arena, source->recipe, compat, &s->recipe);
+    int status = wf_recipe_parse(e, &s->arena, source->recipe, source->text, strlen(source->text),
+                                 false, &s->recipe);
+    s->recipe.is_made = true;
+    return status;
+}
+
+int wf_setup_create(struct wf_err *e, const struct weft_options *o,
+                    const struct wf_merge_source *source, bool look, struct wf_setup *s)
 {
     bool compat = o->compat == WEFT_COMPAT_MERGEKIT;
     struct wf_plan_options options = {.shard_bytes = o->shard_bytes,
@@ -160,11 +171,11 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o, const char *
                                       .null_compute = o->null_compute,
                                       .sidecars = &s->sidecars};
     *s = (struct wf_setup){0};
-    int status = wf_recipe_read(e, &s->arena, recipe, compat, &s->recipe);
+    int status = read_recipe(e, source, compat, s);
     if (!status)
         status = wf_coefficients_read(e, &s->arena, &s->recipe);
     if (!status)
-        status = open_all(e, s);
+        status = source->open ? source->open(e, source->arg, s) : open_references(e, s);
     if (!status)
         status = list_sidecars(e, s);
     if (!status)

@@ -44,7 +44,8 @@ struct wf_task_deltas {
 };
 
 struct wf_recipe {
-    const char *path;   /* as the user typed it */
+    const char *path;   /* as the user typed it; of a made recipe, what messages call it */
+    bool is_made;       /* by a command: there is no file */
     const char *folder; /* of the recipe file, "." if none */
     const char *text;   /* the file, byte for byte */
     size_t text_n;

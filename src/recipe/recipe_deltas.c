@@ -50,8 +50,7 @@ static int read_density(struct wf_recipe_reader *r, const struct wf_yaml *map)
     if (v->kind != WF_YAML_SCALAR)
         return wf_recipe_fail(r, v->key_line, "'density' needs a number from 0 to 1, not %s",
                               wf_recipe_kind(v));
-    if (!wf_parse_f64(v->text, v->text_n, &d->density) || d->density < 0 ||
-        d->density > 1)
+    if (!wf_parse_f64(v->text, v->text_n, &d->density) || d->density < 0 || d->density > 1)
         return wf_recipe_fail(r, v->key_line, "'density' is '%s'; it must be a number from 0 to 1",
                               wf_clip(v->text, &clip));
     d->density_text = wf_arena_strndup(r->arena, r->e, v->text, v->text_n);

@@ -4,7 +4,7 @@
  *
  *     model: org/name@revision
  *     model: {path: org/name, revision: main}
- *     model: {model: {path: org/name, revision: main}, lora: null}
+ *     model: {model: {path: org/name, revision: main}, lora: {path: org/adapter}}
  */
 #include "recipe_read.h"
 
@@ -66,27 +66,57 @@ static int reference_text(struct wf_recipe_reader *r, const struct wf_yaml *v, c
     return s;
 }
 
+/* One part of the full form: a text, or {path, revision}. */
+static int part_map(struct wf_recipe_reader *r, const struct wf_yaml *v, const char *key,
+                    struct wf_reference *out)
+{
+    if (v->kind == WF_YAML_MAP)
+        return path_map(r, v, key, out);
+    return reference_text(r, v, key, out);
+}
+
+/* What `lora` names goes on top of the model, as behind a '+'. */
+static int add_lora(struct wf_recipe_reader *r, const struct wf_yaml *v, struct wf_reference *out)
+{
+    struct wf_reference top;
+    struct wf_clip clip;
+    int s = part_map(r, v, "lora", &top);
+    if (s)
+        return s;
+    if (top.adapter || out->adapter)
+        return wf_recipe_fail(r, v->key_line,
+                              "'%s' has an adapter and 'lora' as well; one goes on top of a model",
+                              wf_clip(top.adapter ? top.text : out->text, &clip));
+    out->adapter = top.model;
+    out->text = wf_arena_printf(r->arena, r->e, "%s+%s", out->model, top.model);
+    return out->text ? WF_OK : WF_MACHINE;
+}
+
 /* {model, lora, override_architecture}, the outer map of mergekit's full form. */
 static int full_map(struct wf_recipe_reader *r, const struct wf_yaml *map, const char *key,
                     struct wf_reference *out)
 {
+    static const char *const keys[] = {"model", "lora", "override_architecture", NULL};
     for (size_t i = 0; i < map->n; i++) {
         const struct wf_yaml *v = map->children[i];
         struct wf_clip clip;
-        bool later = !strcmp(v->key, "lora") || !strcmp(v->key, "override_architecture");
-        if (!later && strcmp(v->key, "model") != 0)
-            return wf_recipe_fail(r, v->key_line, "unknown key '%s' in the reference of '%s'",
-                                  wf_clip(v->key, &clip), key);
-        if (later && v->kind != WF_YAML_NULL)
+        char hint[128];
+        bool known = false;
+        for (size_t k = 0; keys[k]; k++)
+            known |= !strcmp(v->key, keys[k]);
+        if (!known)
+            return wf_recipe_fail(r, v->key_line, "unknown key '%s'%s in the reference of '%s'",
+                                  wf_clip(v->key, &clip),
+                                  wf_did_you_mean(v->key, keys, hint, sizeof hint), key);
+        if (!strcmp(v->key, keys[2]) && v->kind != WF_YAML_NULL)
             return wf_recipe_fail(r, v->key_line,
                                   "this version does not have '%s' in a reference yet; give the "
                                   "finished model",
                                   v->key);
     }
-    const struct wf_yaml *inner = wf_yaml_get(map, "model");
-    if (inner->kind == WF_YAML_MAP)
-        return path_map(r, inner, key, out);
-    return reference_text(r, inner, "model", out);
+    const struct wf_yaml *lora = wf_recipe_get(map, "lora");
+    int s = part_map(r, wf_yaml_get(map, "model"), "model", out);
+    return s || !lora ? s : add_lora(r, lora, out);
 }
 
 int wf_recipe_reference(struct wf_recipe_reader *r, const struct wf_yaml *v, const char *key,

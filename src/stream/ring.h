@@ -89,7 +89,7 @@ struct wf_ring {
     bool closing;               /* no more spans: threads leave when idle */
     bool abandon;               /* error or stop: drop what has not been started */
     bool committed;             /* the committer may leave */
-    struct wf_remark *remarks; /* [input of a job] */
+    struct wf_remark *remarks;  /* [input of a job] */
     uint32_t n_remarks;
     struct wf_stream_stats stats;
 };

@@ -26,9 +26,12 @@ struct estimate {
 static struct estimate estimate(const struct wf_setup *s)
 {
     const struct wf_plan *p = &s->plan;
+    const struct wf_delta_plan *d = &s->deltas; /* zeros where there is no second step */
     double read = (double)p->bytes_read + (double)s->budget.again_bytes;
+    double write = (double)p->bytes_written + 2 * (double)d->most_bytes; /* spooled, then written */
+    read += (double)d->plan.bytes_read + (double)s->deltas_budget.again_bytes;
     struct estimate t = {.read_s = read / READ_RATE,
-                         .write_s = (double)p->bytes_written / WRITE_RATE,
+                         .write_s = write / WRITE_RATE,
                          .compute_s = read / (COMPUTE_RATE * s->budget.compute)};
     t.binds = "read";
     t.seconds = t.read_s;
@@ -95,26 +98,46 @@ static void print_memory(FILE *out, const struct wf_setup *s)
 
 /* What is read, and how often: more than once only where statistics of a whole tensor or model come
  * before the first byte of output, and memory does not hold it. */
-static void print_passes(FILE *out, const struct wf_setup *s)
+static void print_passes(FILE *out, const struct wf_plan *p, const struct wf_budget *b,
+                         const char *indent, const char *written)
 {
-    const struct wf_plan *p = &s->plan;
-    const struct wf_budget *b = &s->budget;
-    char text[4][32];
-    fprintf(out, "passes      %u%s\n", b->passes,
+    char text[2][32];
+    fprintf(out, "%spasses      %u%s\n", indent, b->passes,
             p->n_model_jobs ? b->passes > 1 ? " (scope model, read again)"
                                             : " (scope model, all inputs held in memory)"
                             : "");
-    fprintf(out, "bytes       %s read, %s written\n",
-            wf_format_bytes(p->bytes_read + b->again_bytes, text[0]),
-            wf_format_bytes(p->bytes_written, text[1]));
+    fprintf(out, "%sbytes       %s read, %s written\n", indent,
+            wf_format_bytes(p->bytes_read + b->again_bytes, text[0]), written);
     if (b->again_bytes)
-        fprintf(out, "  of these  at least %s read again for statistics",
-                wf_format_bytes(b->again_bytes, text[2]));
+        fprintf(out, "%s  of these  at least %s read again for statistics", indent,
+                wf_format_bytes(b->again_bytes, text[1]));
     uint64_t resident = b->again_bytes ? wf_budget_resident(p, b) : 0;
     if (resident)
         fprintf(out, "; with --memory %" PRIu64 "MB nothing is", resident / 1000000);
     if (b->again_bytes)
         fputc('\n', out);
+}
+
+/* The second step, after the result is there. */
+static void print_deltas(FILE *out, const struct wf_setup *s, bool diffable)
+{
+    const struct wf_task_deltas *wanted = &s->recipe.deltas;
+    const struct wf_delta_plan *d = &s->deltas;
+    const struct wf_budget *b = &s->deltas_budget;
+    char text[3][32], written[80];
+    fprintf(out, "task deltas\n  %zu task%s: density %s, scope %s, store %s, in %s/\n", d->n_tasks,
+            d->n_tasks == 1 ? "" : "s", wanted->density_text,
+            wanted->by_tensor ? "tensor" : "model", wanted->add ? "add" : "replace", wanted->dir);
+    if (diffable)
+        return;
+    uint64_t kept = wf_delta_plan_kept(wanted, d->count);
+    fprintf(out, "  elements    at most %s of %s kept for each task\n",
+            wf_format_count(kept, text[0]), wf_format_count(d->count, text[1]));
+    snprintf(written, sizeof written, "at most %s", wf_format_bytes(d->most_bytes, text[2]));
+    print_passes(out, &d->plan, b, "  ", written);
+    fprintf(out, "  memory      ring %s, statistics %s, tables %s\n",
+            wf_format_bytes(wf_budget_ring_bytes(b), text[0]),
+            wf_format_bytes(b->statistics_bytes, text[1]), wf_format_bytes(b->meta_bytes, text[2]));
 }
 
 static void print_summary(FILE *out, const struct wf_setup *s, bool diffable)
@@ -130,10 +153,14 @@ static void print_summary(FILE *out, const struct wf_setup *s, bool diffable)
                 wf_format_bytes(p->bytes_written, text[0]));
     if (diffable) {
         fprintf(out, "passes      %s\n", p->n_model_jobs ? "1, or 2 by memory" : "1");
+        if (p->recipe->deltas.wanted)
+            print_deltas(out, s, true);
         return;
     }
-    print_passes(out, s);
+    print_passes(out, p, &s->budget, "", wf_format_bytes(p->bytes_written, text[1]));
     print_memory(out, s);
+    if (p->recipe->deltas.wanted)
+        print_deltas(out, s, false);
     struct estimate t = estimate(s);
     fprintf(out,
             "time        about %.1f s on a local disk (read %.1f, compute %.1f, write %.1f); "
@@ -190,6 +217,42 @@ static void json_summary(FILE *out, const struct wf_setup *s, bool diffable)
     fputs("}\n", out);
 }
 
+static int json_deltas(struct wf_err *e, FILE *out, const struct wf_setup *s, bool diffable)
+{
+    const struct wf_delta_plan *d = &s->deltas;
+    const struct wf_task_deltas *wanted = &s->recipe.deltas;
+    const struct wf_budget *b = &s->deltas_budget;
+    struct wf_str line = {0};
+    if (!wanted->wanted)
+        return WF_OK;
+    wf_str_printf(
+        &line, "{\"event\":\"plan_deltas\",\"density\":%.17g,\"scope\":\"%s\",\"store\":\"%s\"",
+        wanted->density, wanted->by_tensor ? "tensor" : "model", wanted->add ? "add" : "replace");
+    wf_str_puts(&line, ",\"dir\":");
+    wf_str_json(&line, wanted->dir, strlen(wanted->dir));
+    wf_str_puts(&line, ",\"tasks\":[");
+    for (size_t i = 0; i < d->n_tasks; i++) {
+        wf_str_puts(&line, i ? "," : "");
+        wf_str_json(&line, d->tasks[i].name, strlen(d->tasks[i].name));
+    }
+    wf_str_printf(&line,
+                  "],\"passes\":%u,\"elements\":%" PRIu64 ",\"kept_most\":%" PRIu64
+                  ",\"bytes_read\":%" PRIu64 ",\"bytes_written_most\":%" PRIu64,
+                  diffable ? d->plan.passes : b->passes, d->count,
+                  wf_delta_plan_kept(wanted, d->count), d->plan.bytes_read, d->most_bytes);
+    if (!diffable)
+        wf_str_printf(&line,
+                      ",\"bytes_read_again\":%" PRIu64 ",\"memory\":{\"ring\":%" PRIu64
+                      ",\"tables\":%" PRIu64 ",\"statistics\":%" PRIu64 "}",
+                      b->again_bytes, wf_budget_ring_bytes(b), b->meta_bytes, b->statistics_bytes);
+    wf_str_puts(&line, "}\n");
+    int status = wf_str_finish(&line, e);
+    if (!status)
+        fputs(line.text, out);
+    wf_str_free(&line);
+    return status;
+}
+
 static int json_jobs(struct wf_err *e, FILE *out, const struct wf_plan *p, bool diffable)
 {
     char shape[WF_SHAPE_TEXT_MAX];
@@ -217,10 +280,13 @@ int wf_plan_print_run(struct wf_err *e, const struct weft_options *options, cons
 {
     struct wf_setup s;
     FILE *out = options->out;
-    int status = wf_setup_create(e, options, recipe, false, &s);
+    struct wf_merge_source source = {.recipe = recipe};
+    int status = wf_setup_create(e, options, &source, false, &s);
     if (!status && options->json) {
         json_summary(out, &s, options->diffable);
-        status = json_jobs(e, out, &s.plan, options->diffable);
+        status = json_deltas(e, out, &s, options->diffable);
+        if (!status)
+            status = json_jobs(e, out, &s.plan, options->diffable);
     } else if (!status) {
         print_summary(out, &s, options->diffable);
         print_jobs(out, &s.plan, options->diffable);

@@ -3,8 +3,8 @@
  * With JSON, one object a line:
  *   {"kind":"check","what":W,"name":S,"result":R,"reason":S,"bytes":N}
  *   {"kind":"summary","result":"ok"|"failed","checks":N,"failed":N,"warnings":N,"bytes_read":N}
- * W is format, config, index, manifest, tensors or file; R is ok, failed or warning; reason is null
- * when ok. `bytes` is the size of what was checked, where that means something, else 0.
+ * W is format, config, index, delta, manifest, tensors or file; R is ok, failed or warning; reason
+ * is null when ok. `bytes` is the size of what was checked, where that means something, else 0.
  *
  * Files are hashed in blocks by several threads, each through a buffer of its own:
  *
@@ -21,9 +21,11 @@
 #include "../base/mem.h"
 #include "../base/num.h"
 #include "../format/ckpt.h"
+#include "../format/delta_file.h"
 #include "../format/folder.h"
 #include "../format/manifest.h"
 #include "../base/ordered.h"
+#include "delta_check.h"
 #include "report.h"
 
 #define READ_BYTES ((size_t)2 << 20)
@@ -425,6 +427,40 @@ static int check_files(struct verification *v, const struct weft_options *o)
     return s;
 }
 
+/* ---- task deltas ------------------------------------------------------------------------------
+ */
+
+static int check_delta(struct verification *v, const struct wf_ckpt *delta, const char *name,
+                       const struct wf_ckpt *shared)
+{
+    size_t tensors;
+    if (wf_delta_check_all(v->e, delta, shared, &tensors))
+        return absorb(v, "delta", name);
+    check(v, PASSED, "delta", name, delta->files[0].id.bytes, "");
+    return WF_OK;
+}
+
+/* Safetensors files that the manifest lists in sub-folders: those that are task deltas are deltas
+ * of this model. */
+static int check_deltas(struct verification *v)
+{
+    int s = WF_OK;
+    for (size_t i = 0; !s && i < v->manifest.n_files; i++) {
+        const char *name = v->manifest.files[i].name;
+        struct wf_place place = {.path = folder_path(v, name)};
+        struct wf_ckpt c;
+        if (!place.path)
+            return wf_err_status(v->e);
+        if (!strchr(name, '/') || !wf_ends_with(name, ".safetensors") || !wf_is_file(place.path))
+            continue;
+        if (wf_ckpt_open(v->e, &v->arena, &place, &c))
+            s = absorb(v, "format", name);
+        else if (wf_delta_is(&c))
+            s = check_delta(v, &c, name, v->opened ? &v->ckpt : NULL);
+    }
+    return s;
+}
+
 static int check_manifest(struct verification *v, const struct weft_options *o)
 {
     const char *path = folder_path(v, WF_MANIFEST_NAME);
@@ -439,6 +475,8 @@ static int check_manifest(struct verification *v, const struct weft_options *o)
     if (v->opened)
         check_tensors(v);
     int s = check_files(v, o);
+    if (!s)
+        s = check_deltas(v);
     return s ? s : check_extra(v);
 }
 
@@ -473,6 +511,8 @@ static int verify_all(struct verification *v, const struct weft_options *o)
     int s = check_format(v);
     if (!s && v->is_folder && v->opened)
         s = check_index(v);
+    if (!s && v->opened && wf_delta_is(&v->ckpt))
+        s = check_delta(v, &v->ckpt, v->ckpt.files[0].name, NULL);
     if (!s && v->is_folder)
         s = check_manifest(v, o);
     if (!s)

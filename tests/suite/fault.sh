@@ -16,6 +16,7 @@ build/plain/mkckpt --out "$SCRATCH/in/base" --layers 1 --hidden 32 --vocab 64 --
 build/plain/mkckpt --out "$SCRATCH/in/tuned" --layers 1 --hidden 32 --vocab 64 --dtype bf16,f32 --seed 2 \
     --base-seed 1 --delta 0.1 --config
 recipe "$SCRATCH/in/recipe.yaml" task_arithmetic keep "$SCRATCH/in/base" "$SCRATCH/in/tuned"
+{ cat "$SCRATCH/in/recipe.yaml"; echo 'task_deltas: {density: 0.2}'; } >"$SCRATCH/in/deltas.yaml"
 small_models "$SCRATCH/in/small"
 while read -r name memory _; do
     [ -z "$name" ] || stage_recipe "$SCRATCH/in/$name-$memory.yaml" "$name" "$SCRATCH/in/small/"{1,2,3,4}
@@ -112,6 +113,17 @@ while read -r name memory what; do
         sweep $kind "" merge "${merge[@]}"
     done
 done <<<"$WAYS"
+# Task deltas: a second step, behind the journal's back.
+what="task deltas" merge=("$weft" merge in/deltas.yaml out --threads 2 --memory 64Mi --progress none --shard-size 40000)
+rm -rf out out.partial
+"${merge[@]}" >/dev/null 2>err || fail "$what without faults" "$(head -c 300 err)"
+reference=$(digest out)
+for kind in alloc open read write sync; do
+    sweep $kind "" merge "${merge[@]}"
+done
+sweep write :always merge "${merge[@]}"
+rm -rf served
+cp -r out served
 if [ "$LONG" = 1 ]; then every; else fine; fi
 what= merge=("${plain_merge[@]}")
 
@@ -120,6 +132,8 @@ for kind in alloc open read; do
     sweep $kind "" inspect "$weft" inspect in/base
     sweep $kind "" verify "$weft" verify kept
     sweep $kind "" diff "$weft" diff in/base in/base
+    sweep $kind "" apply "$weft" apply served served/deltas/tuned.safetensors out --threads 2 --progress none
+    sweep $kind "" "verify of a delta" "$weft" verify served
     sweep $kind "" methods "$weft" methods linear
 done
 if [ "$(tree_digest in)" = "$inputs" ]; then pass; else fail "inputs untouched" "a file below the inputs changed"; fi

@@ -17,6 +17,8 @@ small_models "$SCRATCH/staged"
 while read -r name memory _; do
     [ -z "$name" ] || stage_recipe "$SCRATCH/$name.yaml" "$name" "$SCRATCH/staged/"{1,2,3,4}
 done <<<"$WAYS"
+recipe "$SCRATCH/deltas.yaml" task_arithmetic keep "$SCRATCH/small/base" "$SCRATCH/small/tuned"
+echo 'task_deltas: {density: 0.2}' >>"$SCRATCH/deltas.yaml"
 for size in small large; do
     recipe "$SCRATCH/$size.yaml" task_arithmetic keep "$SCRATCH/$size/base" "$SCRATCH/$size/tuned"
 done
@@ -49,20 +51,22 @@ reference_of() {
     digest out
 }
 
-# SIGKILL exactly at the n-th call of a kind.
-recipe=small.yaml flags=(--threads 2 --memory 64Mi --progress none --shard-size 100000)
-reference=$(reference_of)
-for kind in write sync rename open; do
-    for ((n = 1; n < 500; n += (LONG == 1 || n < 10 ? 1 : 4))); do
-        rm -rf out out.partial
-        killed_at $kind $n
-        code=$?
-        [ $code = 0 ] && break
-        if [ $code != 137 ]; then
-            fail "kill at $kind $n" "exit $code: $(head -c 300 err)"
-        else
-            resumes "kill at $kind $n"
-        fi
+# SIGKILL exactly at the n-th call of a kind; with task deltas, too, which are made after the shards.
+for recipe in small.yaml deltas.yaml; do
+    flags=(--threads 2 --memory 64Mi --progress none --shard-size 100000)
+    reference=$(reference_of)
+    for kind in write sync rename open; do
+        for ((n = 1; n < 500; n += (LONG == 1 || n < 10 ? 1 : 4))); do
+            rm -rf out out.partial
+            killed_at $kind $n
+            code=$?
+            [ $code = 0 ] && break
+            if [ $code != 137 ]; then
+                fail "$recipe: kill at $kind $n" "exit $code: $(head -c 300 err)"
+            else
+                resumes "$recipe: kill at $kind $n"
+            fi
+        done
     done
 done
 

@@ -59,9 +59,9 @@ one_error_line() { # FILE; warnings may stand before
     [ "$(grep -c '^weft: error: ' "$1")" = 1 ] && ! grep -qv '^weft: ' "$1"
 }
 
-# The bytes of a merged folder that must never vary: weights and index.
+# The bytes of a merged folder that must never vary: weights, index, and what lies in sub-folders.
 digest() {
-    (cd "$1" 2>/dev/null && sha256sum -- *.safetensors *.index.json 2>/dev/null | sha256sum | cut -d' ' -f1)
+    (cd "$1" 2>/dev/null && sha256sum -- *.safetensors *.index.json */*.safetensors 2>/dev/null | sha256sum | cut -d' ' -f1)
 }
 
 # Same for everything below a folder, to see that nothing there was touched.

@@ -122,7 +122,9 @@ static const struct wrong wrong[] = {
      "filters"},
     {LINEAR "models:\n  - model: a\n    parameters:\n      weight:\n      - value: 1\n", 5,
      "filters"},
-    {LINEAR "models:\n  - model: {model: {path: a}, lora: {path: b}}\n", 3, "'lora'"},
+    {LINEAR "models:\n  - model: {model: {path: a}, lroa: {path: b}}\n", 3, "'lroa' (did you mean"},
+    {LINEAR "models:\n  - model: {model: a+b, lora: {path: c}}\n", 3, "and 'lora' as well"},
+    {LINEAR "models:\n  - model: {model: a, lora: b+c}\n", 3, "and 'lora' as well"},
     {LINEAR "models:\n  - model:\n      model: a\n      override_architecture: X\n", 5,
      "'override_architecture'"},
     /* merge_method */
