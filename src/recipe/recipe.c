@@ -17,7 +17,7 @@
 /* Methods that weft is to have: no typos, and no method of today. */
 static bool is_later_method(const char *name)
 {
-    return !strcmp(name, "pcb") || !strcmp(name, "byom_lora");
+    return !strcmp(name, "byom_lora");
 }
 
 /* Says why `name` is no method, and which there are. */

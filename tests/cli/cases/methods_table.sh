@@ -65,5 +65,5 @@ cmp -s stdout "$ROOT/docs/METHODS.md" ||
 
 run methods tiess
 expect_usage_error "did you mean 'ties'?"
-run methods pcb
+run methods pcbb
 expect_usage_error 'unknown method'
