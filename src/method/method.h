@@ -196,6 +196,13 @@ struct wf_method {
     const char *(*remark)(const struct wf_args *args, uint32_t i);
 };
 
+/* The scopes of the stages as described, before `prepare`. */
+static inline void wf_method_scopes(const struct wf_method *m, uint8_t scope[WF_STAGES_MAX])
+{
+    for (size_t s = 0; s < WF_STAGES_MAX; s++)
+        scope[s] = s < m->n_stages ? (uint8_t)m->stages[s].scope : WF_SCOPE_OFF;
+}
+
 /* The registry, sorted by name. */
 size_t wf_method_count(void);
 const struct wf_method *wf_method_at(size_t i);
