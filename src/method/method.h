@@ -194,6 +194,10 @@ struct wf_method {
      * what is wrong, or NULL. Of input i after the statistics of a tensor; with i = 0, where the
      * base is, of the settings, when the merge is planned. NULL: nothing ever. */
     const char *(*remark)(const struct wf_args *args, uint32_t i);
+    /* The result is the base plus the sum, in order, of m[i][share_factor] times the share of input
+     * i: which element function gives the shares (enum wf_map_id). NULL: it is no such sum. */
+    uint8_t (*share)(const struct wf_args *args);
+    uint8_t share_factor;
 };
 
 /* The scopes of the stages as described, before `prepare`. */
