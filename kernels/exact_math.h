@@ -2,12 +2,12 @@
  *
  * No libm decides a byte of a result: these use + - * /, square root and integer operations on
  * bits, in a fixed order, so that any compiler, with or without vectors, and CUDA agree. Errors are
- * below one unit in the last place, of tanh below two (tests/unit/test_exact_math.c). The constants
- * are Taylor coefficients and pieces of pi and ln 2; each piece is short enough for its product
- * with the multiple to be exact.
+ * below one unit in the last place, of tanh below three (tests/unit/test_exact_math.c). The
+ * constants are Taylor coefficients and pieces of pi and ln 2; each piece is short enough for its
+ * product with the multiple to be exact.
  *
  * exp, tanh and log have no branches, so loops over them vectorise. Where floats are enough, exp
- * and tanh of floats (errors below two units) cost a fraction.
+ * and tanh of floats (errors below one unit and three) cost a fraction.
  */
 #ifndef WF_EXACT_MATH_H
 #define WF_EXACT_MATH_H

@@ -51,8 +51,11 @@
     X(nearswap_map)                                                                                \
     X(passthrough_map)                                                                             \
     X(pcb_raw_map)                                                                                 \
+    X(pcb_raw_share)                                                                               \
     X(pcb_mixed_map)                                                                               \
+    X(pcb_mixed_share)                                                                             \
     X(pcb_pairs_map)                                                                               \
+    X(pcb_pairs_share)                                                                             \
     X(ram_map)                                                                                     \
     X(sce_map)                                                                                     \
     X(task_delta_share)

@@ -34,11 +34,11 @@
  */
 #ifndef PCB_SLOTS
 #define PCB_SLOTS
-enum {              /* in g */
-       PCB_DENSITY, /* the share that is kept */
-       PCB_TAIL,    /* c */
-       PCB_EXCESS,  /* what is taken off the exponent of b_i */
-       PCB_SHARE,   /* whose g_i a share is */
+enum {                            /* in g */
+       PCB_INPUT = WF_SHARE_SLOT, /* whose g_i a share is */
+       PCB_DENSITY = 1,           /* what is kept */
+       PCB_TAIL,                  /* c */
+       PCB_EXCESS,                /* what is taken off the exponent of b_i */
 };
 enum {             /* in m[i], i = 1.. ; m[0] is the base */
        PCB_FACTOR, /* lambda weight_i */
@@ -164,6 +164,13 @@ static const char *pcb_remark(const struct wf_args *args, uint32_t i)
     return NULL;
 }
 
+static uint8_t pcb_share(const struct wf_args *args)
+{
+    return args->map == WF_ID_pcb_raw_map     ? WF_ID_pcb_raw_share
+           : args->map == WF_ID_pcb_mixed_map ? WF_ID_pcb_mixed_share
+                                              : WF_ID_pcb_pairs_share;
+}
+
 static const struct wf_method method_pcb = {
     .name = "pcb",
     .title = "elements of the task vectors compete for their place, within tasks and between them",
@@ -191,6 +198,8 @@ static const struct wf_method method_pcb = {
     .map = WF_ID_pcb_raw_map,
     .prepare = pcb_prepare,
     .remark = pcb_remark,
+    .share = pcb_share,
+    .share_factor = PCB_FACTOR,
 };
 #endif
 
@@ -297,19 +306,46 @@ WF_ELEMENT wf_real WF_NAME(pcb_score)(const wf_real *x, int n, const struct WF_N
 
 /* ---- the result ---- */
 
+/* max(sum_j s_j, 1e-12). */
+WF_ELEMENT wf_real WF_NAME(pcb_scores)(const wf_real *x, int n, const struct WF_NAME(wf_view) * v,
+                                       enum pcb_rival rival, wf_real crowd)
+{
+    wf_real sum = 0;
+    WF_EACH_INPUT (i, 1, n)
+        sum += WF_NAME(pcb_score)(x, n, v, i, rival, crowd);
+    return WF_NAME(wf_select)(sum < (wf_real)PCB_FLOOR, (wf_real)PCB_FLOOR, sum);
+}
+
+/* g_i of its score. */
+WF_ELEMENT wf_real WF_NAME(pcb_adds)(const wf_real *x, const struct WF_NAME(wf_view) * v, int i,
+                                     wf_real score, wf_real scores)
+{
+    return score / scores * WF_NAME(pcb_signed)(x, i, WF_NAME(pcb_size)(x, v, i));
+}
+
 WF_ELEMENT wf_real WF_NAME(pcb_mix)(const wf_real *x, int n, const struct WF_NAME(wf_view) * v,
                                     enum pcb_rival rival)
 {
-    wf_real crowd = WF_NAME(pcb_crowd)(x, n, v, rival), scores = 0, mixed = 0;
-    WF_EACH_INPUT (i, 1, n)
-        scores += WF_NAME(pcb_score)(x, n, v, i, rival, crowd);
-    scores = WF_NAME(wf_select)(scores < (wf_real)PCB_FLOOR, (wf_real)PCB_FLOOR, scores);
+    wf_real crowd = WF_NAME(pcb_crowd)(x, n, v, rival), mixed = 0;
+    wf_real scores = WF_NAME(pcb_scores)(x, n, v, rival, crowd);
     WF_EACH_INPUT (i, 1, n) {
-        wf_real share = WF_NAME(pcb_score)(x, n, v, i, rival, crowd) / scores;
-        share *= WF_NAME(pcb_signed)(x, i, WF_NAME(pcb_size)(x, v, i));
-        mixed += v->m[i][PCB_FACTOR] * share;
+        wf_real score = WF_NAME(pcb_score)(x, n, v, i, rival, crowd);
+        mixed += v->m[i][PCB_FACTOR] * WF_NAME(pcb_adds)(x, v, i, score, scores);
     }
     return WF_NAME(wf_select)(mixed == 0, x[0], x[0] + mixed); /* unchanged: the base's bits */
+}
+
+WF_ELEMENT wf_real WF_NAME(pcb_part)(const wf_real *x, int n, const struct WF_NAME(wf_view) * v,
+                                     enum pcb_rival rival)
+{
+    wf_real crowd = WF_NAME(pcb_crowd)(x, n, v, rival), part = 0;
+    wf_real scores = WF_NAME(pcb_scores)(x, n, v, rival, crowd);
+    WF_EACH_INPUT (i, 1, n) {
+        wf_real score = WF_NAME(pcb_score)(x, n, v, i, rival, crowd);
+        wf_real adds = WF_NAME(pcb_adds)(x, v, i, score, scores);
+        part = WF_NAME(wf_select)(v->g[PCB_INPUT] == (wf_real)i, adds, part);
+    }
+    return part;
 }
 
 #define PCB_FUNCTIONS(name, rival)                                                                 \
@@ -323,6 +359,11 @@ WF_ELEMENT wf_real WF_NAME(pcb_mix)(const wf_real *x, int n, const struct WF_NAM
                                            const struct WF_NAME(wf_view) * v)                      \
     {                                                                                              \
         return WF_NAME(pcb_mix)(x, n, v, rival);                                                   \
+    }                                                                                              \
+    WF_ELEMENT wf_real WF_NAME(name##_share)(const wf_real *x, int n,                              \
+                                             const struct WF_NAME(wf_view) * v)                    \
+    {                                                                                              \
+        return WF_NAME(pcb_part)(x, n, v, rival);                                                  \
     }
 PCB_FUNCTIONS(pcb_raw, PCB_RAW)
 PCB_FUNCTIONS(pcb_mixed, PCB_MIXED)

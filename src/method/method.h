@@ -194,7 +194,18 @@ struct wf_method {
      * what is wrong, or NULL. Of input i after the statistics of a tensor; with i = 0, where the
      * base is, of the settings, when the merge is planned. NULL: nothing ever. */
     const char *(*remark)(const struct wf_args *args, uint32_t i);
+    /* The result is the base plus the sum, in order, of m[i][share_factor] times the share of input
+     * i: which element function gives the shares (enum wf_map_id). NULL: it is no such sum. */
+    uint8_t (*share)(const struct wf_args *args);
+    uint8_t share_factor;
 };
+
+/* The scopes of the stages as described, before `prepare`. */
+static inline void wf_method_scopes(const struct wf_method *m, uint8_t scope[WF_STAGES_MAX])
+{
+    for (size_t s = 0; s < WF_STAGES_MAX; s++)
+        scope[s] = s < m->n_stages ? (uint8_t)m->stages[s].scope : WF_SCOPE_OFF;
+}
 
 /* The registry, sorted by name. */
 size_t wf_method_count(void);
