@@ -26,10 +26,15 @@ struct wf_setup {
     char no_gpu[256];         /* ... and this is why, if a GPU was looked for */
 };
 
-/* wf_setup_destroy accepts a half-made setup. Warnings about the recipe go to the log. With `look`
- * a GPU is looked for under --backend auto; otherwise only under --backend cuda. */
-int wf_setup_create(struct wf_err *e, const struct weft_options *options, const char *recipe,
-                    bool look, struct wf_setup *s);
+/* The first step, alone: reads the recipe into a zeroed setup. */
+int wf_setup_recipe(struct wf_err *e, const struct weft_options *options, const char *recipe,
+                    struct wf_setup *s);
+
+/* The rest, for a recipe whose method works on tensors. wf_setup_destroy accepts a half-made setup.
+ * Warnings about the recipe go to the log. With `look` a GPU is looked for under --backend auto;
+ * otherwise only under --backend cuda. */
+int wf_setup_create(struct wf_err *e, const struct weft_options *options, bool look,
+                    struct wf_setup *s);
 void wf_setup_destroy(struct wf_setup *s);
 
 /* `stop` is polled; nonzero means stop and save. `result` is zeroed and filled as far as known. */

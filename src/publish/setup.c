@@ -134,8 +134,13 @@ static int plan_memory(struct wf_err *e, const struct weft_options *o, bool look
     return status ? status : set_budget(e, o, s);
 }
 
-int wf_setup_create(struct wf_err *e, const struct weft_options *o, const char *recipe, bool look,
+int wf_setup_recipe(struct wf_err *e, const struct weft_options *o, const char *recipe,
                     struct wf_setup *s)
+{
+    return wf_recipe_read(e, &s->arena, recipe, o->compat == WEFT_COMPAT_MERGEKIT, &s->recipe);
+}
+
+int wf_setup_create(struct wf_err *e, const struct weft_options *o, bool look, struct wf_setup *s)
 {
     bool compat = o->compat == WEFT_COMPAT_MERGEKIT;
     struct wf_plan_options options = {.shard_bytes = o->shard_bytes,
@@ -143,10 +148,7 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o, const char *
                                       .compat = compat ? "mergekit" : "weft",
                                       .null_compute = o->null_compute,
                                       .sidecars = &s->sidecars};
-    *s = (struct wf_setup){0};
-    int status = wf_recipe_read(e, &s->arena, recipe, compat, &s->recipe);
-    if (!status)
-        status = wf_coefficients_read(e, &s->arena, &s->recipe);
+    int status = wf_coefficients_read(e, &s->arena, &s->recipe);
     if (!status)
         status = open_all(e, s);
     if (!status)

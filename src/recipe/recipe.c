@@ -17,7 +17,7 @@
 /* Methods that weft is to have: no typos, and no method of today. */
 static bool is_later_method(const char *name)
 {
-    return !strcmp(name, "pcb") || !strcmp(name, "byom_lora");
+    return !strcmp(name, "pcb");
 }
 
 /* Says why `name` is no method, and which there are. */
@@ -249,7 +249,9 @@ static int read_document(struct wf_recipe_reader *r, struct wf_yaml *const *docs
         s = read_top(r, document);
     if (!s)
         s = wf_recipe_models(r, document);
-    return s ? s : wf_recipe_deltas(r, document);
+    if (!s)
+        s = wf_recipe_deltas(r, document);
+    return s || !r->out->method->adapters ? s : wf_recipe_adapters(r, document);
 }
 
 /* "." for a bare name, "/" for a file of the root. */
