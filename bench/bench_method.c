@@ -410,8 +410,7 @@ static const char *prepare(void)
         rows[i] = options[i];
     memset(bench.rows, 0, sizeof bench.rows);
     bench.args = (struct wf_args){.m = bench.rows, .n = bench.n, .map = m->map};
-    for (size_t s = 0; s < m->n_stages; s++)
-        bench.args.scope[s] = (uint8_t)m->stages[s].scope;
+    wf_method_scopes(m, bench.args.scope);
     struct wf_settings s = {
         .global = global, .model = rows, .n = bench.n, .has_base = m->base == WF_BASE_REQUIRED};
     return m->prepare(&s, &bench.args);
@@ -584,7 +583,7 @@ static void run_all(const char *only)
            "GB/s", "of copy", "#wrong");
     for (size_t m = 0; m < wf_method_count(); m++) {
         bench.method = wf_method_at(m);
-        if (only && strcmp(only, bench.method->name))
+        if (bench.method->adapters || (only && strcmp(only, bench.method->name)))
             continue;
         uint32_t base = bench.method->base == WF_BASE_REQUIRED;
         for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {

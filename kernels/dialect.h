@@ -82,6 +82,16 @@ WF_ELEMENT double wf_size_f64(double x)
 }
 #endif
 
+/* WF_NAME(wf_exp)(x) and WF_NAME(wf_tanh)(x): in the width that is computed with. */
+WF_ELEMENT double wf_exp_f64(double x)
+{
+    return wf_exp(x);
+}
+WF_ELEMENT double wf_tanh_f64(double x)
+{
+    return wf_tanh(x);
+}
+
 /* for (int i = from; i < n; i++), unrolled where n is a constant, so that inputs stay in registers.
  * clang does so unasked, and too late when asked. */
 #ifdef __CUDACC__

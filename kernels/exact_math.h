@@ -1,12 +1,13 @@
-/* exact_math.h - exp, natural log, sin, cos and acos that give the same bits everywhere.
+/* exact_math.h - exp, tanh, natural log, sin, cos and acos that give the same bits everywhere.
  *
  * No libm decides a byte of a result: these use + - * /, square root and integer operations on
  * bits, in a fixed order, so that any compiler, with or without vectors, and CUDA agree. Errors are
- * below one unit in the last place (tests/unit/test_exact_math.c). The constants are Taylor
- * coefficients and pieces of pi and ln 2; each piece is short enough for its product with the
- * multiple to be exact.
+ * below one unit in the last place, of tanh below three (tests/unit/test_exact_math.c). The
+ * constants are Taylor coefficients and pieces of pi and ln 2; each piece is short enough for its
+ * product with the multiple to be exact.
  *
- * exp and log have no branches, so loops over them vectorise.
+ * exp, tanh and log have no branches, so loops over them vectorise. Where floats are enough, exp
+ * and tanh of floats (errors below one unit and three) cost a fraction.
  */
 #ifndef WF_EXACT_MATH_H
 #define WF_EXACT_MATH_H
@@ -19,14 +20,11 @@
 /* Adding this to a small number leaves the nearest integer in the low bits. */
 #define WF_TO_INTEGER 0x1.8p52
 
-/* x = k ln2 + r, |r| <= ln2 / 2; e^x = 2^k e^r. Any x: overflows to infinity, underflows gradually
- * to zero. */
-WF_CONV double wf_exp(double x)
+/* x = k ln2 + r, |r| <= ln2 / 2; returns e^r - 1. k is *shifted less WF_TO_INTEGER. */
+WF_CONV double wf_exp_part(double x, double *shifted)
 {
-    x = x > 710.0 ? 710.0 : x;
-    x = x < -746.0 ? -746.0 : x;
-    double shifted = x * 0x1.71547652b82fep+0 + WF_TO_INTEGER;
-    double k = shifted - WF_TO_INTEGER;
+    *shifted = x * 0x1.71547652b82fep+0 + WF_TO_INTEGER;
+    double k = *shifted - WF_TO_INTEGER;
     double high = x - k * 0x1.62e42fefa0000p-1; /* exact */
     double low = k * 0x1.cf79abc9e3b3ap-40;
     double r = high - low;
@@ -42,11 +40,74 @@ WF_CONV double wf_exp(double x)
     p = p * r + 0x1.5555555555555p-5;
     p = p * r + 0x1.5555555555555p-3;
     p = p * r + 0x1p-1;
-    double y = 1.0 + (high - (low - r * r * p));
+    return high - (low - r * r * p);
+}
+
+/* e^x = 2^k e^r. Any x: overflows to infinity, underflows gradually to zero. */
+WF_CONV double wf_exp(double x)
+{
+    double shifted;
+    x = x > 710.0 ? 710.0 : x;
+    x = x < -746.0 ? -746.0 : x;
+    double y = 1.0 + wf_exp_part(x, &shifted);
     /* 2^k in two factors: k reaches from -1076 to 1024, and only the second product may round. */
     uint64_t n = wf_f64_bits(shifted) - wf_f64_bits(WF_TO_INTEGER) + 2048;
     uint64_t half = n >> 1, rest = n - half;
     return y * wf_f64_from_bits((half - 1) << 52) * wf_f64_from_bits((rest - 1) << 52);
+}
+
+/* tanh |x| = m / (m + 2) with m = e^2|x| - 1 = 2^k (e^r - 1) + (2^k - 1): nothing cancels, so small
+ * arguments keep all their digits. From 20 on it is 1. */
+WF_CONV double wf_tanh(double x)
+{
+    uint64_t sign = wf_f64_bits(x) & 0x8000000000000000u;
+    double size = wf_f64_from_bits(wf_f64_bits(x) ^ sign), shifted;
+    double part = wf_exp_part(2.0 * (size > 20.0 ? 20.0 : size), &shifted);
+    uint64_t k = wf_f64_bits(shifted) - wf_f64_bits(WF_TO_INTEGER); /* 0 to 58 */
+    double power = wf_f64_from_bits((k + 1023) << 52);
+    double m = power * part + (power - 1.0);
+    return wf_f64_from_bits(wf_f64_bits(m / (m + 2.0)) | sign);
+}
+
+/* The same in floats, the polynomial and the pieces of ln 2 as long as floats need. */
+#define WF_TO_INTEGER_F32 0x1.8p23f
+
+WF_CONV float wf_exp_part_f32(float x, float *shifted)
+{
+    *shifted = x * 0x1.715476p+0f + WF_TO_INTEGER_F32;
+    float k = *shifted - WF_TO_INTEGER_F32;
+    float high = x - k * 0x1.63p-1f; /* exact */
+    float low = k * -0x1.bd0106p-13f;
+    float r = high - low;
+    float p = 0x1.a01a02p-13f;
+    p = p * r + 0x1.6c16c2p-10f;
+    p = p * r + 0x1.111112p-7f;
+    p = p * r + 0x1.555556p-5f;
+    p = p * r + 0x1.555556p-3f;
+    p = p * r + 0x1p-1f;
+    return high - (low - r * r * p);
+}
+
+WF_CONV float wf_exp_f32(float x)
+{
+    float shifted;
+    x = x > 90.0f ? 90.0f : x;
+    x = x < -105.0f ? -105.0f : x;
+    float y = 1.0f + wf_exp_part_f32(x, &shifted);
+    uint32_t n = wf_f32_bits(shifted) - wf_f32_bits(WF_TO_INTEGER_F32) + 256;
+    uint32_t half = n >> 1, rest = n - half;
+    return y * wf_f32_from_bits((half - 1) << 23) * wf_f32_from_bits((rest - 1) << 23);
+}
+
+WF_CONV float wf_tanh_f32(float x)
+{
+    uint32_t sign = wf_f32_bits(x) & 0x80000000u;
+    float size = wf_f32_from_bits(wf_f32_bits(x) ^ sign), shifted;
+    float part = wf_exp_part_f32(2.0f * (size > 10.0f ? 10.0f : size), &shifted);
+    uint32_t k = wf_f32_bits(shifted) - wf_f32_bits(WF_TO_INTEGER_F32); /* 0 to 29 */
+    float power = wf_f32_from_bits((k + 127) << 23);
+    float m = power * part + (power - 1.0f);
+    return wf_f32_from_bits(wf_f32_bits(m / (m + 2.0f)) | sign);
 }
 
 /* x = 2^k m, m from sqrt(1/2) to sqrt(2); with f = m - 1 and s = f / (2 + f),

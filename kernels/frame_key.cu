@@ -285,7 +285,7 @@ __global__ void __launch_bounds__(WF_KERNEL_BLOCK)
     WF_KERNEL(_count)(const __grid_constant__ struct wf_work w,
                       const __grid_constant__ struct wf_groups p)
 {
-    constexpr int size = wf_type<TYPE>::size, streams = wf_per_model && N > 1 ? N - 1 : 1;
+    constexpr int size = wf_type<TYPE>::size, streams = wf_per_model ? N - 1 : 1;
     DYN_SMEM(dynamic);
     struct wf_count_shared s = wf_count_begin(w, dynamic);
     unsigned seen = 0, rounds = 0;

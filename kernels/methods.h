@@ -10,6 +10,7 @@
     X(arcee_fusion)                                                                                \
     X(breadcrumbs)                                                                                 \
     X(breadcrumbs_ties)                                                                            \
+    X(byom_lora)                                                                                   \
     X(dare_linear)                                                                                 \
     X(dare_ties)                                                                                   \
     X(della)                                                                                       \
@@ -21,6 +22,7 @@
     X(nearswap)                                                                                    \
     X(nuslerp)                                                                                     \
     X(passthrough)                                                                                 \
+    X(pcb)                                                                                         \
     X(ram)                                                                                         \
     X(ramplus_tl)                                                                                  \
     X(sce)                                                                                         \
@@ -49,6 +51,12 @@
     X(linear_map)                                                                                  \
     X(nearswap_map)                                                                                \
     X(passthrough_map)                                                                             \
+    X(pcb_raw_map)                                                                                 \
+    X(pcb_raw_share)                                                                               \
+    X(pcb_mixed_map)                                                                               \
+    X(pcb_mixed_share)                                                                             \
+    X(pcb_pairs_map)                                                                               \
+    X(pcb_pairs_share)                                                                             \
     X(ram_map)                                                                                     \
     X(sce_map)                                                                                     \
     X(task_delta_share)
@@ -72,16 +80,20 @@
 /* How many of these are joined by maximum: what the descriptor's wf_fold.maxima says. */
 #define WF_FOLD_MAXIMA(id) ((id) == WF_ID_arcee_largest_fold ? 2 : 0)
 
-/* SELECT and RANK: wf_real f(const wf_real *x, int n, const struct wf_view *v, int i). All of them
- * end in wf_abs: frames take the result's bits for the key as they are. */
+/* SELECT and RANK: wf_real f(const wf_real *x, int n, const struct wf_view *v, int i). Their
+ * results have no sign, and no NaN but the plainest: wf_abs at the end sees to it. Frames take the
+ * bits for the key as they are. */
 #define WF_KEY_LIST(X)                                                                             \
     X(arcee_key)                                                                                   \
     X(delta_key)                                                                                   \
+    X(pcb_raw_key)                                                                                 \
+    X(pcb_mixed_key)                                                                               \
+    X(pcb_pairs_key)                                                                               \
     X(sce_key)
 
 /* Does the key differ by i? Then SELECT uses it with `per_model`, else without: for such work
  * kernels are written out. */
-#define WF_KEY_PER_MODEL(id) ((id) == WF_ID_delta_key)
+#define WF_KEY_PER_MODEL(id) ((id) != WF_ID_arcee_key && (id) != WF_ID_sce_key)
 
 #define WF_ENUM_ROW(name, ...) WF_ID_##name,
 enum wf_map_id { WF_MAP_LIST(WF_ENUM_ROW) WF_MAP_IDS };
@@ -91,10 +103,12 @@ enum wf_key_id { WF_KEY_LIST(WF_ENUM_ROW) WF_KEY_IDS };
 #endif
 
 #include "method/arcee_fusion.h"
+#include "method/byom_lora.h"
 #include "method/delta.h"
 #include "method/linear.h"
 #include "method/nearswap.h"
 #include "method/passthrough.h"
+#include "method/pcb.h"
 #include "method/ram.h"
 #include "method/sce.h"
 #include "method/sphere.h"

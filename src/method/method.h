@@ -37,7 +37,7 @@ struct wf_option {
 #define WF_ARGS_GLOBAL 8
 #define WF_ARGS_MODEL 8
 #define WF_MODELS_MAX 1024
-#define WF_STAGES_MAX 6
+#define WF_STAGES_MAX 8
 #define WF_RANKS_MAX 3
 #define WF_GRAM_MODELS_MAX 64 /* inputs of a method that folds all pairs of them */
 #define WF_TERMS_MAX (WF_GRAM_MODELS_MAX * (WF_GRAM_MODELS_MAX + 1) / 2)
@@ -179,8 +179,10 @@ struct wf_method {
     size_t n_stages;
     uint32_t min_models, max_models; /* model entries besides the base */
     enum wf_base_use base;
-    uint8_t map; /* enum wf_map_id, unless `prepare` chooses another */
-    bool draws;  /* a uniform number for each model and element: WF_UNIFORM */
+    uint8_t map;   /* enum wf_map_id, unless `prepare` chooses another */
+    bool adapters; /* models are PEFT adapters, and so are the results: no tensor streams, and there
+                      are no stages and no `prepare` */
+    bool draws;    /* a uniform number for each model and element: WF_UNIFORM */
     enum wf_row_rule rows;
     uint32_t (*table)(uint32_t n); /* numbers in wf_args.t for n inputs; NULL: none */
     /* Turns settings into args, in double. Returns NULL, or why the settings are impossible (a
@@ -190,7 +192,22 @@ struct wf_method {
     /* True when these settings just give back input *source, byte for byte: the engine then moves
      * bytes (COPY) instead of computing. NULL: never. */
     bool (*is_copy)(const struct wf_args *args, uint32_t *source);
+    /* What the user should be told though the merge goes on: a constant sentence that begins with
+     * what is wrong, or NULL. Of input i after the statistics of a tensor; with i = 0, where the
+     * base is, of the settings, when the merge is planned. NULL: nothing ever. */
+    const char *(*remark)(const struct wf_args *args, uint32_t i);
+    /* The result is the base plus the sum, in order, of m[i][share_factor] times the share of input
+     * i: which element function gives the shares (enum wf_map_id). NULL: it is no such sum. */
+    uint8_t (*share)(const struct wf_args *args);
+    uint8_t share_factor;
 };
+
+/* The scopes of the stages as described, before `prepare`. */
+static inline void wf_method_scopes(const struct wf_method *m, uint8_t scope[WF_STAGES_MAX])
+{
+    for (size_t s = 0; s < WF_STAGES_MAX; s++)
+        scope[s] = s < m->n_stages ? (uint8_t)m->stages[s].scope : WF_SCOPE_OFF;
+}
 
 /* The registry, sorted by name. */
 size_t wf_method_count(void);

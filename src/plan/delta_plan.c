@@ -114,8 +114,7 @@ static int make_args(struct building *b)
         return WF_MACHINE;
     struct wf_settings settings = {.global = global, .n = n, .has_base = true};
     *args = (struct wf_args){.m = rows, .n = n, .map = method->map};
-    for (size_t s = 0; s < method->n_stages; s++)
-        args->scope[s] = (uint8_t)method->stages[s].scope;
+    wf_method_scopes(method, args->scope);
     const char *why = method->prepare(&settings, args);
     b->args = args;
     return why ? wf_fail(b->e, WF_BUG, "task_deltas: %s", why) : WF_OK;

@@ -385,8 +385,7 @@ static struct wf_args *new_args(struct matcher *m)
     args->t = wf_arena_alloc(m->plan->arena, m->e, args->n_t, sizeof *args->t);
     if (!args->t)
         return NULL;
-    for (size_t s = 0; s < method->n_stages; s++)
-        args->scope[s] = (uint8_t)method->stages[s].scope;
+    wf_method_scopes(method, args->scope);
     return args;
 }
 

@@ -26,8 +26,24 @@ static int open_references(struct wf_err *e, struct wf_setup *s)
     return status;
 }
 
+/* What the method says of its settings, once. */
+static void warn_settings(const struct wf_plan *plan)
+{
+    const struct wf_recipe *r = plan->recipe;
+    for (size_t i = 0; r->method->remark && i < plan->n_jobs; i++) {
+        const struct wf_job *job = &plan->jobs[i];
+        bool mixed = job->action == WF_ACTION_MAP && job->method == r->method;
+        const char *why = mixed ? r->method->remark(job->args, 0) : NULL;
+        if (!why)
+            continue;
+        wf_log(WF_LOG_WARNING, "%s:%d: %s", r->path, r->method_line, why);
+        return;
+    }
+}
+
 static void warn(const struct wf_plan *plan)
 {
+    warn_settings(plan);
     for (size_t i = 0; i < plan->n_unused; i++)
         wf_log(WF_LOG_WARNING, "%s: pattern '%s' matches no tensor", plan->recipe->path,
                plan->unused[i]);
@@ -134,9 +150,10 @@ static int plan_memory(struct wf_err *e, const struct weft_options *o, bool look
     return status ? status : set_budget(e, o, s);
 }
 
-static int read_recipe(struct wf_err *e, const struct wf_merge_source *source, bool compat,
-                       struct wf_setup *s)
+int wf_setup_recipe(struct wf_err *e, const struct weft_options *o,
+                    const struct wf_merge_source *source, struct wf_setup *s)
 {
+    bool compat = o->compat == WEFT_COMPAT_MERGEKIT;
     if (!source->text)
         return wf_recipe_read(e, &s->arena, source->recipe, compat, &s->recipe);
     int status = wf_recipe_parse(e, &s->arena, source->recipe, source->text, strlen(source->text),
@@ -154,10 +171,7 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o,
                                       .compat = compat ? "mergekit" : "weft",
                                       .null_compute = o->null_compute,
                                       .sidecars = &s->sidecars};
-    *s = (struct wf_setup){0};
-    int status = read_recipe(e, source, compat, s);
-    if (!status)
-        status = wf_coefficients_read(e, &s->arena, &s->recipe);
+    int status = wf_coefficients_read(e, &s->arena, &s->recipe);
     if (!status)
         status = source->open ? source->open(e, source->arg, s) : open_references(e, s);
     if (!status)

@@ -47,10 +47,10 @@ struct wf_unit {
     struct wf_unit_group group;
     enum wf_step step;
     unsigned stage;
-    struct wf_args args; /* TENSOR: the group's, with what was found so far */
+    struct wf_args args; /* the group's, with what was found so far */
     struct conclusion *conclusions;
     uint32_t n_conclusions;
-    struct wf_split *splits; /* TENSOR: those of `args` */
+    struct wf_split *splits; /* those of `args` */
     uint32_t n_splits;
     struct wf_selecting select;
     struct wf_sums sums;
@@ -289,8 +289,8 @@ static void insert_split(struct wf_split *splits, uint32_t *n, struct wf_split s
     splits[at] = split;
 }
 
-/* Makes a conclusion hold in args and splits of a unit of TENSOR scope. `first` and `end`: the
- * tensor's pieces, numbered as those of the conclusion. */
+/* Makes a conclusion hold in args and splits of a unit, of its own or of the model's. `first` and
+ * `end`: the unit's pieces, numbered as those of the conclusion. */
 static void apply(struct wf_unit *u, const struct conclusion *c, bool key_wide, uint32_t first,
                   uint64_t end)
 {
@@ -333,8 +333,7 @@ static void conclude_select(struct wf_unit *u)
             .input = select->per_model ? (int32_t)(i / s->ranks) + 1 : -1,
             .slot = (uint8_t)(select->cut + i % s->ranks),
         };
-        if (u->group.scope == WF_SCOPE_TENSOR)
-            apply(u, c, u->group.wide, 0, u->group.pieces);
+        apply(u, c, u->group.wide, 0, u->group.pieces);
     }
 }
 
@@ -384,6 +383,11 @@ void wf_unit_begin(struct wf_unit *u, const struct wf_unit_group *group)
         apply(u, &model->conclusions[i], model->group.wide, group->model_piece,
               (uint64_t)group->model_piece + group->pieces);
     begin_stage(u, 0);
+}
+
+const struct wf_args *wf_unit_args(const struct wf_unit *u)
+{
+    return &u->args;
 }
 
 enum wf_step wf_unit_step(const struct wf_unit *u)

@@ -110,6 +110,10 @@ void wf_unit_add(struct wf_unit *u, const struct wf_backend *backend, uint32_t p
  * the next step. NULL, or why the group cannot be merged (a constant sentence). */
 const char *wf_unit_advance(struct wf_unit *u);
 
+/* The group's numbers with what was found so far; where a cut goes through equal keys, those of the
+ * group's first element. */
+const struct wf_args *wf_unit_args(const struct wf_unit *u);
+
 /* MAP of a tile of piece `piece`, with all that was found. With scope MODEL tile->args are the
  * tensor's own, given by the caller, of which its scopes and its MAP count. Thread-safe; the same
  * tile any number of times. */

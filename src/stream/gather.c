@@ -214,6 +214,8 @@ static void end_step(struct wf_ring *r, struct wf_gather *g)
     pthread_mutex_lock(&r->lock);
     g->step++;
     g->done = wf_unit_step(g->unit) == WF_STEP_MAP;
+    if (g->done && !why)
+        wf_remarks_collect(r, g->unit, g->job);
     g->unserved = g->held;
     g->fed = g->held > 0;
     g->next_piece = 0;

@@ -89,6 +89,8 @@ struct wf_ring {
     bool closing;               /* no more spans: threads leave when idle */
     bool abandon;               /* error or stop: drop what has not been started */
     bool committed;             /* the committer may leave */
+    struct wf_remark *remarks;  /* [input of a job] */
+    uint32_t n_remarks;
     struct wf_stream_stats stats;
 };
 
@@ -144,6 +146,15 @@ struct wf_gather *wf_gather_open(struct wf_ring *r, const struct wf_job *job);
 void wf_gather_add(struct wf_gather *g, bool held);
 /* Under the lock, which is given up on the way. No more slots come for this step. */
 void wf_gather_fed(struct wf_ring *r, struct wf_gather *g);
+
+/* remarks.c: warnings of methods about inputs (wf_method.remark). */
+
+int wf_remarks_create(struct wf_ring *r);
+void wf_remarks_destroy(struct wf_ring *r);
+/* Under the lock. What a unit that is done found: a job's, or with NULL the model's. */
+void wf_remarks_collect(struct wf_ring *r, const struct wf_unit *u, const struct wf_job *job);
+/* Everything was mapped: one warning for each input that there is something to say about. */
+void wf_remarks_report(const struct wf_ring *r);
 
 /* feed.c: hands out spans until all are written. Takes the lock. */
 void wf_feed_all(struct wf_ring *r);

@@ -293,6 +293,11 @@ static int gather_inside(const struct work *map, const struct wf_segment *g)
         if (why)
             status = wf_fail(w.r->e, WF_INPUT, "tensor '%s': %s", g->job->name, why);
     }
+    if (!status) {
+        pthread_mutex_lock(&w.r->lock);
+        wf_remarks_collect(w.r, w.unit, g->job);
+        pthread_mutex_unlock(&w.r->lock);
+    }
     return status;
 }
 

@@ -102,6 +102,8 @@ int wf_stream_run(struct wf_err *e, const struct wf_stream_options *options,
         status = check_inputs(e, &ring);
     if (!status)
         status = sync_outputs(e, &ring);
+    if (!status)
+        wf_remarks_report(&ring);
     *stats = ring.stats;
     wf_ring_destroy(&ring);
     return status;

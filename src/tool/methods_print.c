@@ -106,15 +106,15 @@ static bool scope_offers_model(const struct wf_method *m)
     return words && *words;
 }
 
-/* Passes as the stages are described; or with scope: model, which is about what they SELECT. */
+/* Passes of the stages as described, in memory; or with scope: model, which is about what they
+ * SELECT, and reading again. */
 static unsigned passes(const struct wf_method *m, bool scope_model)
 {
-    struct wf_args args = {.map = m->map};
-    for (size_t i = 0; i < m->n_stages; i++) {
-        bool whole = scope_model && m->stages[i].kind == WF_STAGE_SELECT;
-        args.scope[i] = whole ? WF_SCOPE_MODEL : m->stages[i].scope;
-    }
-    return wf_method_passes(m, &args);
+    unsigned n = 1; /* MAP */
+    for (size_t i = 0; i < m->n_stages; i++)
+        n += scope_model && m->stages[i].kind == WF_STAGE_SELECT &&
+             m->stages[i].scope != WF_SCOPE_OFF;
+    return n;
 }
 
 static const char *passes_text(const struct wf_method *m, char buf[96])
@@ -139,6 +139,8 @@ static size_t alike(const struct wf_method *m, size_t i)
 /* "SELECT per tensor or as scope says, FOLD where needed, MAP": in the order they run. */
 static void add_stages(struct wf_str *s, const struct wf_method *m)
 {
+    if (m->adapters)
+        wf_str_puts(s, "none: adapters are factored, module by module");
     for (size_t i = 0, n; i < m->n_stages; i += n) {
         const struct wf_stage *stage = &m->stages[i];
         bool free_scope = stage->kind == WF_STAGE_SELECT && scope_offers_model(m);

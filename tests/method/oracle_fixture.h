@@ -452,8 +452,7 @@ static inline const char *oracle_prepare(struct oracle_case *c)
         struct wf_args *args = &c->tensor[k].args;
         memset(c->tensor[k].rows, 0, sizeof c->tensor[k].rows);
         *args = (struct wf_args){.m = c->tensor[k].rows, .n = c->n, .map = c->method->map};
-        for (size_t j = 0; j < c->method->n_stages; j++)
-            args->scope[j] = (uint8_t)c->method->stages[j].scope;
+        wf_method_scopes(c->method, args->scope);
         why = c->method->prepare(&s, args);
     }
     return why;

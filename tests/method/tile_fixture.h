@@ -168,8 +168,7 @@ static inline const char *tf_prepare(struct tf_case *c, const double *weights, b
     if ((at = wf_method_option(c->method, "lambda")) >= 0)
         global[at] = lambda;
     c->args = (struct wf_args){.m = c->rows, .n = c->n, .map = c->method->map};
-    for (size_t k = 0; k < c->method->n_stages; k++)
-        c->args.scope[k] = (uint8_t)c->method->stages[k].scope;
+    wf_method_scopes(c->method, c->args.scope);
     struct wf_settings s = {.global = global, .model = rows, .n = c->n};
     return c->method->prepare(&s, &c->args);
 }

@@ -1,5 +1,5 @@
-/* test_exact_math.c - weft's own exp, log, sin, cos and acos: error against the C library's long
- * double, edges, order, and the same bits from every compiler.
+/* test_exact_math.c - weft's own exp, tanh, log, sin, cos and acos: error against the C library's
+ * long double, edges, order, and the same bits from every compiler.
  */
 #include <float.h>
 #include <math.h>
@@ -106,6 +106,77 @@ static void exp_at_the_edges(void **unused)
     assert_true(wf_exp(-745.1332191019411) == 0x1p-1074);
     assert_true(wf_exp(-746.0) == 0.0 && wf_exp(-DBL_MAX) == 0.0 && wf_exp(-INFINITY) == 0.0);
     assert_true(isnan(wf_exp((double)NAN)));
+}
+
+static double f_tanh(double x)
+{
+    return wf_tanh(x);
+}
+
+static void tanh_is_within_three_ulps(void **unused)
+{
+    (void)unused;
+    for (int i = 0; i < DRAWS; i++) {
+        compare(f_tanh, tanhl, draw(-21, 21));
+        compare(f_tanh, tanhl, draw(-1, 1));
+        compare(f_tanh, tanhl, ldexp(draw(-1, 1), -(int)(draw_bits() % 1040)));
+    }
+    for (int k = 0; k < 60; k++) /* both sides of every seam of the reduction */
+        for (int j = -2; j <= 2; j++)
+            compare(f_tanh, tanhl, ((double)k + 0.5) * 0.34657359027997264 * (1 + j * DBL_EPSILON));
+    expect_within("wf_tanh", 3.0);
+}
+
+static void tanh_at_the_edges(void **unused)
+{
+    (void)unused;
+    assert_true(wf_tanh(0.0) == 0.0 && !signbit(wf_tanh(0.0)) && signbit(wf_tanh(-0.0)));
+    assert_true(wf_tanh(0x1p-1074) == 0x1p-1074 && wf_tanh(1e-8) < 1e-8 + 1e-23);
+    assert_true(wf_tanh(20.0) == 1.0 && wf_tanh(DBL_MAX) == 1.0 && wf_tanh(-INFINITY) == -1.0);
+    assert_true(isnan(wf_tanh((double)NAN)));
+    for (int i = 0; i < DRAWS; i++) {
+        double x = draw(0, 25);
+        assert_true(wf_tanh(-x) == -wf_tanh(x) && wf_tanh(x) <= 1.0);
+    }
+}
+
+/* Distance in units of the last place of a float of wanted's size. */
+static double ulps_f32(float got, double wanted)
+{
+    int e = 0;
+    frexp(wanted, &e);
+    int last = e - 24 < -149 ? -149 : e - 24;
+    return fabs((double)got - wanted) / ldexp(1.0, last);
+}
+
+/* Every 997th float in the range of each. */
+static void functions_of_floats_are_within_three_ulps(void **unused)
+{
+    (void)unused;
+    double worst_exp = 0, worst_tanh = 0;
+    for (uint32_t bits = 0; bits < 0x42c80000u; bits += 997) { /* to 100 */
+        for (unsigned sign = 0; sign < 2; sign++) {
+            float x = wf_f32_from_bits(bits | sign << 31);
+            double off = x < 88.7f ? ulps_f32(wf_exp_f32(x), exp((double)x)) : 0;
+            worst_exp = off > worst_exp ? off : worst_exp;
+            off = ulps_f32(wf_tanh_f32(x), tanh((double)x));
+            worst_tanh = off > worst_tanh ? off : worst_tanh;
+        }
+    }
+    if (!(worst_exp <= 1.0 && worst_tanh <= 3.0))
+        fail_msg("wf_exp_f32 is off by %.3f, wf_tanh_f32 by %.3f", worst_exp, worst_tanh);
+}
+
+static void functions_of_floats_at_the_edges(void **unused)
+{
+    (void)unused;
+    assert_true(wf_exp_f32(0.0f) == 1.0f && wf_exp_f32(-0.0f) == 1.0f);
+    assert_true(wf_exp_f32(FLT_MAX) == INFINITY && wf_exp_f32(INFINITY) == INFINITY);
+    assert_true(wf_exp_f32(-FLT_MAX) == 0.0f && wf_exp_f32(-INFINITY) == 0.0f);
+    assert_true(isnan(wf_exp_f32(NAN)) && isnan(wf_tanh_f32(NAN)));
+    assert_true(!signbit(wf_tanh_f32(0.0f)) && signbit(wf_tanh_f32(-0.0f)));
+    assert_true(wf_tanh_f32(0x1p-149f) == 0x1p-149f && wf_tanh_f32(-1e-8f) == -1e-8f);
+    assert_true(wf_tanh_f32(10.0f) == 1.0f && wf_tanh_f32(-INFINITY) == -1.0f);
 }
 
 static void log_is_within_an_ulp(void **unused)
@@ -228,7 +299,8 @@ static uint64_t mix(uint64_t sum, double y)
 static void every_compiler_gives_the_same_bits(void **unused)
 {
     enum { N = 4096 };
-    static double x[N], y[N], z[N];
+    static double x[N], y[N], z[N], t[N];
+    static float u[N], w[N];
     uint64_t sum = 0;
     (void)unused;
     state = 1;
@@ -239,13 +311,20 @@ static void every_compiler_gives_the_same_bits(void **unused)
             y[i] = wf_exp(x[i]);
         for (int i = 0; i < N; i++)
             z[i] = wf_ln(y[i] + 1e-8);
+        for (int i = 0; i < N; i++)
+            t[i] = wf_tanh(x[i] / 8);
+        for (int i = 0; i < N; i++)
+            u[i] = wf_exp_f32((float)x[i]);
+        for (int i = 0; i < N; i++)
+            w[i] = wf_tanh_f32((float)x[i] / 8);
         for (int i = 0; i < N; i++) {
             sum = mix(mix(sum, y[i]), z[i]);
+            sum = mix(mix(mix(sum, t[i]), (double)u[i]), (double)w[i]);
             sum = mix(mix(sum, wf_sin(x[i])), wf_cos(x[i]));
             sum = mix(sum, wf_acos(x[i] / 40));
         }
     }
-    assert_int_equal(sum, 0x5b94c78683c51740u);
+    assert_int_equal(sum, 0x76c073a92a9e2860u);
 }
 
 int main(void)
@@ -253,6 +332,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exp_is_within_an_ulp),
         cmocka_unit_test(exp_at_the_edges),
+        cmocka_unit_test(tanh_is_within_three_ulps),
+        cmocka_unit_test(tanh_at_the_edges),
+        cmocka_unit_test(functions_of_floats_are_within_three_ulps),
+        cmocka_unit_test(functions_of_floats_at_the_edges),
         cmocka_unit_test(log_is_within_an_ulp),
         cmocka_unit_test(log_at_the_edges),
         cmocka_unit_test(sin_and_cos_are_within_an_ulp),

@@ -74,8 +74,7 @@ static struct wf_args make_args(double (*rows)[WF_ARGS_MODEL], const struct wf_m
                                 uint32_t n)
 {
     struct wf_args args = {.m = rows, .n = n, .ties = WF_TIES_LOW_IS_HIGH};
-    for (size_t s = 0; s < m->n_stages; s++)
-        args.scope[s] = (uint8_t)m->stages[s].scope;
+    wf_method_scopes(m, args.scope);
     return args;
 }
 
