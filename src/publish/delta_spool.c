@@ -32,8 +32,7 @@ static uint64_t count_pieces(const struct wf_job *job, const struct wf_budget *b
     uint64_t width = wf_dtype_info((enum wf_dtype)job->dtype)->bits / 8;
     uint64_t fetched = wf_max_u64(wf_piece_bytes(job) / width, 1); /* elements, if it is cached */
     uint64_t most = fetched / (fetched / WF_SINK_PIECE + (fetched % WF_SINK_PIECE != 0));
-    uint64_t spans = budget ? wf_job_pieces(budget, job) : job->bytes / SPAN_BYTES_MIN + 2;
-    return job->count / most + 2 * spans + 2;
+    return job->count / most + 2 * wf_job_pieces(budget, job) + 2;
 }
 
 static uint64_t count_records(const struct wf_delta_plan *d, const struct wf_budget *budget)

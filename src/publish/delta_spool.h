@@ -47,8 +47,7 @@ struct wf_delta_spool {
     unsigned n_benches;
 };
 
-/* Memory of each compute thread, and of the tables for spans as large as the budget's (NULL: as
- * small as any). */
+/* Memory of each compute thread, and of the tables for spans as large as the budget's. */
 uint64_t wf_delta_spool_thread_bytes(void);
 uint64_t wf_delta_spool_table_bytes(const struct wf_delta_plan *d, const struct wf_budget *budget);
 

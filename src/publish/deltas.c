@@ -52,6 +52,24 @@ static int check_folder(struct wf_err *e, const struct wf_setup *s)
     return WF_OK;
 }
 
+#define BUDGET_TRIES 8
+
+/* The spool's tables grow with the number of spans, and spans get smaller as tables take memory. */
+static int set_budget(struct wf_err *e, const struct wf_delta_plan *d, uint64_t memory,
+                      unsigned threads, struct wf_budget *out)
+{
+    uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT) + d->plan.addend_bytes;
+    uint64_t tables = 0, needed = 0;
+    for (int i = 0; i < BUDGET_TRIES && (i == 0 || needed > tables); i++) {
+        tables = needed;
+        int status = wf_budget_set(e, &d->plan, memory, meta + tables, threads, false, out);
+        if (status)
+            return status;
+        needed = wf_delta_spool_table_bytes(d, out);
+    }
+    return WF_OK;
+}
+
 int wf_deltas_plan(struct wf_err *e, const struct weft_options *options, unsigned threads,
                    struct wf_setup *s)
 {
@@ -66,9 +84,7 @@ int wf_deltas_plan(struct wf_err *e, const struct weft_options *options, unsigne
     if (status)
         return status;
     warn(d);
-    uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT) + d->plan.addend_bytes +
-                    wf_delta_spool_table_bytes(d, NULL);
-    return wf_budget_set(e, &d->plan, memory, meta, threads, false, &s->deltas_budget);
+    return set_budget(e, d, memory, threads, &s->deltas_budget);
 }
 
 /* ---- the run ---- */
@@ -128,6 +144,19 @@ static int find_shards(struct running *r)
     return WF_OK;
 }
 
+/* Progress starts anew. */
+static void announce(const struct running *r)
+{
+    const struct weft_options *o = r->run->options;
+    if (!o->json) {
+        wf_log(WF_LOG_DEBUG, "task deltas: looking for what each task keeps");
+        return;
+    }
+    fprintf(o->out, "{\"event\":\"step\",\"step\":\"task_deltas\",\"bytes_total\":%" PRIu64 "}\n",
+            r->d->plan.bytes_written);
+    fflush(o->out);
+}
+
 static int fill_spool(struct running *r, uint64_t *bytes_read)
 {
     const struct weft_options *o = r->run->options;
@@ -147,7 +176,7 @@ static int fill_spool(struct running *r, uint64_t *bytes_read)
                                    .stop = r->run->stop};
     int status = wf_blocks_create(r->e, &r->d->plan, false, budget->slots + 1u, &blocks);
     if (!status) {
-        wf_log(WF_LOG_DEBUG, "task deltas: looking for what each task keeps");
+        announce(r);
         wf_progress_start(&progress, r->run->progress, o->out, r->d->plan.bytes_written, 0);
         status = wf_stream_run(r->e, &so, &stats);
         wf_progress_stop(&progress);
