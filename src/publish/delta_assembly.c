@@ -299,8 +299,7 @@ static int put_rows(struct assembling *b)
 
 /* ---- the whole ---- */
 
-static int assemble(struct assembling *b, struct wf_arena *keep, size_t task,
-                    struct wf_delta_made *out)
+static int assemble(struct assembling *b, size_t task, struct wf_delta_made *out)
 {
     struct wf_st_tensor *tensors = NULL;
     struct wf_st_pair *pairs = NULL;
@@ -315,8 +314,8 @@ static int assemble(struct assembling *b, struct wf_arena *keep, size_t task,
         status = wf_st_format_with(b->e, tensors, b->n_rows, 8, pairs, n_pairs, &header);
     if (!status) {
         uint64_t bytes = header.n + (b->n_rows ? tensors[b->n_rows - 1].end : 0);
-        status = wf_making_begin(b->e, keep, b->how->path, bytes, b->how->hashing, b->how->direct,
-                                 &b->making);
+        status = wf_making_begin(b->e, &out->arena, b->how->path, bytes, b->how->hashing,
+                                 b->how->direct, &b->making);
     }
     if (!status)
         status = wf_making_put(&b->making, header.text, header.n);
@@ -328,13 +327,14 @@ static int assemble(struct assembling *b, struct wf_arena *keep, size_t task,
     return status;
 }
 
-int wf_delta_assemble(struct wf_err *e, struct wf_arena *a, struct wf_delta_spool *spool,
-                      size_t task, const struct wf_delta_assembly *how, struct wf_delta_made *out)
+int wf_delta_assemble(struct wf_err *e, struct wf_delta_spool *spool, size_t task,
+                      const struct wf_delta_assembly *how, struct wf_delta_made *out)
 {
     struct assembling b = {.e = e, .spool = spool, .task = &spool->tasks[task], .how = how};
-    *out = (struct wf_delta_made){.file.name = how->name, .task = spool->deltas->tasks[task].name};
+    out->file.name = how->name;
+    out->task = spool->deltas->tasks[task].name;
     b.buffer = wf_alloc(e, WF_MEM_RING, RECORD_BYTES_MAX, 1, "a task delta");
-    int status = b.buffer ? assemble(&b, a, task, out) : WF_MACHINE;
+    int status = b.buffer ? assemble(&b, task, out) : WF_MACHINE;
     for (size_t i = 0; i < b.n_parts; i++)
         out->kept += b.parts[i].kept;
     out->n_tensors = b.n_parts;

@@ -75,41 +75,97 @@ static size_t find_kept(const struct wf_sink_piece *p, uint16_t *places)
 static void stored_value(const struct wf_sink_piece *p, size_t i, void *value)
 {
     enum wf_dtype from = (enum wf_dtype)p->job->in_dtype[p->model];
-    enum wf_dtype to = (enum wf_dtype)p->job->dtype;
-    size_t width = wf_dtype_info(to)->bits / 8;
-    if (from == to)
-        memcpy(value, (const char *)p->in[p->model] + i * width, width);
-    else
-        wf_number_put(to, value, 0, wf_number_get(from, p->in[p->model], i));
+    wf_number_put((enum wf_dtype)p->job->dtype, value, 0, wf_number_get(from, p->in[p->model], i));
 }
 
-/* What `add` stores: the difference in the job's arithmetic, rounded to the result's type. */
-static void difference(const struct wf_sink_piece *p, size_t i, void *value)
-{
-    double task = wf_number_get((enum wf_dtype)p->job->in_dtype[p->model], p->in[p->model], i);
-    double shared = wf_number_get((enum wf_dtype)p->job->dtype, p->in[0], i);
-    double u = p->job->wide ? task - shared : (double)((float)task - (float)shared);
-    wf_number_put((enum wf_dtype)p->job->dtype, value, 0, u);
-}
+/* Drops the places at which the task has the result's bits: values of one type and width, compared
+ * as integers. Returns how many are left. */
+#define DROP_EQUAL(width)                                                                          \
+    static size_t drop_equal_##width(const struct wf_sink_piece *p, uint16_t *places, size_t n)    \
+    {                                                                                              \
+        const char *own = p->in[p->model], *shared = p->in[0];                                     \
+        size_t kept = 0;                                                                           \
+        for (size_t k = 0; k < n; k++) {                                                           \
+            uint##width##_t a, b;                                                                  \
+            memcpy(&a, own + places[k] * sizeof a, sizeof a);                                      \
+            memcpy(&b, shared + places[k] * sizeof b, sizeof b);                                   \
+            places[kept] = places[k];                                                              \
+            kept += a != b;                                                                        \
+        }                                                                                          \
+        return kept;                                                                               \
+    }
+DROP_EQUAL(16)
+DROP_EQUAL(32)
+DROP_EQUAL(64)
 
-/* Drops the places at which the task has the result's bits, and puts the others' values one behind
- * the other. Returns how many there are. */
-static size_t take_values(const struct wf_sink_piece *p, bool add, uint16_t *places, size_t n,
-                          uint8_t *values)
+/* The same where the task's values have to be converted first. */
+static size_t drop_equal_converted(const struct wf_sink_piece *p, uint16_t *places, size_t n)
 {
     size_t kept = 0, width = wf_dtype_info((enum wf_dtype)p->job->dtype)->bits / 8;
-    const char *shared = p->in[0];
     for (size_t k = 0; k < n; k++) {
-        uint8_t *to = values + kept * width;
-        size_t i = places[k];
-        stored_value(p, i, to);
-        if (!memcmp(to, shared + i * width, width))
-            continue;
-        if (add)
-            difference(p, i, to);
-        places[kept++] = (uint16_t)i;
+        char value[VALUE_BYTES_MAX];
+        stored_value(p, places[k], value);
+        places[kept] = places[k];
+        kept += memcmp(value, (const char *)p->in[0] + places[k] * width, width) != 0;
     }
     return kept;
+}
+
+static size_t drop_equal(const struct wf_sink_piece *p, uint16_t *places, size_t n)
+{
+    if (p->job->in_dtype[p->model] != p->job->dtype)
+        return drop_equal_converted(p, places, n);
+    switch (wf_dtype_info((enum wf_dtype)p->job->dtype)->bits) {
+    case 16:
+        return drop_equal_16(p, places, n);
+    case 32:
+        return drop_equal_32(p, places, n);
+    default:
+        return drop_equal_64(p, places, n);
+    }
+}
+
+#define PUT_VALUES(width)                                                                          \
+    static void put_values_##width(const char *own, const uint16_t *places, size_t n,              \
+                                   uint8_t *values)                                                \
+    {                                                                                              \
+        for (size_t k = 0; k < n; k++)                                                             \
+            memcpy(values + k * (width) / 8, own + places[k] * (size_t)((width) / 8),              \
+                   (width) / 8);                                                                   \
+    }
+PUT_VALUES(16)
+PUT_VALUES(32)
+PUT_VALUES(64)
+
+/* `replace`: the task's values in the result's type. */
+static void put_values(const struct wf_sink_piece *p, const uint16_t *places, size_t n,
+                       uint8_t *values)
+{
+    unsigned bits = wf_dtype_info((enum wf_dtype)p->job->dtype)->bits;
+    const char *own = p->in[p->model];
+    if (p->job->in_dtype[p->model] != p->job->dtype)
+        for (size_t k = 0; k < n; k++)
+            stored_value(p, places[k], values + k * bits / 8);
+    else if (bits == 16)
+        put_values_16(own, places, n, values);
+    else if (bits == 32)
+        put_values_32(own, places, n, values);
+    else
+        put_values_64(own, places, n, values);
+}
+
+/* `add`: differences in the job's arithmetic, rounded to the result's type. */
+static void put_differences(const struct wf_sink_piece *p, const uint16_t *places, size_t n,
+                            uint8_t *values)
+{
+    enum wf_dtype from = (enum wf_dtype)p->job->in_dtype[p->model];
+    enum wf_dtype to = (enum wf_dtype)p->job->dtype;
+    for (size_t k = 0; k < n; k++) {
+        double task = wf_number_get(from, p->in[p->model], places[k]);
+        double shared = wf_number_get(to, p->in[0], places[k]);
+        double u = p->job->wide ? task - shared : (double)((float)task - (float)shared);
+        wf_number_put(to, values, k, u);
+    }
 }
 
 static size_t put_gaps(const uint16_t *places, size_t n, uint8_t *to)
@@ -141,9 +197,13 @@ static int take(void *arg, struct wf_err *e, unsigned thread, const struct wf_si
     const struct wf_plan *plan = &s->deltas->plan;
     uint8_t *values = b->record + WF_SINK_PIECE;
     size_t n = find_kept(p, b->places);
-    n = take_values(p, plan->recipe->deltas.add, b->places, n, values);
+    n = drop_equal(p, b->places, n);
     if (!n)
         return WF_OK;
+    if (plan->recipe->deltas.add)
+        put_differences(p, b->places, n, values);
+    else
+        put_values(p, b->places, n, values);
     /* Gaps end where the values begin. */
     size_t width = wf_dtype_info((enum wf_dtype)p->job->dtype)->bits / 8;
     size_t gap_bytes = put_gaps(b->places, n, b->record);
@@ -183,6 +243,7 @@ int wf_delta_spool_create(struct wf_err *e, struct wf_arena *a, const struct wf_
                                    .sink = {.method = method,
                                             .map = method->map,
                                             .slot = WF_SHARE_SLOT,
+                                            .pairs = true,
                                             .only = true,
                                             .take = take},
                                    .records_max = count_records(d, budget),

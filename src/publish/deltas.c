@@ -10,6 +10,7 @@
 #include "../base/file.h"
 #include "../base/log.h"
 #include "../base/num.h"
+#include "../base/ordered.h"
 #include "../stream/stream.h"
 
 #define SPOOL "spool"
@@ -173,22 +174,44 @@ static const char *shared_name(struct running *r)
     return name;
 }
 
-static int assemble_one(struct running *r, size_t task, const char *shared,
-                        struct wf_delta_made *out)
+/* Tasks are assembled by as many threads as computed, each one file at a time. */
+struct assembly {
+    struct running *r;
+    struct wf_deltas_result *out;
+    const char *shared;
+    size_t next;
+};
+
+struct assembler {
+    size_t task;
+};
+
+static bool claim_task(void *shared, void *worker)
 {
+    struct assembly *all = shared;
+    ((struct assembler *)worker)->task = all->next;
+    return all->next < all->r->d->n_tasks && ++all->next;
+}
+
+static int assemble_task(void *shared, void *worker)
+{
+    struct assembly *all = shared;
+    struct running *r = all->r;
     const struct weft_options *o = r->run->options;
-    const char *name = wf_arena_printf(r->a, r->e, "%s/%s.safetensors",
+    size_t task = ((struct assembler *)worker)->task;
+    struct wf_delta_made *made = &all->out->made[task];
+    const char *name = wf_arena_printf(&made->arena, r->e, "%s/%s.safetensors",
                                        r->run->setup->recipe.deltas.dir, r->d->tasks[task].name);
-    const char *path = name ? wf_path_join(r->a, r->e, r->run->partial, name) : NULL;
+    const char *path = name ? wf_path_join(&made->arena, r->e, r->run->partial, name) : NULL;
     if (!path)
         return WF_MACHINE;
     struct wf_delta_assembly how = {.path = path,
                                     .name = name,
-                                    .shared_name = shared,
+                                    .shared_name = all->shared,
                                     .hashing = o->manifest == WEFT_MANIFEST_XXH3,
                                     .direct = o->io != WEFT_IO_BUFFERED,
                                     .stop = r->run->stop};
-    int status = wf_delta_assemble(r->e, r->a, &r->spool, task, &how, out);
+    int status = wf_delta_assemble(r->e, &r->spool, task, &how, made);
     if (!status) { /* gives the disk back before the next one needs it */
         wf_outfile_close(&r->spool.tasks[task].file);
         unlink(r->spool.tasks[task].file.path);
@@ -196,15 +219,23 @@ static int assemble_one(struct running *r, size_t task, const char *shared,
     return status;
 }
 
+static int commit_task(void *shared, void *worker)
+{
+    struct assembly *all = shared;
+    size_t task = ((struct assembler *)worker)->task;
+    all->out->files[task] = all->out->made[task].file;
+    return WF_OK;
+}
+
 static int assemble_all(struct running *r, struct wf_deltas_result *out)
 {
-    const char *shared = shared_name(r);
-    int status = shared ? WF_OK : WF_MACHINE;
-    for (size_t i = 0; !status && i < r->d->n_tasks; i++) {
-        status = assemble_one(r, i, shared, &out->made[i]);
-        out->files[i] = out->made[i].file;
-    }
-    return status;
+    struct assembly all = {.r = r, .out = out, .shared = shared_name(r)};
+    unsigned n = (unsigned)wf_min_u64(r->run->setup->deltas_budget.compute, r->d->n_tasks);
+    struct assembler *workers = wf_arena_alloc(r->a, r->e, n + 1, sizeof *workers);
+    if (!all.shared || !workers)
+        return WF_MACHINE;
+    return wf_ordered_run(&(struct wf_ordered){claim_task, assemble_task, commit_task, &all,
+                                               workers, sizeof *workers, n});
 }
 
 int wf_deltas_run(struct wf_err *e, const struct wf_deltas_run *run, struct wf_deltas_result *out)
@@ -230,6 +261,13 @@ int wf_deltas_run(struct wf_err *e, const struct wf_deltas_run *run, struct wf_d
     if (!status)
         status = dir ? wf_sync_folder(e, dir) : WF_MACHINE;
     return status;
+}
+
+void wf_deltas_destroy(struct wf_deltas_result *r)
+{
+    for (size_t i = 0; r->made && i < r->n; i++)
+        wf_arena_destroy(&r->made[i].arena);
+    *r = (struct wf_deltas_result){0};
 }
 
 /* ---- the table of sizes ---- */

@@ -249,6 +249,7 @@ int wf_merge_run(struct wf_err *e, const struct weft_options *options,
     if (!status && !options->json && !result->already_done && *j.setup.no_gpu)
         wf_log(WF_LOG_INFO, "computed on the CPU: %s", j.setup.no_gpu);
     wf_blocks_destroy(&j.blocks);
+    wf_deltas_destroy(&j.deltas);
     wf_setup_destroy(&j.setup);
     wf_arena_destroy(&j.arena);
     return status;
