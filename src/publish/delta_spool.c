@@ -26,11 +26,12 @@ uint64_t wf_delta_spool_thread_bytes(void)
     return sizeof(struct wf_spool_bench);
 }
 
-/* How many pieces the stream may cut a job into. */
+/* How many pieces the stream is expected to cut a job into, at most. */
 static uint64_t count_pieces(const struct wf_job *job, const struct wf_budget *budget)
 {
     uint64_t width = wf_dtype_info((enum wf_dtype)job->dtype)->bits / 8;
-    uint64_t most = wf_min_u64(WF_SINK_PIECE, wf_max_u64(wf_piece_bytes(job) / width, 1));
+    uint64_t fetched = wf_max_u64(wf_piece_bytes(job) / width, 1); /* elements, if it is cached */
+    uint64_t most = fetched / (fetched / WF_SINK_PIECE + (fetched % WF_SINK_PIECE != 0));
     uint64_t spans = budget ? wf_job_pieces(budget, job) : job->bytes / SPAN_BYTES_MIN + 2;
     return job->count / most + 2 * spans + 2;
 }
@@ -176,17 +177,30 @@ static size_t put_gaps(const uint16_t *places, size_t n, uint8_t *to)
     return (size_t)(at - to);
 }
 
-static int enter(struct wf_err *e, struct wf_delta_spool *s, struct wf_spool_task *t,
-                 struct wf_spooled *record, uint64_t bytes)
+/* More pieces than were counted on: the table is no longer of the planned size. */
+static int grow(struct wf_err *e, struct wf_spool_task *t)
+{
+    size_t n = t->records_max + t->records_max / 4 + 64;
+    struct wf_spooled *records =
+        wf_realloc(e, t->records, n, sizeof *records, "the table of a task delta");
+    if (!records)
+        return WF_MACHINE;
+    t->records = records;
+    t->records_max = n;
+    return WF_OK;
+}
+
+static int enter(struct wf_err *e, struct wf_spool_task *t, struct wf_spooled *record,
+                 uint64_t bytes)
 {
     pthread_mutex_lock(&t->lock);
-    bool room = t->n_records < s->records_max;
+    int status = t->n_records < t->records_max ? WF_OK : grow(e, t);
     record->at = t->bytes;
-    if (room)
+    if (!status)
         t->records[t->n_records++] = *record;
     t->bytes += bytes;
     pthread_mutex_unlock(&t->lock);
-    return room ? WF_OK : wf_fail(e, WF_BUG, "task deltas: more pieces than were counted");
+    return status;
 }
 
 static int take(void *arg, struct wf_err *e, unsigned thread, const struct wf_sink_piece *p)
@@ -216,21 +230,22 @@ static int take(void *arg, struct wf_err *e, unsigned thread, const struct wf_si
         .span = (uint16_t)(b->places[n - 1] - b->places[0]),
     };
     size_t bytes = gap_bytes + n * width;
-    int status = enter(e, s, t, &entry, bytes);
+    int status = enter(e, t, &entry, bytes);
     return status ? status : wf_pwrite(e, t->file.fd, t->file.path, record, bytes, entry.at);
 }
 
 /* ---- making the spool ---- */
 
 static int create_task(struct wf_err *e, struct wf_arena *a, struct wf_delta_spool *s, size_t i,
-                       const char *folder)
+                       const struct wf_budget *budget, const char *folder)
 {
     struct wf_spool_task *t = &s->tasks[i];
     const char *path = wf_arena_printf(a, e, "%s/%zu", folder, i + 1);
     if (!path)
         return WF_MACHINE;
+    t->records_max = count_records(s->deltas, budget);
     t->records =
-        wf_alloc(e, WF_MEM_META, s->records_max, sizeof *t->records, "the table of a task delta");
+        wf_alloc(e, WF_MEM_META, t->records_max, sizeof *t->records, "the table of a task delta");
     return t->records ? wf_outfile_create(e, path, 0, false, &t->file) : WF_MACHINE;
 }
 
@@ -246,7 +261,6 @@ int wf_delta_spool_create(struct wf_err *e, struct wf_arena *a, const struct wf_
                                             .pairs = true,
                                             .only = true,
                                             .take = take},
-                                   .records_max = count_records(d, budget),
                                    .n_benches = budget->compute};
     out->sink.arg = out;
     out->first = wf_arena_alloc(a, e, d->plan.n_jobs + 1, sizeof *out->first);
@@ -262,7 +276,7 @@ int wf_delta_spool_create(struct wf_err *e, struct wf_arena *a, const struct wf_
     }
     int status = WF_OK;
     for (size_t i = 0; !status && i < d->n_tasks; i++)
-        status = create_task(e, a, out, i, folder);
+        status = create_task(e, a, out, i, budget, folder);
     return status;
 }
 

@@ -31,7 +31,7 @@ struct wf_spooled {
 struct wf_spool_task {
     pthread_mutex_t lock; /* the table and `bytes` */
     struct wf_spooled *records;
-    size_t n_records;
+    size_t n_records, records_max;
     struct wf_outfile file;
     uint64_t bytes; /* of the file */
 };
@@ -42,7 +42,6 @@ struct wf_delta_spool {
     const struct wf_delta_plan *deltas;
     struct wf_sink sink; /* for the stream */
     uint64_t *first;     /* by job: elements before it; n_jobs + 1 of them */
-    size_t records_max;  /* of each task */
     struct wf_spool_task *tasks;
     struct wf_spool_bench *benches;
     unsigned n_benches;

@@ -159,6 +159,8 @@ static int make_deltas(struct job *j)
         return WF_OK;
     int status = wf_deltas_run(j->e, &run, &j->deltas);
     j->stats.bytes_read += j->deltas.bytes_read;
+    for (size_t i = 0; i < j->deltas.n; i++)
+        j->stats.bytes_written += j->deltas.files[i].bytes;
     return status;
 }
 
