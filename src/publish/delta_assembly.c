@@ -36,6 +36,7 @@ struct assembling {
     struct wf_arena a; /* tables, gone when the file is there */
     const struct wf_delta_spool *spool;
     struct wf_spool_task *task;
+    struct wf_spooled *records; /* of the task, by element */
     const struct wf_delta_assembly *how;
     struct part *parts; /* by name */
     size_t n_parts;
@@ -78,16 +79,17 @@ static int find_parts(struct assembling *b)
 {
     const struct wf_plan *plan = &b->spool->deltas->plan;
     const uint64_t *first = b->spool->first;
-    size_t n = b->task->n_records, r = 0;
-    if (n)
-        qsort(b->task->records, n, sizeof *b->task->records, by_element);
+    size_t n = wf_spool_index_count(&b->task->index), r = 0;
     b->parts = wf_arena_alloc(&b->a, b->e, plan->n_jobs, sizeof *b->parts);
-    if (!b->parts)
-        return WF_MACHINE;
+    int status = b->parts ? wf_spool_index_load(b->e, &b->task->index, &b->records) : WF_MACHINE;
+    if (status)
+        return status;
+    if (n)
+        qsort(b->records, n, sizeof *b->records, by_element);
     for (size_t j = 0; j < plan->n_jobs; j++) {
         struct part p = {
-            .job = &plan->jobs[j], .first_element = first[j], .records = &b->task->records[r]};
-        for (; r < n && b->task->records[r].element < first[j + 1]; r++)
+            .job = &plan->jobs[j], .first_element = first[j], .records = &b->records[r]};
+        for (; r < n && b->records[r].element < first[j + 1]; r++)
             p.n_records++;
         if (!p.n_records)
             continue;
@@ -340,8 +342,7 @@ int wf_delta_assemble(struct wf_err *e, struct wf_delta_spool *spool, size_t tas
     out->n_tensors = b.n_parts;
     wf_making_close(&b.making);
     wf_free(b.buffer);
-    wf_free(b.task->records);
-    b.task->records = NULL;
+    wf_free(b.records);
     wf_arena_destroy(&b.a);
     return status;
 }

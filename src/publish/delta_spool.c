@@ -8,7 +8,6 @@
 #include "../base/num.h"
 #include "../format/delta_file.h"
 #include "../format/dtype_number.h"
-#include "../plan/span.h"
 
 #define VALUE_BYTES_MAX 8u
 #define SPAN_BYTES_MIN                                                                             \
@@ -26,26 +25,10 @@ uint64_t wf_delta_spool_thread_bytes(void)
     return sizeof(struct wf_spool_bench);
 }
 
-/* How many pieces the stream is expected to cut a job into, at most. */
-static uint64_t count_pieces(const struct wf_job *job, const struct wf_budget *budget)
+uint64_t wf_delta_spool_table_bytes(const struct wf_delta_plan *d)
 {
-    uint64_t width = wf_dtype_info((enum wf_dtype)job->dtype)->bits / 8;
-    uint64_t fetched = wf_max_u64(wf_piece_bytes(job) / width, 1); /* elements, if it is cached */
-    uint64_t most = fetched / (fetched / WF_SINK_PIECE + (fetched % WF_SINK_PIECE != 0));
-    return job->count / most + 2 * wf_job_pieces(budget, job) + 2;
-}
-
-static uint64_t count_records(const struct wf_delta_plan *d, const struct wf_budget *budget)
-{
-    uint64_t n = 0;
-    for (size_t j = 0; j < d->plan.n_jobs; j++)
-        n += count_pieces(&d->plan.jobs[j], budget);
-    return n;
-}
-
-uint64_t wf_delta_spool_table_bytes(const struct wf_delta_plan *d, const struct wf_budget *budget)
-{
-    return d->n_tasks * count_records(d, budget) * sizeof(struct wf_spooled) +
+    return d->n_tasks *
+               (WF_SPOOL_INDEX_RECORDS * sizeof(struct wf_spooled) + sizeof(struct wf_spool_task)) +
            (d->plan.n_jobs + 1) * sizeof(uint64_t);
 }
 
@@ -176,28 +159,14 @@ static size_t put_gaps(const uint16_t *places, size_t n, uint8_t *to)
     return (size_t)(at - to);
 }
 
-/* More pieces than were counted on: the table is no longer of the planned size. */
-static int grow(struct wf_err *e, struct wf_spool_task *t)
-{
-    size_t n = t->records_max + t->records_max / 4 + 64;
-    struct wf_spooled *records =
-        wf_realloc(e, t->records, n, sizeof *records, "the table of a task delta");
-    if (!records)
-        return WF_MACHINE;
-    t->records = records;
-    t->records_max = n;
-    return WF_OK;
-}
-
+/* Takes room for the record in the file, and notes where. */
 static int enter(struct wf_err *e, struct wf_spool_task *t, struct wf_spooled *record,
                  uint64_t bytes)
 {
     pthread_mutex_lock(&t->lock);
-    int status = t->n_records < t->records_max ? WF_OK : grow(e, t);
     record->at = t->bytes;
-    if (!status)
-        t->records[t->n_records++] = *record;
     t->bytes += bytes;
+    int status = wf_spool_index_add(e, &t->index, record);
     pthread_mutex_unlock(&t->lock);
     return status;
 }
@@ -236,16 +205,15 @@ static int take(void *arg, struct wf_err *e, unsigned thread, const struct wf_si
 /* ---- making the spool ---- */
 
 static int create_task(struct wf_err *e, struct wf_arena *a, struct wf_delta_spool *s, size_t i,
-                       const struct wf_budget *budget, const char *folder)
+                       const char *folder)
 {
     struct wf_spool_task *t = &s->tasks[i];
     const char *path = wf_arena_printf(a, e, "%s/%zu", folder, i + 1);
-    if (!path)
+    const char *index = wf_arena_printf(a, e, "%s/%zu.index", folder, i + 1);
+    if (!path || !index)
         return WF_MACHINE;
-    t->records_max = count_records(s->deltas, budget);
-    t->records =
-        wf_alloc(e, WF_MEM_META, t->records_max, sizeof *t->records, "the table of a task delta");
-    return t->records ? wf_outfile_create(e, path, 0, false, &t->file) : WF_MACHINE;
+    int status = wf_outfile_create(e, path, 0, false, &t->file);
+    return status ? status : wf_spool_index_create(e, index, &t->index);
 }
 
 int wf_delta_spool_create(struct wf_err *e, struct wf_arena *a, const struct wf_delta_plan *d,
@@ -275,7 +243,7 @@ int wf_delta_spool_create(struct wf_err *e, struct wf_arena *a, const struct wf_
     }
     int status = WF_OK;
     for (size_t i = 0; !status && i < d->n_tasks; i++)
-        status = create_task(e, a, out, i, budget, folder);
+        status = create_task(e, a, out, i, folder);
     return status;
 }
 
@@ -283,7 +251,7 @@ void wf_delta_spool_destroy(struct wf_delta_spool *s)
 {
     for (size_t i = 0; s->tasks && i < s->deltas->n_tasks; i++) {
         wf_outfile_close(&s->tasks[i].file);
-        wf_free(s->tasks[i].records);
+        wf_spool_index_close(&s->tasks[i].index);
         pthread_mutex_destroy(&s->tasks[i].lock);
     }
     wf_free(s->benches);

@@ -2,7 +2,7 @@
  *
  * The stream's compute threads hand over pieces of tensors (stream/sink.h). What a task keeps of a
  * piece, and has in other bits than the result, is written behind what is there already of the
- * task's spool file, one file for each task; where it is stands in a table in memory.
+ * task's spool file, one file for each task; where it is stands in the file's index.
  *
  *   record   | gaps from one kept element to the next: LEB128 | values, of the result's type |
  *
@@ -18,20 +18,11 @@
 #include "../plan/budget.h"
 #include "../plan/delta_plan.h"
 #include "../stream/sink.h"
-
-/* What is kept of one piece; at least one element. */
-struct wf_spooled {
-    uint64_t element;   /* the first kept one, counted through all jobs: first[job] + its index */
-    uint64_t at;        /* of the record in the spool file */
-    uint16_t more;      /* kept elements behind the first */
-    uint16_t gap_bytes; /* their gaps; at most an element's distance each */
-    uint16_t span;      /* from the first kept one to the last */
-};
+#include "spool_index.h"
 
 struct wf_spool_task {
-    pthread_mutex_t lock; /* the table and `bytes` */
-    struct wf_spooled *records;
-    size_t n_records, records_max;
+    pthread_mutex_t lock; /* the index and `bytes` */
+    struct wf_spool_index index;
     struct wf_outfile file;
     uint64_t bytes; /* of the file */
 };
@@ -47,9 +38,9 @@ struct wf_delta_spool {
     unsigned n_benches;
 };
 
-/* Memory of each compute thread, and of the tables for spans as large as the budget's. */
+/* Memory of each compute thread, and of the tables. */
 uint64_t wf_delta_spool_thread_bytes(void);
-uint64_t wf_delta_spool_table_bytes(const struct wf_delta_plan *d, const struct wf_budget *budget);
+uint64_t wf_delta_spool_table_bytes(const struct wf_delta_plan *d);
 
 /* Makes empty spool files in `folder`. The plan and folder outlive the spool;
  * wf_delta_spool_destroy accepts a half-made one and leaves the files. */

@@ -52,24 +52,6 @@ static int check_folder(struct wf_err *e, const struct wf_setup *s)
     return WF_OK;
 }
 
-#define BUDGET_TRIES 8
-
-/* The spool's tables grow with the number of spans, and spans get smaller as tables take memory. */
-static int set_budget(struct wf_err *e, const struct wf_delta_plan *d, uint64_t memory,
-                      unsigned threads, struct wf_budget *out)
-{
-    uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT) + d->plan.addend_bytes;
-    uint64_t tables = 0, needed = 0;
-    for (int i = 0; i < BUDGET_TRIES && (i == 0 || needed > tables); i++) {
-        tables = needed;
-        int status = wf_budget_set(e, &d->plan, memory, meta + tables, threads, false, out);
-        if (status)
-            return status;
-        needed = wf_delta_spool_table_bytes(d, out);
-    }
-    return WF_OK;
-}
-
 int wf_deltas_plan(struct wf_err *e, const struct weft_options *options, unsigned threads,
                    struct wf_setup *s)
 {
@@ -84,7 +66,9 @@ int wf_deltas_plan(struct wf_err *e, const struct weft_options *options, unsigne
     if (status)
         return status;
     warn(d);
-    return set_budget(e, d, memory, threads, &s->deltas_budget);
+    uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT) + d->plan.addend_bytes +
+                    wf_delta_spool_table_bytes(d);
+    return wf_budget_set(e, &d->plan, memory, meta, threads, false, &s->deltas_budget);
 }
 
 /* ---- the run ---- */
@@ -203,7 +187,7 @@ static const char *shared_name(struct running *r)
     return name;
 }
 
-/* Tasks are assembled by as many threads as computed, each one file at a time. */
+/* Tasks are assembled side by side, each by one thread. */
 struct assembly {
     struct running *r;
     struct wf_deltas_result *out;
@@ -248,6 +232,22 @@ static int assemble_task(void *shared, void *worker)
     return status;
 }
 
+#define ASSEMBLER_BYTES (2u << 20) /* buffers */
+
+/* As many threads as computed, if the memory, which is the stream's no more, holds all their
+ * tables; one at least. */
+static unsigned count_assemblers(const struct running *r)
+{
+    const struct wf_budget *b = &r->run->setup->deltas_budget;
+    uint64_t most = 0;
+    for (size_t i = 0; i < r->d->n_tasks; i++)
+        most = wf_max_u64(most, wf_spool_index_count(&r->spool.tasks[i].index));
+    uint64_t each = most * sizeof(struct wf_spooled) + ASSEMBLER_BYTES;
+    uint64_t free_bytes = b->memory_bytes > b->meta_bytes ? b->memory_bytes - b->meta_bytes : 0;
+    uint64_t n = wf_min_u64(free_bytes / each, wf_min_u64(b->compute, r->d->n_tasks));
+    return (unsigned)wf_max_u64(n, 1);
+}
+
 static int commit_task(void *shared, void *worker)
 {
     struct assembly *all = shared;
@@ -259,8 +259,8 @@ static int commit_task(void *shared, void *worker)
 static int assemble_all(struct running *r, struct wf_deltas_result *out)
 {
     struct assembly all = {.r = r, .out = out, .shared = shared_name(r)};
-    unsigned n = (unsigned)wf_min_u64(r->run->setup->deltas_budget.compute, r->d->n_tasks);
-    struct assembler *workers = wf_arena_alloc(r->a, r->e, n + 1, sizeof *workers);
+    unsigned n = count_assemblers(r);
+    struct assembler *workers = wf_arena_alloc(r->a, r->e, n, sizeof *workers);
     if (!all.shared || !workers)
         return WF_MACHINE;
     return wf_ordered_run(&(struct wf_ordered){claim_task, assemble_task, commit_task, &all,
