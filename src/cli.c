@@ -201,7 +201,7 @@ const struct cli_option cli_options[CLI_OPTIONS] = {
 };
 
 /* Commands of the interface that come in a later version. */
-static const char *const later[] = {"apply", "combine", "search", NULL};
+static const char *const later[] = {"combine", "search", NULL};
 
 static const struct {
     int status;
