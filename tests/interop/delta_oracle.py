@@ -325,7 +325,7 @@ def write_adapter(folder, module, rank, rows, cols, seed):
     return a.reshape(rank, cols), b.reshape(rows, rank)
 
 
-def test_adapters_may_be_tasks():
+def test_adapters_are_applied_and_may_be_tasks():
     for dtype in ("F32", "BF16"):
         rng, base, path, folder = np.random.default_rng(3), {}, new_path(".safetensors"), new_path("")
         for name, shape in (("model.q_proj.weight", (64, 48)), ("model.norm.weight", (48,))):
@@ -337,6 +337,11 @@ def test_adapters_may_be_tasks():
             product += b[:, k : k + 1] * a[k : k + 1]
         whole = numbers(*base["model.q_proj.weight"][::2]) + (np.float32(0.125 / 3) * product).ravel()
         task = {**base, "model.q_proj.weight": ("F32", (64, 48), whole.astype("<f4").view("<u4"))}
+        target = new_path("")
+        weft("apply", path, folder, target)
+        got = read_folder(target)
+        assert np.array_equal(got["model.q_proj.weight"][2], to_bits(dtype, whole)), f"{dtype}: apply"
+        assert np.array_equal(got["model.norm.weight"][2], base["model.norm.weight"][2])
         for density in ("0.1", "1"):
             out = merge([path, path + "+" + folder], {"density": float(density) if density != "1" else 1})
             check_delta(os.path.join(out, "deltas", "task0.safetensors"), read_folder(out), task, density, "model", "replace",
