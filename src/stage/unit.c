@@ -535,20 +535,23 @@ static void map_with(const struct wf_unit *u, const struct wf_backend *backend, 
                      struct wf_tile_result *result)
 {
     const struct wf_tile own = *tile;
+    bool two = share && share->pair;
     struct pair pair;
     struct bench *bench = u && u->group.scope == WF_SCOPE_MODEL ? take_bench(u) : NULL;
     if (u)
         set_tile(u, bench, piece, args, tile);
     else
         tile->args = args;
-    if (share && share->pair)
+    if (two)
         make_pair(&pair, tile, share->input);
     backend->map(tile, result);
     if (bench)
         return_bench(u, bench);
-    if (share && share->pair && result->verdict != WF_TILE_OK && result->input)
+    if (two && result->verdict != WF_TILE_OK && result->input)
         result->input = share->input;
-    *tile = own;
+    if (two)
+        *tile = own;
+    tile->args = own.args;
 }
 
 void wf_unit_map(const struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
