@@ -289,6 +289,92 @@ static void the_config_is_what_peft_reads(void **state)
     assert_null(wf_json_get(config, "lora_bias"));
 }
 
+static const struct wf_extract_item *item_of(const struct wf_extract_item *items, size_t n,
+                                             const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(items[i].tensor->name, name))
+            return &items[i];
+    fail_msg("no item '%s'", name);
+    return NULL;
+}
+
+static void roles_follow_names_shapes_and_patterns(void **state)
+{
+    struct fx *f = *state;
+    static const char *const tensors[] = {"model.embed_tokens.weight 9x4",
+                                          "lm_head.weight 9x4",
+                                          "l.0.q.weight 4x4",
+                                          "l.1.q.weight 4x4",
+                                          "l.0.q.bias 4",
+                                          "l.0.up.weight 6x4",
+                                          "l.0.ids 4 I32",
+                                          "l.0.table 4x4",
+                                          "conv.weight 4x2x3",
+                                          "norm.weight 4",
+                                          "l.0.bytes.weight 4x4 U8",
+                                          NULL};
+    static const struct {
+        const char *name;
+        enum wf_extract_role plain,
+            told; /* told: include *q* and *embed*, exclude l.1.*, save *norm* */
+    } cases[] = {
+        {"model.embed_tokens.weight", WF_ROLE_LOSE, WF_ROLE_FACTOR},
+        {"lm_head.weight", WF_ROLE_LOSE, WF_ROLE_LOSE},
+        {"l.0.q.weight", WF_ROLE_FACTOR, WF_ROLE_FACTOR},
+        {"l.1.q.weight", WF_ROLE_FACTOR, WF_ROLE_LOSE},
+        {"l.0.q.bias", WF_ROLE_LOSE, WF_ROLE_LOSE},
+        {"l.0.up.weight", WF_ROLE_FACTOR, WF_ROLE_LOSE},
+        {"l.0.ids", WF_ROLE_LOSE, WF_ROLE_LOSE},
+        {"l.0.table", WF_ROLE_LOSE, WF_ROLE_LOSE},
+        {"conv.weight", WF_ROLE_LOSE, WF_ROLE_LOSE},
+        {"norm.weight", WF_ROLE_LOSE, WF_ROLE_SAVE},
+        {"l.0.bytes.weight", WF_ROLE_LOSE, WF_ROLE_LOSE},
+    };
+    static const char *const include[] = {"*q*", "*embed*", NULL},
+                             *const exclude[] = {"l.1.*", NULL}, *const save[] = {"*norm*", NULL};
+    const struct wf_extract_options plain = {.cut = {.rank = 2}}, told = {.cut = {.rank = 2},
+                                                                          .include = include,
+                                                                          .exclude = exclude,
+                                                                          .save_whole = save};
+    struct wf_extract_item *one, *two;
+    fx_tensors(f, "a.safetensors", tensors);
+    fx_tensors(f, "b.safetensors", tensors);
+    const struct wf_ckpt *a = fx_open(f, "a.safetensors"), *b = fx_open(f, "b.safetensors");
+    fx_assert_worked(f, wf_extract_plan(&f->e, &f->arena, a, b, &plain, &one));
+    fx_assert_worked(f, wf_extract_plan(&f->e, &f->arena, a, b, &told, &two));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(item_of(one, a->n_tensors, cases[i].name)->role, cases[i].plain);
+        assert_int_equal(item_of(two, a->n_tensors, cases[i].name)->role, cases[i].told);
+    }
+    const struct wf_extract_item *table = item_of(two, a->n_tensors, "model.embed_tokens.weight");
+    assert_int_equal(table->kind, WF_ADAPTER_EMBEDDING);
+    assert_true(table->turned && table->rows == 9 && table->columns == 4);
+}
+
+static void targets_name_no_weight_that_is_not_there(void **state)
+{
+    struct fx *f = *state;
+    static const char *const tensors[] = {"l.0.q.weight 4x4", "l.0.up.weight 4x4",
+                                          "l.1.q.weight 4x4", "l.1.up.weight 4x4", NULL};
+    const struct wf_extract_options options = {.cut = {.rank = 2}};
+    const bool all[] = {true, true, true, true}, some[] = {true, true, true, false};
+    struct wf_extract_item *items;
+    const char *const *targets;
+    size_t n;
+    fx_tensors(f, "a.safetensors", tensors);
+    const struct wf_ckpt *a = fx_open(f, "a.safetensors");
+    fx_assert_worked(f, wf_extract_plan(&f->e, &f->arena, a, a, &options, &items));
+    fx_assert_worked(f, wf_extract_targets(&f->e, &f->arena, items, all, 4, &targets, &n));
+    assert_int_equal(n, 2);
+    assert_string_equal(targets[0], "q");
+    assert_string_equal(targets[1], "up");
+    fx_assert_worked(f, wf_extract_targets(&f->e, &f->arena, items, some, 4, &targets, &n));
+    assert_int_equal(n, 2);
+    assert_string_equal(targets[0], "l.0.up"); /* "up" would be l.1.up as well */
+    assert_string_equal(targets[1], "q");
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, fx_setup, fx_teardown)
 
 int main(void)
@@ -302,6 +388,8 @@ int main(void)
         cmocka_unit_test(values_are_rounded_once_and_must_fit),
         T(values_of_a_file_are_read_and_nan_is_found),
         T(the_config_is_what_peft_reads),
+        T(roles_follow_names_shapes_and_patterns),
+        T(targets_name_no_weight_that_is_not_there),
     };
     return cmocka_run_group_tests(tests, open_table, NULL);
 }
