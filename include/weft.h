@@ -76,13 +76,15 @@ struct weft_options {
     enum weft_compat compat;
     enum weft_progress progress;
     enum weft_log log_level;
-    enum weft_io io;   /* how files are read and written; auto suits each file */
-    bool resume;       /* go on with OUT.partial of the same plan */
-    bool overwrite;    /* replace OUT and OUT.partial */
-    bool json;         /* results and events as one JSON object a line on `out` */
-    bool diffable;     /* weft_plan: leave out what varies by machine */
-    bool null_compute; /* benchmark: read and write, compute nothing; output is meaningless */
-    FILE *out;         /* results; default stdout */
+    enum weft_io io; /* how files are read and written; auto suits each file */
+    bool resume;     /* go on with OUT.partial of the same plan */
+    bool overwrite;  /* replace OUT and OUT.partial */
+    bool json;       /* results and events as one JSON object a line on `out` */
+    bool
+        emit_components; /* beside a merge: what each task adds, as files that weft_combine takes */
+    bool diffable;       /* weft_plan: leave out what varies by machine */
+    bool null_compute;   /* benchmark: read and write, compute nothing; output is meaningless */
+    FILE *out;           /* results; default stdout */
 };
 
 /* What a merge did. */

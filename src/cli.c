@@ -124,6 +124,13 @@ const struct cli_option cli_options[CLI_OPTIONS] = {
                 .help = "How tensor bytes are read and written. auto suits each file; buffered "
                         "goes through the page cache; direct goes around it.",
                 .offset = AT(options.io)},
+    [CLI_EMIT_COMPONENTS] =
+        {.name = "--emit-components",
+         .kind = CLI_SWITCH,
+         .help = "Also write what each task adds to the base, before its weight, into "
+                 "OUT/components: weft combine makes models of them for other weights. For methods "
+                 "whose result is such a sum: pcb.",
+         .offset = AT(options.emit_components)},
     [CLI_NULL_COMPUTE] = {.name = "--null-compute",
                           .kind = CLI_SWITCH,
                           .help = "For benchmarks: read and write everything, compute nothing. The "

@@ -34,6 +34,7 @@ enum cli_option_id {
     CLI_MANIFEST,
     CLI_COMPAT,
     CLI_IO,
+    CLI_EMIT_COMPONENTS,
     CLI_NULL_COMPUTE,
     CLI_LOG_LEVEL,
     CLI_PROGRESS,

@@ -35,18 +35,26 @@ static uint64_t count_pieces(const struct wf_job *job, const struct wf_budget *b
     return job->count / most + 2 * spans + 2;
 }
 
-static uint64_t count_records(const struct wf_delta_plan *d, const struct wf_budget *budget)
+static uint64_t count_records(const struct wf_plan *plan, const struct wf_budget *budget)
 {
     uint64_t n = 0;
-    for (size_t j = 0; j < d->plan.n_jobs; j++)
-        n += count_pieces(&d->plan.jobs[j], budget);
+    for (size_t j = 0; j < plan->n_jobs; j++)
+        n += count_pieces(&plan->jobs[j], budget);
     return n;
 }
 
-uint64_t wf_delta_spool_table_bytes(const struct wf_delta_plan *d, const struct wf_budget *budget)
+uint64_t wf_delta_spool_table_bytes(const struct wf_plan *plan, size_t n_tasks,
+                                    const struct wf_budget *budget)
 {
-    return d->n_tasks * count_records(d, budget) * sizeof(struct wf_spooled) +
-           (d->plan.n_jobs + 1) * sizeof(uint64_t);
+    return n_tasks * count_records(plan, budget) * sizeof(struct wf_spooled) +
+           (plan->n_jobs + 1) * sizeof(uint64_t);
+}
+
+enum wf_dtype wf_spool_dtype(const struct wf_spool_subject *s, const struct wf_job *job)
+{
+    if (s->values != WF_SPOOL_SHARE)
+        return (enum wf_dtype)job->dtype;
+    return job->wide ? WF_F64 : WF_F32;
 }
 
 /* ---- taking a piece ---- */
@@ -112,6 +120,15 @@ static size_t take_values(const struct wf_sink_piece *p, bool add, uint16_t *pla
     return kept;
 }
 
+static size_t take_shares(const struct wf_sink_piece *p, const uint16_t *places, size_t n,
+                          uint8_t *values)
+{
+    size_t width = p->job->wide ? sizeof(double) : sizeof(float);
+    for (size_t k = 0; k < n; k++)
+        memcpy(values + k * width, (const char *)p->share + places[k] * width, width);
+    return n;
+}
+
 static size_t put_gaps(const uint16_t *places, size_t n, uint8_t *to)
 {
     uint8_t *at = to;
@@ -130,7 +147,7 @@ static int enter(struct wf_err *e, struct wf_delta_spool *s, struct wf_spool_tas
         t->records[t->n_records++] = *record;
     t->bytes += bytes;
     pthread_mutex_unlock(&t->lock);
-    return room ? WF_OK : wf_fail(e, WF_BUG, "task deltas: more pieces than were counted");
+    return room ? WF_OK : wf_fail(e, WF_BUG, "more pieces for a task than were counted");
 }
 
 static int take(void *arg, struct wf_err *e, unsigned thread, const struct wf_sink_piece *p)
@@ -138,19 +155,21 @@ static int take(void *arg, struct wf_err *e, unsigned thread, const struct wf_si
     struct wf_delta_spool *s = arg;
     struct wf_spool_task *t = &s->tasks[p->model - 1];
     struct wf_spool_bench *b = &s->benches[thread];
-    const struct wf_plan *plan = &s->deltas->plan;
+    const struct wf_spool_subject *subject = s->subject;
     uint8_t *values = b->record + WF_SINK_PIECE;
     size_t n = find_kept(p, b->places);
-    n = take_values(p, plan->recipe->deltas.add, b->places, n, values);
+    n = subject->values == WF_SPOOL_SHARE
+            ? take_shares(p, b->places, n, values)
+            : take_values(p, subject->values == WF_SPOOL_ADD, b->places, n, values);
     if (!n)
         return WF_OK;
     /* Gaps end where the values begin. */
-    size_t width = wf_dtype_info((enum wf_dtype)p->job->dtype)->bits / 8;
+    size_t width = wf_dtype_info(wf_spool_dtype(subject, p->job))->bits / 8;
     size_t gap_bytes = put_gaps(b->places, n, b->record);
     uint8_t *record = values - gap_bytes;
     memmove(record, b->record, gap_bytes);
     struct wf_spooled entry = {
-        .element = s->first[p->job - plan->jobs] + p->from + b->places[0],
+        .element = s->first[p->job - subject->plan->jobs] + p->from + b->places[0],
         .more = (uint16_t)(n - 1),
         .gap_bytes = (uint16_t)gap_bytes,
         .span = (uint16_t)(b->places[n - 1] - b->places[0]),
@@ -174,40 +193,36 @@ static int create_task(struct wf_err *e, struct wf_arena *a, struct wf_delta_spo
     return t->records ? wf_outfile_create(e, path, 0, false, &t->file) : WF_MACHINE;
 }
 
-int wf_delta_spool_create(struct wf_err *e, struct wf_arena *a, const struct wf_delta_plan *d,
-                          const struct wf_budget *budget, const char *folder,
-                          struct wf_delta_spool *out)
+int wf_delta_spool_create(struct wf_err *e, struct wf_arena *a,
+                          const struct wf_spool_subject *subject, const struct wf_budget *budget,
+                          const char *folder, struct wf_delta_spool *out)
 {
-    const struct wf_method *method = wf_method_internal("task_delta");
-    *out = (struct wf_delta_spool){.deltas = d,
-                                   .sink = {.method = method,
-                                            .map = method->map,
-                                            .slot = WF_SHARE_SLOT,
-                                            .only = true,
-                                            .take = take},
-                                   .records_max = count_records(d, budget),
+    const struct wf_plan *plan = subject->plan;
+    *out = (struct wf_delta_spool){.subject = subject,
+                                   .sink = {.slot = WF_SHARE_SLOT, .take = take},
+                                   .records_max = count_records(plan, budget),
                                    .n_benches = budget->compute};
     out->sink.arg = out;
-    out->first = wf_arena_alloc(a, e, d->plan.n_jobs + 1, sizeof *out->first);
+    out->first = wf_arena_alloc(a, e, plan->n_jobs + 1, sizeof *out->first);
     out->benches = wf_alloc(e, WF_MEM_RING, budget->compute, sizeof *out->benches, "task deltas");
-    out->tasks = wf_arena_alloc(a, e, d->n_tasks, sizeof *out->tasks);
+    out->tasks = wf_arena_alloc(a, e, subject->n_tasks, sizeof *out->tasks);
     if (!out->first || !out->benches || !out->tasks)
         return WF_MACHINE;
-    for (size_t j = 0; j < d->plan.n_jobs; j++)
-        out->first[j + 1] = out->first[j] + d->plan.jobs[j].count;
-    for (size_t i = 0; i < d->n_tasks; i++) {
+    for (size_t j = 0; j < plan->n_jobs; j++)
+        out->first[j + 1] = out->first[j] + plan->jobs[j].count;
+    for (size_t i = 0; i < subject->n_tasks; i++) {
         pthread_mutex_init(&out->tasks[i].lock, NULL);
         out->tasks[i].file.fd = out->tasks[i].file.direct_fd = -1;
     }
     int status = WF_OK;
-    for (size_t i = 0; !status && i < d->n_tasks; i++)
+    for (size_t i = 0; !status && i < subject->n_tasks; i++)
         status = create_task(e, a, out, i, folder);
     return status;
 }
 
 void wf_delta_spool_destroy(struct wf_delta_spool *s)
 {
-    for (size_t i = 0; s->tasks && i < s->deltas->n_tasks; i++) {
+    for (size_t i = 0; s->tasks && i < s->subject->n_tasks; i++) {
         wf_outfile_close(&s->tasks[i].file);
         wf_free(s->tasks[i].records);
         pthread_mutex_destroy(&s->tasks[i].lock);

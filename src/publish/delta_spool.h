@@ -1,10 +1,10 @@
 /* delta_spool.h - takes what tasks keep, in whatever order the stream finds it, and lays it by.
  *
  * The stream's compute threads hand over pieces of tensors (stream/sink.h). What a task keeps of a
- * piece, and has in other bits than the result, is written behind what is there already of the
- * task's spool file, one file for each task; where it is stands in a table in memory.
+ * piece is written behind what is there already of the task's spool file, one file for each task;
+ * where it is stands in a table in memory.
  *
- *   record   | gaps from one kept element to the next: LEB128 | values, of the result's type |
+ *   record   | gaps from one kept element to the next: LEB128 | values |
  *
  * A delta's sizes are known when all is spooled: delta_assembly.h then writes it from front to
  * back.
@@ -16,8 +16,27 @@
 
 #include "../format/outfile.h"
 #include "../plan/budget.h"
-#include "../plan/delta_plan.h"
+#include "../plan/plan.h"
 #include "../stream/sink.h"
+
+/* The values of kept elements. */
+enum wf_spool_values {
+    WF_SPOOL_REPLACE, /* the task's own numbers, of the result's type, where they have other bits */
+    WF_SPOOL_ADD,     /* what they differ by */
+    WF_SPOOL_SHARE    /* the shares: float, or double where the job is wide */
+};
+
+/* What is spooled. */
+struct wf_spool_subject {
+    const struct wf_plan *plan; /* whose jobs the pieces are of */
+    const char *const *tasks;   /* their names; number i is input i + 1 of the jobs */
+    size_t n_tasks;
+    enum wf_spool_values values;
+    const char *density; /* as the recipe has it */
+};
+
+/* The type of a job's values. */
+enum wf_dtype wf_spool_dtype(const struct wf_spool_subject *s, const struct wf_job *job);
 
 /* What is kept of one piece; at least one element. */
 struct wf_spooled {
@@ -39,8 +58,8 @@ struct wf_spool_task {
 struct wf_spool_bench; /* a compute thread's buffers */
 
 struct wf_delta_spool {
-    const struct wf_delta_plan *deltas;
-    struct wf_sink sink; /* for the stream */
+    const struct wf_spool_subject *subject;
+    struct wf_sink sink; /* for the stream; its method, map and `only` are the caller's to set */
     uint64_t *first;     /* by job: elements before it; n_jobs + 1 of them */
     size_t records_max;  /* of each task */
     struct wf_spool_task *tasks;
@@ -51,13 +70,14 @@ struct wf_delta_spool {
 /* Memory of each compute thread, and of the tables for spans as large as the budget's (NULL: as
  * small as any). */
 uint64_t wf_delta_spool_thread_bytes(void);
-uint64_t wf_delta_spool_table_bytes(const struct wf_delta_plan *d, const struct wf_budget *budget);
+uint64_t wf_delta_spool_table_bytes(const struct wf_plan *plan, size_t n_tasks,
+                                    const struct wf_budget *budget);
 
-/* Makes empty spool files in `folder`. The plan and folder outlive the spool;
+/* Makes empty spool files in `folder`. The subject and folder outlive the spool;
  * wf_delta_spool_destroy accepts a half-made one and leaves the files. */
-int wf_delta_spool_create(struct wf_err *e, struct wf_arena *a, const struct wf_delta_plan *d,
-                          const struct wf_budget *budget, const char *folder,
-                          struct wf_delta_spool *out);
+int wf_delta_spool_create(struct wf_err *e, struct wf_arena *a,
+                          const struct wf_spool_subject *subject, const struct wf_budget *budget,
+                          const char *folder, struct wf_delta_spool *out);
 void wf_delta_spool_destroy(struct wf_delta_spool *s);
 
 #endif

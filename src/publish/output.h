@@ -25,7 +25,8 @@ enum wf_output_state {
 struct wf_output {
     const char *out, *partial, *parent; /* paths */
     bool overwrite;
-    bool once; /* no journal, no --resume */
+    bool once;   /* no journal, no --resume */
+    bool afresh; /* --resume starts over: there is work that the journal does not speak of */
     enum wf_output_state state;
     int lock_fd;    /* OUT.partial, locked; -1 before */
     bool published; /* OUT is there */
