@@ -583,7 +583,7 @@ static void run_all(const char *only)
            "GB/s", "of copy", "#wrong");
     for (size_t m = 0; m < wf_method_count(); m++) {
         bench.method = wf_method_at(m);
-        if (only && strcmp(only, bench.method->name))
+        if (bench.method->adapters || (only && strcmp(only, bench.method->name)))
             continue;
         uint32_t base = bench.method->base == WF_BASE_REQUIRED;
         for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {

@@ -10,6 +10,7 @@
     X(arcee_fusion)                                                                                \
     X(breadcrumbs)                                                                                 \
     X(breadcrumbs_ties)                                                                            \
+    X(byom_lora)                                                                                   \
     X(dare_linear)                                                                                 \
     X(dare_ties)                                                                                   \
     X(della)                                                                                       \
@@ -102,6 +103,7 @@ enum wf_key_id { WF_KEY_LIST(WF_ENUM_ROW) WF_KEY_IDS };
 #endif
 
 #include "method/arcee_fusion.h"
+#include "method/byom_lora.h"
 #include "method/delta.h"
 #include "method/linear.h"
 #include "method/nearswap.h"

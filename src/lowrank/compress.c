@@ -72,6 +72,12 @@ uint32_t wf_compress_rank(const struct wf_adapter *adapter, uint32_t rank)
 /* ---- the result's file ------------------------------------------------------------------------
  */
 
+/* Of what is written for a tensor that is computed. */
+static enum wf_dtype dtype_of(const struct compression *c, const struct wf_tensor *t)
+{
+    return c->options->dtype == WF_DTYPE_NONE ? (enum wf_dtype)t->dtype : c->options->dtype;
+}
+
 /* The input's shape with another rank along `axis`. */
 static int resized(struct compression *c, const char *name, const struct wf_tensor *t,
                    unsigned axis, struct wf_st_tensor *row)
@@ -81,15 +87,16 @@ static int resized(struct compression *c, const char *name, const struct wf_tens
         return WF_MACHINE;
     memcpy(shape, t->shape, t->n_dims * sizeof *shape);
     shape[axis] = c->rank;
-    *row =
-        (struct wf_st_tensor){.name = name, .dtype = t->dtype, .n_dims = t->n_dims, .shape = shape};
+    *row = (struct wf_st_tensor){
+        .name = name, .dtype = (uint8_t)dtype_of(c, t), .n_dims = t->n_dims, .shape = shape};
     return WF_OK;
 }
 
-static struct wf_st_tensor as_it_is(const char *name, const struct wf_tensor *t)
+static struct wf_st_tensor as_it_is(const char *name, enum wf_dtype dtype,
+                                    const struct wf_tensor *t)
 {
     return (struct wf_st_tensor){
-        .name = name, .dtype = t->dtype, .n_dims = t->n_dims, .shape = t->shape};
+        .name = name, .dtype = (uint8_t)dtype, .n_dims = t->n_dims, .shape = t->shape};
 }
 
 static int create_file(struct compression *c, const char *folder)
@@ -110,10 +117,11 @@ static int create_file(struct compression *c, const char *folder)
         if (s)
             return s;
         if (m->bias)
-            rows[n++] = as_it_is(c->names[i].bias, m->bias);
+            rows[n++] = as_it_is(c->names[i].bias, dtype_of(c, m->bias), m->bias);
     }
     for (size_t i = 0; i < d->n_wholes; i++)
-        rows[n++] = as_it_is(d->wholes[i].tensor->name, d->wholes[i].tensor);
+        rows[n++] = as_it_is(d->wholes[i].tensor->name, (enum wf_dtype)d->wholes[i].tensor->dtype,
+                             d->wholes[i].tensor);
     return wf_adapter_out_create(c->e, &c->arena, folder, rows, n, &c->out);
 }
 
@@ -155,7 +163,8 @@ static int write_config(struct compression *c, const char *folder)
     const struct wf_adapter *d = c->adapter;
     const char *bias = wf_json_string(d->config, "bias");
     struct wf_adapter_facts facts = {.rank = c->rank,
-                                     .base_name = d->base_name,
+                                     .base_name = c->options->base_name ? c->options->base_name
+                                                                        : d->base_name,
                                      .task_type = d->task_type,
                                      .bias = bias ? bias : "none",
                                      .fan_in_fan_out = d->fan_in_fan_out};
@@ -202,7 +211,7 @@ static bool claim(void *shared, void *worker)
 static int put(struct compression *c, const struct wf_tensor *t, const char *name,
                const double *values, size_t n)
 {
-    enum wf_dtype dtype = (enum wf_dtype)t->dtype;
+    enum wf_dtype dtype = dtype_of(c, t);
     size_t size = wf_dtype_info(dtype)->bits / 8;
     void *stored = wf_alloc(c->e, WF_MEM_RING, n, size, "a factor");
     int s = stored ? WF_OK : WF_MACHINE;
@@ -352,6 +361,7 @@ static int run(struct compression *c, const char *folder)
         s = wf_ordered_run(&jobs);
     if (!s)
         s = copy_wholes(c);
+    c->total->bytes = c->out.file.bytes;
     if (!s)
         s = wf_adapter_out_finish(c->e, &c->out);
     return s ? s : write_config(c, folder);

@@ -12,6 +12,7 @@ struct wf_lowrank_row {
     const char *path; /* NULL: of all */
     uint32_t outs, ins, rank_in, rank;
     double whole, kept; /* squared norms */
+    uint64_t bytes;     /* of all: the file that was written */
 };
 
 /* The share of the squared norm that is kept, and the relative error; 1 and 0 of nothing. */
@@ -20,6 +21,8 @@ double wf_lowrank_error(const struct wf_lowrank_row *row);
 
 struct wf_compress_options {
     uint32_t rank;
+    enum wf_dtype dtype;   /* of the factors that are written; WF_DTYPE_NONE: as they were read */
+    const char *base_name; /* for the config; NULL: the input's */
     unsigned threads;
     uint64_t memory_bytes;
     const volatile int *stop; /* polled between modules; NULL: never */

@@ -179,8 +179,10 @@ struct wf_method {
     size_t n_stages;
     uint32_t min_models, max_models; /* model entries besides the base */
     enum wf_base_use base;
-    uint8_t map; /* enum wf_map_id, unless `prepare` chooses another */
-    bool draws;  /* a uniform number for each model and element: WF_UNIFORM */
+    uint8_t map;   /* enum wf_map_id, unless `prepare` chooses another */
+    bool adapters; /* models are PEFT adapters, and so are the results: no tensor streams, and there
+                      are no stages and no `prepare` */
+    bool draws;    /* a uniform number for each model and element: WF_UNIFORM */
     enum wf_row_rule rows;
     uint32_t (*table)(uint32_t n); /* numbers in wf_args.t for n inputs; NULL: none */
     /* Turns settings into args, in double. Returns NULL, or why the settings are impossible (a

@@ -2,6 +2,8 @@
 #include "components.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -205,10 +207,14 @@ void wf_components_manifest(struct wf_str *s, const struct wf_setup *setup,
                             const struct wf_components *c)
 {
     const struct wf_job *first = first_merged(&setup->plan);
+    const char *base = setup->base->place.path;
+    char real[PATH_MAX];
     if (!c->n)
         return;
+    if (realpath(base, real))
+        base = real;
     wf_str_puts(s, ",\n  \"components\": {\n    \"base\": ");
-    wf_str_json(s, setup->base->place.path, strlen(setup->base->place.path));
+    wf_str_json(s, base, strlen(base));
     wf_str_puts(s, ",\n    \"tasks\": [");
     for (size_t i = 0; i < c->n; i++) {
         char factor[32];

@@ -10,6 +10,7 @@
 #include "../base/log.h"
 #include "../base/num.h"
 #include "../stream/stream.h"
+#include "byom.h"
 #include "components.h"
 #include "deltas.h"
 #include "provenance.h"
@@ -210,11 +211,26 @@ static int fill_and_publish(struct job *j)
     return status ? status : wf_output_publish(j->e, &j->output);
 }
 
+/* A method of adapters makes folders of its own: modules are its tensors. */
+static int run_adapters(struct job *j, const char *out)
+{
+    struct wf_byom_result r;
+    int status = wf_byom_run(j->e, j->options, &j->setup, out, j->stop, &r);
+    j->setup.plan.n_merged = r.modules;
+    j->stats.bytes_read = r.bytes_read;
+    j->stats.bytes_written = r.bytes_written;
+    return status;
+}
+
 static int run(struct job *j, const struct wf_merge_source *source, const char *out,
                bool *already_done)
 {
     const struct weft_options *o = j->options;
-    int status = wf_output_check(j->e, &j->arena, out, o->resume, o->overwrite, &j->output);
+    int status = wf_setup_recipe(j->e, o, source, &j->setup);
+    if (!status && j->setup.recipe.method->adapters)
+        return run_adapters(j, out);
+    if (!status)
+        status = wf_output_check(j->e, &j->arena, out, o->resume, o->overwrite, &j->output);
     if (!status)
         status = wf_setup_create(j->e, o, source, true, &j->setup);
     if (!status)

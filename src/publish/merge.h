@@ -37,8 +37,13 @@ struct wf_merge_source {
     const void *arg;
 };
 
-/* wf_setup_destroy accepts a half-made setup. Warnings about the recipe go to the log. With `look`
- * a GPU is looked for under --backend auto; otherwise only under --backend cuda. */
+/* The first step, alone: reads the recipe into a zeroed setup. */
+int wf_setup_recipe(struct wf_err *e, const struct weft_options *options,
+                    const struct wf_merge_source *source, struct wf_setup *s);
+
+/* The rest, for a recipe whose method works on tensors. wf_setup_destroy accepts a half-made setup.
+ * Warnings about the recipe go to the log. With `look` a GPU is looked for under --backend auto;
+ * otherwise only under --backend cuda. */
 int wf_setup_create(struct wf_err *e, const struct weft_options *options,
                     const struct wf_merge_source *source, bool look, struct wf_setup *s);
 void wf_setup_destroy(struct wf_setup *s);

@@ -52,7 +52,7 @@ static int check_partial(struct wf_err *e, struct wf_output *o, bool resume)
                        o->partial);
     int status = wf_lock_fd(e, fd, o->partial);
     close(fd);
-    if (!status && !resume && !o->overwrite)
+    if (!status && !resume && !o->overwrite && !o->restart)
         status = refuse_leftover(e, o);
     return status;
 }
@@ -81,11 +81,14 @@ int wf_output_check(struct wf_err *e, struct wf_arena *a, const char *out, bool 
     return check_place(e, a, out, resume, o);
 }
 
-int wf_output_check_once(struct wf_err *e, struct wf_arena *a, const char *out, bool overwrite,
-                         struct wf_output *o)
+int wf_output_check_once(struct wf_err *e, struct wf_arena *a, const char *out, bool resume,
+                         bool overwrite, struct wf_output *o)
 {
-    *o = (struct wf_output){
-        .overwrite = overwrite, .once = true, .journal = {.fd = -1}, .lock_fd = -1};
+    *o = (struct wf_output){.overwrite = overwrite,
+                            .once = true,
+                            .restart = resume,
+                            .journal = {.fd = -1},
+                            .lock_fd = -1};
     return check_place(e, a, out, false, o);
 }
 
@@ -302,7 +305,7 @@ int wf_output_begin(struct wf_err *e, struct wf_output *o)
 {
     bool made;
     int status = claim_partial(e, o, &made);
-    if (!status && !made && !o->overwrite)
+    if (!status && !made && !o->overwrite && !o->restart)
         status = refuse_leftover(e, o);
     if (status)
         return status;

@@ -25,8 +25,9 @@ enum wf_output_state {
 struct wf_output {
     const char *out, *partial, *parent; /* paths */
     bool overwrite;
-    bool once;   /* no journal, no --resume */
-    bool afresh; /* --resume starts over: there is work that the journal does not speak of */
+    bool once;    /* no journal */
+    bool restart; /* with `once`: what is in OUT.partial may go */
+    bool afresh;  /* --resume starts over: there is work that the journal does not speak of */
     enum wf_output_state state;
     int lock_fd;    /* OUT.partial, locked; -1 before */
     bool published; /* OUT is there */
@@ -48,9 +49,10 @@ int wf_output_open(struct wf_err *e, struct wf_output *o, const struct wf_plan *
                    struct wf_blocks *blocks);
 
 /* The same for work without a journal, which is not resumed: look, look at each input (`text` names
- * it) and at the recipe if there is one, then make an empty, locked OUT.partial. */
-int wf_output_check_once(struct wf_err *e, struct wf_arena *a, const char *out, bool overwrite,
-                         struct wf_output *o);
+ * it) and at the recipe if there is one, then make an empty, locked OUT.partial. --resume starts
+ * over. */
+int wf_output_check_once(struct wf_err *e, struct wf_arena *a, const char *out, bool resume,
+                         bool overwrite, struct wf_output *o);
 int wf_output_check_input(struct wf_err *e, const struct wf_output *o, const struct wf_ckpt *input,
                           const char *text);
 int wf_output_check_recipe(struct wf_err *e, const struct wf_output *o, const char *recipe);

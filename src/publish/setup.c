@@ -153,9 +153,10 @@ static int plan_memory(struct wf_err *e, const struct weft_options *o, bool look
     return status ? status : set_budget(e, o, s);
 }
 
-static int read_recipe(struct wf_err *e, const struct wf_merge_source *source, bool compat,
-                       struct wf_setup *s)
+int wf_setup_recipe(struct wf_err *e, const struct weft_options *o,
+                    const struct wf_merge_source *source, struct wf_setup *s)
 {
+    bool compat = o->compat == WEFT_COMPAT_MERGEKIT;
     if (!source->text)
         return wf_recipe_read(e, &s->arena, source->recipe, compat, &s->recipe);
     int status = wf_recipe_parse(e, &s->arena, source->recipe, source->text, strlen(source->text),
@@ -176,10 +177,7 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o,
                                       .sink_bytes =
                                           o->emit_components ? wf_components_thread_bytes() : 0,
                                       .sidecars = &s->sidecars};
-    *s = (struct wf_setup){0};
-    int status = read_recipe(e, source, compat, s);
-    if (!status)
-        status = wf_coefficients_read(e, &s->arena, &s->recipe);
+    int status = wf_coefficients_read(e, &s->arena, &s->recipe);
     if (!status)
         status = source->open ? source->open(e, source->arg, s) : open_references(e, s);
     if (!status)

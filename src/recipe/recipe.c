@@ -14,12 +14,6 @@
 #define PATTERNS_MAX 1024
 #define PATTERN_BYTES_MAX 1024
 
-/* Methods that weft is to have: no typos, and no method of today. */
-static bool is_later_method(const char *name)
-{
-    return !strcmp(name, "pcb") || !strcmp(name, "byom_lora");
-}
-
 /* Says why `name` is no method, and which there are. */
 static int unknown_method(struct wf_recipe_reader *r, int line, const char *name)
 {
@@ -30,11 +24,7 @@ static int unknown_method(struct wf_recipe_reader *r, int line, const char *name
     int s = wf_str_finish(&list, r->e);
     struct wf_clip clip;
     char hint[128];
-    if (!s && is_later_method(name))
-        s = wf_recipe_fail(r, line,
-                           "merge_method '%s' is not in this version of weft yet; it has: %.700s",
-                           name, list.text);
-    else if (!s)
+    if (!s)
         s = wf_recipe_fail(r, line, "unknown merge_method '%s'%s; this version has: %.700s",
                            wf_clip(name, &clip), wf_did_you_mean(name, names, hint, sizeof hint),
                            list.text);
@@ -249,7 +239,9 @@ static int read_document(struct wf_recipe_reader *r, struct wf_yaml *const *docs
         s = read_top(r, document);
     if (!s)
         s = wf_recipe_models(r, document);
-    return s ? s : wf_recipe_deltas(r, document);
+    if (!s)
+        s = wf_recipe_deltas(r, document);
+    return s || !r->out->method->adapters ? s : wf_recipe_adapters(r, document);
 }
 
 /* "." for a bare name, "/" for a file of the root. */

@@ -131,8 +131,7 @@ static int read_dir(struct wf_recipe_reader *r, const struct wf_yaml *map)
     return r->out->deltas.dir ? WF_OK : WF_MACHINE;
 }
 
-/* Tasks become file names: each its own, and fit to be one. */
-static int check_tasks(struct wf_recipe_reader *r)
+int wf_recipe_check_tasks(struct wf_recipe_reader *r, const char *what)
 {
     const struct wf_recipe *recipe = r->out;
     struct wf_clip clip;
@@ -145,19 +144,20 @@ static int check_tasks(struct wf_recipe_reader *r)
         const char *fault = part_fault(m->task, strlen(m->task));
         if (fault || strchr(m->task, '/'))
             return wf_recipe_fail(r, m->line,
-                                  "the task '%s' cannot name a file of 'task_deltas'; give the "
+                                  "the task '%s' cannot name what '%s' writes for it; give the "
                                   "model another 'name'",
-                                  wf_clip(m->task, &clip));
+                                  wf_clip(m->task, &clip), what);
         for (size_t k = 0; k < i; k++)
             if (!wf_recipe_exempt(recipe, k) && !strcmp(recipe->models[k].task, m->task))
                 return wf_recipe_fail(r, m->line,
                                       "two models are the task '%s' (the other on line %d), and "
-                                      "'task_deltas' writes a file for each; give one a 'name'",
-                                      wf_clip(m->task, &clip), recipe->models[k].line);
+                                      "'%s' writes something for each; give one a 'name'",
+                                      wf_clip(m->task, &clip), recipe->models[k].line, what);
     }
-    return n ? WF_OK
-             : wf_recipe_fail(r, recipe->deltas.line,
+    if (!n && recipe->deltas.wanted)
+        return wf_recipe_fail(r, recipe->deltas.line,
                               "'task_deltas' needs a model besides the base");
+    return WF_OK;
 }
 
 int wf_recipe_deltas(struct wf_recipe_reader *r, const struct wf_yaml *document)
@@ -179,5 +179,5 @@ int wf_recipe_deltas(struct wf_recipe_reader *r, const struct wf_yaml *document)
         s = read_word(r, map, "store", stores, &d->add);
     if (!s)
         s = read_dir(r, map);
-    return s ? s : check_tasks(r);
+    return s ? s : wf_recipe_check_tasks(r, "task_deltas");
 }

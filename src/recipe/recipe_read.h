@@ -111,6 +111,13 @@ static inline bool wf_recipe_exempt(const struct wf_recipe *recipe, size_t model
 
 /* `task_deltas`; with the models already read, whose tasks become file names. */
 int wf_recipe_deltas(struct wf_recipe_reader *r, const struct wf_yaml *document);
+/* Tasks name files or folders that `what` writes: each its own, and fit to be one. */
+int wf_recipe_check_tasks(struct wf_recipe_reader *r, const char *what);
+
+/* --- methods of adapters (recipe_adapters.c) --- */
+
+/* What such a method asks of the rest of the recipe. */
+int wf_recipe_adapters(struct wf_recipe_reader *r, const struct wf_yaml *document);
 
 /* --- bands (recipe_band.c) --- */
 

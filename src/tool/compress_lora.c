@@ -44,6 +44,7 @@ static int fill(struct compress_job *j, const char *out, unsigned rank, const vo
     struct wf_lowrank_print print = {.report = &j->report, .name_width = 6};
     uint64_t memory = wf_tool_memory(j->options);
     struct wf_compress_options co = {.rank = rank,
+                                     .dtype = WF_DTYPE_NONE,
                                      .threads = wf_tool_threads(j->options, memory, 1),
                                      .memory_bytes = memory,
                                      .stop = stop,
@@ -67,7 +68,7 @@ int wf_compress_lora_run(struct wf_err *e, const struct weft_options *o, const c
 {
     struct compress_job j = {.e = e, .options = o};
     wf_report_open(&j.report, o);
-    int s = wf_output_check_once(e, &j.arena, out, o->overwrite, &j.output);
+    int s = wf_output_check_once(e, &j.arena, out, false, o->overwrite, &j.output);
     if (!s)
         s = open_adapter(&j, adapter);
     if (!s)

@@ -139,6 +139,8 @@ static size_t alike(const struct wf_method *m, size_t i)
 /* "SELECT per tensor or as scope says, FOLD where needed, MAP": in the order they run. */
 static void add_stages(struct wf_str *s, const struct wf_method *m)
 {
+    if (m->adapters)
+        wf_str_puts(s, "none: adapters are factored, module by module");
     for (size_t i = 0, n; i < m->n_stages; i += n) {
         const struct wf_stage *stage = &m->stages[i];
         bool free_scope = stage->kind == WF_STAGE_SELECT && scope_offers_model(m);

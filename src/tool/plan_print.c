@@ -11,7 +11,9 @@
 
 #include "../base/num.h"
 #include "../format/shape.h"
+#include "../publish/byom.h"
 #include "../publish/merge.h"
+#include "report.h"
 
 #define READ_RATE 2.0e9 /* bytes per second, local NVMe */
 #define WRITE_RATE 1.5e9
@@ -276,18 +278,59 @@ static int json_jobs(struct wf_err *e, FILE *out, const struct wf_plan *p, bool 
     return status;
 }
 
+/* A method of adapters: one line for each that will be written. */
+static int print_adapters(struct wf_err *e, const struct weft_options *o, struct wf_setup *s)
+{
+    struct wf_report r;
+    struct wf_byom byom;
+    int status = wf_byom_open(e, s, &byom);
+    wf_report_open(&r, o);
+    if (!status && !r.json) {
+        wf_report_text(&r, "method      %s: %s", s->recipe.method->name, s->recipe.method->title);
+        wf_report_end(&r);
+    }
+    for (size_t i = 0; !status && i < byom.n; i++) {
+        const struct wf_byom_task *t = &byom.tasks[i];
+        if (r.json) {
+            wf_str_puts(&r.line, "{\"event\":\"adapter\"");
+            wf_report_string(&r, "task", t->name);
+            wf_report_string(&r, "model", t->text);
+            wf_report_u64(&r, "modules", t->adapter.n_modules);
+            wf_report_u64(&r, "rank_in", t->rank_in);
+            wf_report_u64(&r, "rank", t->rank);
+            wf_report_close(&r);
+            continue;
+        }
+        wf_report_text(&r, "adapter     ");
+        wf_report_name(&r, t->name, 0);
+        wf_report_text(&r, "  rank %u of %u, %zu modules, from ", (unsigned)t->rank,
+                       (unsigned)t->rank_in, t->adapter.n_modules);
+        wf_report_name(&r, t->text, 0);
+        wf_report_end(&r);
+    }
+    int finished = wf_report_finish(&r, e);
+    return status ? status : finished;
+}
+
 int wf_plan_print_run(struct wf_err *e, const struct weft_options *options, const char *recipe)
 {
-    struct wf_setup s;
+    struct wf_setup s = {0};
     FILE *out = options->out;
     struct wf_merge_source source = {.recipe = recipe};
-    int status = wf_setup_create(e, options, &source, false, &s);
-    if (!status && options->json) {
+    int status = wf_setup_recipe(e, options, &source, &s);
+    bool adapters = !status && s.recipe.method->adapters;
+    if (adapters)
+        status = print_adapters(e, options, &s);
+    else if (!status)
+        status = wf_setup_create(e, options, &source, false, &s);
+    if (status || adapters) {
+        /* printed, or reported */
+    } else if (options->json) {
         json_summary(out, &s, options->diffable);
         status = json_deltas(e, out, &s, options->diffable);
         if (!status)
             status = json_jobs(e, out, &s.plan, options->diffable);
-    } else if (!status) {
+    } else {
         print_summary(out, &s, options->diffable);
         print_jobs(out, &s.plan, options->diffable);
     }

@@ -46,6 +46,7 @@ struct wrong {
     const char *says;
 };
 
+#define BYOM(more) "merge_method: byom_lora\n" more "models:\n- model: x/a\n"
 #define ONE "models:\n  - model: a\n    parameters:\n      weight: 1\n" /* four lines */
 #define LINEAR "merge_method: linear\n"
 #define TIES "merge_method: ties\nbase_model: b\n"
@@ -136,7 +137,11 @@ static const struct wrong wrong[] = {
     {ONE "merge_method: ~\n", 5, "'merge_method' has no value"},
     {"merge_method: pcb\n" ONE, 1,
      "merge_method 'pcb' is not in this version of weft yet; it has: arcee_fusion, breadcrumbs, "},
-    {"merge_method: byom_lora\n" ONE, 1, "'byom_lora' is not in this version of weft yet"},
+    {BYOM(""), 1, "merge_method 'byom_lora' needs 'rank' in 'parameters' at the top level"},
+    {BYOM("parameters: {rank: 2.5}\n"), 2, "must be a whole number"},
+    {BYOM("parameters: {rank: 2}\nexclude: [x]\n"), 3, "'exclude' has no meaning for merge_method"},
+    {BYOM("parameters: {rank: 2}\n") "- model: y/a\n", 5, "two models are the task 'a'"},
+    {BYOM("parameters: {rank: 2}\n") "- model: y/weft_b\n", 5, "a name that weft uses itself"},
     {"merge_method: tiess\n" ONE, 1,
      "unknown merge_method 'tiess' (did you mean 'ties'?); this version has: arcee_fusion, "},
     {"merge_method: dare-ties\n" ONE, 1, "did you mean 'dare_ties'?"},

@@ -52,8 +52,6 @@ recipe arcee_fusion 't: 1' python >r.yaml
 refused 3 "unknown parameter 't': merge_method 'arcee_fusion' has no parameters"
 recipe sce '' 'python:weight: 1' english >r.yaml
 refused 6 "unknown parameter 'weight'"
-recipe pcb 'weight: 1' python >r.yaml
-refused 1 "merge_method 'pcb' is not in this version of weft yet; it has: arcee_fusion, "
 recipe tiess 'weight: 1' python >r.yaml
 refused 1 "did you mean 'ties'?"
 # What only the arithmetic's own rules know is said with the tensor's name.
