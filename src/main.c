@@ -4,7 +4,7 @@
 int main(int argc, char **argv)
 {
     static const struct cli_command *const commands[] = {
-        &cmd_merge,         &cmd_plan,    &cmd_inspect, &cmd_diff, &cmd_verify,
+        &cmd_merge,         &cmd_plan,    &cmd_inspect, &cmd_diff, &cmd_verify, &cmd_extract_lora,
         &cmd_compress_lora, &cmd_methods, &cmd_doctor,  &cmd_gen,  NULL,
     };
     return cli_main(commands, argc, argv);

@@ -11,6 +11,7 @@
 #include "tool/compress_lora.h"
 #include "tool/diff.h"
 #include "tool/doctor.h"
+#include "tool/extract_lora.h"
 #include "tool/inspect.h"
 #include "tool/methods_print.h"
 #include "tool/plan_print.h"
@@ -117,6 +118,13 @@ int weft_compress_lora(struct weft *w, const char *adapter, const char *out, uns
 {
     return finish(w, wf_compress_lora_run(begin(w), &w->options, adapter, out, rank,
                                           (const volatile int *)&stop_asked));
+}
+
+int weft_extract_lora(struct weft *w, const char *model, const char *out,
+                      const struct weft_extract *how)
+{
+    return finish(w, wf_extract_lora_run(begin(w), &w->options, model, out, how,
+                                         (const volatile int *)&stop_asked));
 }
 
 int weft_methods(struct weft *w, const char *name, bool markdown)
