@@ -69,6 +69,7 @@ static void print_other(void *arg, const struct wf_tensor *t, enum wf_extract_fa
         wf_report_close(r);
         return;
     }
+    wf_lowrank_print_head(&j->print);
     wf_report_name(r, t->name, j->print.name_width);
     wf_report_text(r, "  %s", lost ? "moved, and is not in the adapter" : "saved whole");
     if (!isnan(moved))
@@ -102,7 +103,6 @@ static int fill(struct extract_job *j, const char *out, const struct weft_extrac
         .arg = j};
     struct wf_lowrank_row total;
     j->print = (struct wf_lowrank_print){.report = &j->report, .name_width = name_width(j->model)};
-    wf_lowrank_print_head(&j->print);
     int s = wf_extract_adapter(j->e, j->model, j->base, j->output.partial, &eo, &total);
     if (!s)
         wf_lowrank_print_total(&j->print, &total, out);

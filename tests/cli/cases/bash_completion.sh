@@ -23,7 +23,7 @@ expect_offers()
 }
 
 offers ''
-expect_offers 'merge plan inspect diff verify compress-lora methods doctor'
+expect_offers 'merge plan inspect diff verify extract-lora compress-lora methods doctor'
 offers me
 expect_offers 'merge methods'
 offers merge --mem
