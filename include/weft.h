@@ -119,6 +119,13 @@ int weft_merge(struct weft *w, const char *recipe, const char *out,
 int weft_apply(struct weft *w, const char *shared, const char *top, const char *out,
                struct weft_merge_result *result);
 
+/* Publishes the folder `out`: the base of a merge with emit_components, plus its components, each
+ * times a factor: `weights` are n texts "TASK=FACTOR", one for each task. `base` NULL: where the
+ * merge's manifest says. The options, `result` and what stands in `out` are as with weft_merge. */
+int weft_combine(struct weft *w, const char *components, const char *base,
+                 const char *const *weights, size_t n, const char *out,
+                 struct weft_merge_result *result);
+
 /* Prints what weft_merge would do. */
 int weft_plan(struct weft *w, const char *recipe);
 
@@ -137,6 +144,19 @@ int weft_verify(struct weft *w, const char *model);
 /* Publishes the folder `out` with a PEFT adapter of rank `rank` or less, the best approximation of
  * `adapter`, and prints what each module keeps. */
 int weft_compress_lora(struct weft *w, const char *adapter, const char *out, unsigned rank);
+
+/* How weft_extract_lora chooses tensors and ranks. Lists end with NULL, and may be NULL. */
+struct weft_extract {
+    const char *base;         /* the model that `model` was tuned from */
+    unsigned rank;            /* the most; 0: no limit, then `energy` or `threshold` decides */
+    double energy, threshold; /* 0: no wish */
+    const char *const *include, *const *exclude, *const *save_whole; /* globs of tensor names */
+};
+
+/* Publishes the folder `out` with a PEFT adapter that takes the base as near to `model` as its rank
+ * allows, and prints what it keeps of each tensor, and which tensors moved and are not in it. */
+int weft_extract_lora(struct weft *w, const char *model, const char *out,
+                      const struct weft_extract *how);
 
 /* Prints all methods (name NULL), or one in full. `markdown` gives docs/METHODS.md. */
 int weft_methods(struct weft *w, const char *name, bool markdown);
@@ -158,6 +178,9 @@ const char *weft_nearest_word(const char *word, const char *const *candidates);
 /* "123", "64Mi", "5GB": a whole number with an optional K M G T (decimal) or Ki Mi Gi Ti, each with
  * or without a final B. WEFT_USAGE, and *bytes untouched, for anything else and for overflow. */
 int weft_parse_size(const char *text, uint64_t *bytes);
+
+/* "0.9", "1e-3": a finite number. WEFT_USAGE, and *x undefined, for anything else. */
+int weft_parse_number(const char *text, double *x);
 
 /* "1.61 GB" and "1,607,936", for people. Both return buf. */
 char *weft_format_bytes(uint64_t bytes, char buf[32]);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,14 +25,24 @@ _Static_assert(sizeof(enum weft_backend) == sizeof(unsigned), "choices are store
 #define AT(member) offsetof(struct cli_args, member)
 
 const struct cli_option cli_options[CLI_OPTIONS] = {
-    [CLI_BASE] = {.name = "--base",
-                  .kind = CLI_MODEL,
-                  .value = "BASE",
-                  .otherwise = "none",
-                  .help = "The model that both were tuned from. Adds the cosine of the two "
-                          "differences from it, which says whether the fine-tunes pull the same "
-                          "way.",
-                  .offset = AT(base)},
+    [CLI_BASE] =
+        {.name = "--base",
+         .kind = CLI_MODEL,
+         .value = "BASE",
+         .otherwise = "none",
+         .help =
+             "The model that the fine-tune was made from. For diff, of which both were: it adds "
+             "the cosine of the two differences, which says whether the fine-tunes "
+             "pull the same way.",
+         .offset = AT(base)},
+    [CLI_WEIGHT] = {.name = "--weight",
+                    .kind = CLI_LIST,
+                    .value = "TASK=FACTOR",
+                    .otherwise = "none: every task needs one",
+                    .help =
+                        "What the component of the task TASK is multiplied with; repeated, once "
+                        "for each task.",
+                    .offset = AT(weight)},
     [CLI_DIFFABLE] = {.name = "--diffable",
                       .kind = CLI_SWITCH,
                       .help = "Leave out what varies by machine (offsets, memory, times), so that "
@@ -47,6 +58,43 @@ const struct cli_option cli_options[CLI_OPTIONS] = {
                   .otherwise = "none",
                   .help = "The rank of the adapter to write; less where there is no more.",
                   .offset = AT(rank)},
+    [CLI_ENERGY] = {.name = "--energy",
+                    .kind = CLI_NUMBER,
+                    .value = "SHARE",
+                    .otherwise = "none",
+                    .most = 1,
+                    .help = "For each tensor, the lowest rank that keeps this share of the "
+                            "difference's squared norm, within --rank.",
+                    .offset = AT(energy)},
+    [CLI_THRESHOLD] = {.name = "--threshold",
+                       .kind = CLI_NUMBER,
+                       .value = "SIGMA",
+                       .otherwise = "none",
+                       .most = HUGE_VAL,
+                       .help = "For each tensor, as many ranks as the difference has singular "
+                               "values above this, within --rank.",
+                       .offset = AT(threshold)},
+    [CLI_INCLUDE] = {.name = "--include",
+                     .kind = CLI_LIST,
+                     .value = "PATTERN",
+                     .otherwise = "linear layers but embeddings and heads",
+                     .help = "Factor only weights whose names match; may be repeated. '*' crosses "
+                             "dots.",
+                     .offset = AT(include)},
+    [CLI_EXCLUDE] = {.name = "--exclude",
+                     .kind = CLI_LIST,
+                     .value = "PATTERN",
+                     .otherwise = "none",
+                     .help = "Do not factor weights whose names match; may be repeated.",
+                     .offset = AT(exclude)},
+    [CLI_SAVE_WHOLE] = {.name = "--save-whole",
+                        .kind = CLI_LIST,
+                        .value = "PATTERN",
+                        .otherwise = "none",
+                        .help = "Put tensors whose names match into the adapter as they are, if "
+                                "they differ from the base's (modules_to_save); may be repeated. "
+                                "vLLM does not load such adapters.",
+                        .offset = AT(save_whole)},
     [CLI_MEMORY] = {.name = "--memory",
                     .kind = CLI_SIZE,
                     .value = "SIZE",
@@ -168,7 +216,7 @@ const struct cli_option cli_options[CLI_OPTIONS] = {
 };
 
 /* Commands of the interface that come in a later version. */
-static const char *const later[] = {"apply", "extract-lora", "combine", "search", NULL};
+static const char *const later[] = {"search", NULL};
 
 static const struct {
     int status;
@@ -451,6 +499,31 @@ static int set_count(struct cli_args *a, const struct cli_option *o, const char 
     return WEFT_OK;
 }
 
+static int set_number(struct cli_args *a, const struct cli_option *o, const char *text, void *place)
+{
+    double x;
+    if (weft_parse_number(text, &x) != WEFT_OK || !(x > 0) || x > o->most)
+        return cli_fail(a, WEFT_USAGE,
+                        o->most < HUGE_VAL ? "%s: '%s' is not a number above 0 and "
+                                             "at most %g"
+                                           : "%s: '%s' is not a number above 0",
+                        o->name, text, o->most);
+    memcpy(place, &x, sizeof x);
+    return WEFT_OK;
+}
+
+/* A value of a flag that may be repeated. */
+static int add_item(struct cli_args *a, const struct cli_option *o, const char *text)
+{
+    struct cli_list *list = (struct cli_list *)((char *)a + o->offset);
+    if (!*text)
+        return cli_fail(a, WEFT_USAGE, "%s: the value is empty", o->name);
+    if (list->n == CLI_LIST_MAX)
+        return cli_fail(a, WEFT_USAGE, "%s: given more than %d times", o->name, CLI_LIST_MAX);
+    list->items[list->n++] = text;
+    return WEFT_OK;
+}
+
 static int set_choice(struct cli_args *a, const struct cli_option *o, const char *text, void *place)
 {
     char hint[128];
@@ -491,6 +564,10 @@ static int set_option(struct cli_args *a, const struct cli_option *o, const char
     case CLI_GPU_LIST:
     case CLI_MODEL:
         return set_text(a, o, text, place);
+    case CLI_NUMBER:
+        return set_number(a, o, text, place);
+    case CLI_LIST:
+        return WEFT_OK; /* each was added as it came */
     }
     return cli_fail(a, WEFT_BUG, "%s is of no known kind", o->name);
 }
@@ -541,6 +618,24 @@ static int set_arguments(const struct scan *s)
     return WEFT_OK;
 }
 
+/* Flags that may be repeated: their values in the order of the line. */
+static int add_items(struct scan *s)
+{
+    for (int i = 1; i < s->argc && strcmp(s->argv[i], "--"); i++) {
+        const char *word = s->argv[i];
+        size_t n = strcspn(word, "=");
+        enum cli_option_id id = word[0] == '-' && word[1] ? find_option(word, n) : CLI_OPTIONS;
+        if (id == CLI_OPTIONS || cli_options[id].kind == CLI_SWITCH)
+            continue;
+        const char *value = word[n] ? word + n + 1 : s->argv[++i];
+        int status =
+            cli_options[id].kind == CLI_LIST ? add_item(s->args, &cli_options[id], value) : WEFT_OK;
+        if (status != WEFT_OK)
+            return status;
+    }
+    return WEFT_OK;
+}
+
 /* The order of the checks is the order in which a person would want to hear of them. */
 static int parse(struct cli_args *a, int argc, char **argv)
 {
@@ -565,7 +660,8 @@ static int parse(struct cli_args *a, int argc, char **argv)
     int status = find_command(a, s.words[0]);
     if (status != WEFT_OK || a->help || a->version)
         return status;
-    if ((status = check_flags(&s)) != WEFT_OK || (status = set_options(a)) != WEFT_OK)
+    if ((status = check_flags(&s)) != WEFT_OK || (status = add_items(&s)) != WEFT_OK ||
+        (status = set_options(a)) != WEFT_OK)
         return status;
     return set_arguments(&s);
 }

@@ -20,9 +20,15 @@
 /* Every flag there is; the order is the order of --help. */
 enum cli_option_id {
     CLI_BASE,
+    CLI_WEIGHT,
     CLI_DIFFABLE,
     CLI_MARKDOWN,
     CLI_RANK,
+    CLI_ENERGY,
+    CLI_THRESHOLD,
+    CLI_INCLUDE,
+    CLI_EXCLUDE,
+    CLI_SAVE_WHOLE,
     CLI_MEMORY,
     CLI_DEVICE_MEMORY,
     CLI_BACKEND,
@@ -50,7 +56,9 @@ enum cli_kind {
     CLI_COUNT,  /* 1 to CLI_COUNT_MAX */
     CLI_CHOICE, /* one word of `choices`; its index is the value of the enum in weft.h */
     CLI_GPU_LIST,
-    CLI_MODEL, /* a path or reference, not empty */
+    CLI_MODEL,  /* a path or reference, not empty */
+    CLI_NUMBER, /* more than 0, and at most `most` */
+    CLI_LIST,   /* text, not empty; the flag may be repeated */
 };
 
 #define CLI_COUNT_MAX 4096
@@ -64,11 +72,20 @@ struct cli_option {
     const char *const *choices; /* CLI_CHOICE; ends with NULL */
     const char *initial;        /* the default, as a user would type it */
     const char *otherwise;      /* the default in words, where no value says it */
+    double most;                /* CLI_NUMBER */
     const char *help;           /* whole sentences */
     size_t offset;
 };
 
 extern const struct cli_option cli_options[CLI_OPTIONS];
+
+#define CLI_LIST_MAX 255
+
+/* What a flag that may be repeated was given, in order; ends with NULL. */
+struct cli_list {
+    const char *items[CLI_LIST_MAX + 1];
+    size_t n;
+};
 
 struct cli_args;
 
@@ -99,7 +116,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cmd_merge, cmd_apply, cmd_plan, cmd_inspect, cmd_diff, cmd_verify,
-    cmd_compress_lora, cmd_methods, cmd_doctor, cmd_gen;
+    cmd_combine, cmd_extract_lora, cmd_compress_lora, cmd_methods, cmd_doctor, cmd_gen;
 
 /* A command line, parsed. */
 struct cli_args {
@@ -110,6 +127,8 @@ struct cli_args {
     struct weft_options options;
     const char *base;
     unsigned rank;
+    double energy, threshold;
+    struct cli_list include, exclude, save_whole, weight;
     bool markdown, help, version;
 };
 

@@ -8,10 +8,12 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "publish/apply.h"
+#include "publish/combine.h"
 #include "publish/merge.h"
 #include "tool/compress_lora.h"
 #include "tool/diff.h"
 #include "tool/doctor.h"
+#include "tool/extract_lora.h"
 #include "tool/inspect.h"
 #include "tool/methods_print.h"
 #include "tool/plan_print.h"
@@ -103,6 +105,15 @@ int weft_apply(struct weft *w, const char *shared, const char *top, const char *
                                   (const volatile int *)&stop_asked, result ? result : &unused));
 }
 
+int weft_combine(struct weft *w, const char *components, const char *base,
+                 const char *const *weights, size_t n, const char *out,
+                 struct weft_merge_result *result)
+{
+    struct weft_merge_result unused;
+    return finish(w, wf_combine_run(begin(w), &w->options, components, base, weights, n, out,
+                                    (const volatile int *)&stop_asked, result ? result : &unused));
+}
+
 int weft_plan(struct weft *w, const char *recipe)
 {
     return finish(w, wf_plan_print_run(begin(w), &w->options, recipe));
@@ -127,6 +138,13 @@ int weft_compress_lora(struct weft *w, const char *adapter, const char *out, uns
 {
     return finish(w, wf_compress_lora_run(begin(w), &w->options, adapter, out, rank,
                                           (const volatile int *)&stop_asked));
+}
+
+int weft_extract_lora(struct weft *w, const char *model, const char *out,
+                      const struct weft_extract *how)
+{
+    return finish(w, wf_extract_lora_run(begin(w), &w->options, model, out, how,
+                                         (const volatile int *)&stop_asked));
 }
 
 int weft_methods(struct weft *w, const char *name, bool markdown)

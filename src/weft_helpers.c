@@ -11,6 +11,11 @@ const char *weft_nearest_word(const char *word, const char *const *candidates)
     return wf_nearest(word, candidates);
 }
 
+int weft_parse_number(const char *text, double *x)
+{
+    return wf_parse_f64(text, strlen(text), x) ? WEFT_OK : WEFT_USAGE;
+}
+
 int weft_parse_size(const char *text, uint64_t *bytes)
 {
     uint64_t parsed;

@@ -182,17 +182,28 @@ static bool is_one_of(const char *word, const char *const *list)
     return false;
 }
 
+static bool is_input_first_family(const char *family)
+{
+    static const char *const families[] = {"gpt2", "openai-gpt", "imagegpt", "decision_transformer",
+                                           NULL};
+    return family && is_one_of(family, families);
+}
+
+bool wf_is_input_first(const struct wf_json *config, const char *path)
+{
+    static const char *const layers[] = {"c_attn", "c_proj", "c_fc", "q_attn", NULL};
+    const char *dot = strrchr(path, '.');
+    return is_input_first_family(wf_json_string(config, "model_type")) &&
+           is_one_of(dot ? dot + 1 : path, layers);
+}
+
 /* A square weight's shape does not tell. What does, in this order: a family that is known to use
  * Conv1D; the other weights of the adapter; any other family; the adapter's flag. */
 static bool square_is_turned(const struct laying *l, const struct wf_adapter_module *m)
 {
-    static const char *const families[] = {"gpt2", "openai-gpt", "imagegpt", "decision_transformer",
-                                           NULL};
-    static const char *const layers[] = {"c_attn", "c_proj", "c_fc", "q_attn", NULL};
     const char *family = wf_json_string(l->base->config, "model_type");
-    const char *dot = strrchr(m->path, '.');
-    if (family && is_one_of(family, families))
-        return is_one_of(dot ? dot + 1 : m->path, layers);
+    if (is_input_first_family(family))
+        return wf_is_input_first(l->base->config, m->path);
     if (l->seen_plain != l->seen_turned)
         return l->seen_turned;
     return !family && l->adapter->fan_in_fan_out;

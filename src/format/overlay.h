@@ -15,4 +15,9 @@
 int wf_overlay_adapter(struct wf_err *e, struct wf_arena *a, const char *where,
                        const struct wf_ckpt *base, const struct wf_adapter *adapter,
                        struct wf_ckpt *out);
+
+/* Does this module of a model with this config.json (NULL: none) store its weight [in, out], as
+ * GPT-2's Conv1D does? */
+bool wf_is_input_first(const struct wf_json *config, const char *path);
+
 #endif

@@ -272,7 +272,8 @@ static int compress_module(struct compression *c, size_t i, struct wf_lowrank_ro
     for (size_t k = 0; !s && k < m->b->count; k++)
         b[k] *= m->scale;
     if (!s)
-        s = wf_product_truncate(c->e, c->la, outs, ins, m->rank, b, a, c->rank, &f);
+        s = wf_product_truncate(c->e, c->la, outs, ins, m->rank, b, a,
+                                &(struct wf_cut){.rank = c->rank}, &f);
     if (!s)
         s = put_factors(c, i, &f);
     if (!s && m->bias)

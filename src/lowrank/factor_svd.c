@@ -17,6 +17,22 @@ void wf_factors_free(struct wf_factors *f)
     *f = (struct wf_factors){0};
 }
 
+uint32_t wf_cut_rank(const struct wf_cut *cut, const double *s, uint32_t n)
+{
+    double whole = cut->whole, sum = 0;
+    uint32_t most = cut->rank && cut->rank < n ? cut->rank : n, k = 0;
+    for (uint32_t i = 0; !(cut->whole > 0) && i < n; i++)
+        whole += s[i] * s[i];
+    if (!(cut->energy > 0) && !(cut->threshold > 0))
+        return most;
+    for (; k < most; k++) {
+        if (sum >= cut->energy * whole && !(s[k] > cut->threshold && cut->threshold > 0))
+            break;
+        sum += s[k] * s[k];
+    }
+    return k ? k : 1;
+}
+
 /* One factor as a column-major matrix of `rows` x rank, taken apart. A factor with fewer rows than
  * columns is its own R. */
 struct half {
@@ -129,7 +145,8 @@ static double *turned(struct wf_err *e, const double *b, size_t outs, size_t ran
 }
 
 int wf_product_truncate(struct wf_err *e, const struct wf_linalg *la, uint32_t outs, uint32_t ins,
-                        uint32_t rank, double *b, double *a, uint32_t most, struct wf_factors *out)
+                        uint32_t rank, double *b, double *a, const struct wf_cut *cut,
+                        struct wf_factors *out)
 {
     double *columns = turned(e, b, outs, rank);
     struct half hb = {.rows = (int)outs, .rank = (int)rank, .x = columns};
@@ -142,7 +159,7 @@ int wf_product_truncate(struct wf_err *e, const struct wf_linalg *la, uint32_t o
     if (!s)
         s = decompose(e, la, &hb, &ha, &m);
     if (!s) {
-        out->rank = (uint32_t)m.k < most ? (uint32_t)m.k : most;
+        out->rank = wf_cut_rank(cut, m.s, (uint32_t)m.k);
         s = assemble(e, la, &hb, &ha, &m, out);
     }
     if (s)

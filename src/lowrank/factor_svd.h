@@ -22,11 +22,23 @@ struct wf_factors {
     double kept;  /* of B A */
 };
 
-/* b[outs][rank] and a[rank][ins], both used up, become the best approximation of rank `most` or
- * less in *out (wf_factors_free). By two thin QRs and an SVD of rank x rank; D is never formed
+/* How many singular values to keep: the fewest with which every wish is met. */
+struct wf_cut {
+    uint32_t rank;    /* at most this many; 0: no limit */
+    double energy;    /* that together hold this share of the squared norm; 0: no wish */
+    double threshold; /* all that are larger than this; 0: no wish */
+    double whole; /* the squared norm that `energy` is a share of; 0: the sum over those given */
+};
+
+/* For s[0..n), descending; 1 at least. */
+uint32_t wf_cut_rank(const struct wf_cut *cut, const double *s, uint32_t n);
+
+/* b[outs][rank] and a[rank][ins], both used up, become the best approximation within `cut` in *out
+ * (wf_factors_free). By two thin QRs and an SVD of rank x rank; D is never formed
  * (arXiv 2310.01886; exact to rounding in double). */
 int wf_product_truncate(struct wf_err *e, const struct wf_linalg *la, uint32_t outs, uint32_t ins,
-                        uint32_t rank, double *b, double *a, uint32_t most, struct wf_factors *out);
+                        uint32_t rank, double *b, double *a, const struct wf_cut *cut,
+                        struct wf_factors *out);
 
 void wf_factors_free(struct wf_factors *f);
 

@@ -45,8 +45,7 @@ int wf_values_bytes(struct wf_err *e, const struct wf_values *v, const struct wf
     return wf_pread(e, v->fds[t->file], v->ckpt->files[t->file].path, to, n, t->offset + at);
 }
 
-/* n stored values as doubles, which hold all of them exactly. */
-static void widen(enum wf_dtype dtype, const void *from, size_t n, double *to)
+void wf_values_widen(enum wf_dtype dtype, const void *from, size_t n, double *to)
 {
     const uint16_t *half = from;
     const float *single = from;
@@ -75,7 +74,7 @@ static int read_chunk(struct wf_err *e, const struct wf_values *v, const struct 
     int s = wf_values_bytes(e, v, t, first * size, n * size, raw);
     if (s)
         return s;
-    widen((enum wf_dtype)t->dtype, raw, n, to);
+    wf_values_widen((enum wf_dtype)t->dtype, raw, n, to);
     for (size_t i = 0; i < n; i++)
         if (!isfinite(to[i]))
             return not_finite(e, v, t, first + i);
@@ -88,20 +87,6 @@ int wf_values_read(struct wf_err *e, const struct wf_values *v, const struct wf_
     int s = WF_OK;
     for (uint64_t at = 0; !s && at < n; at += CHUNK)
         s = read_chunk(e, v, t, first + at, wf_min_u64(CHUNK, n - at), to + at);
-    return s;
-}
-
-int wf_values_read_f32(struct wf_err *e, const struct wf_values *v, const struct wf_tensor *t,
-                       uint64_t first, uint64_t n, float *to)
-{
-    double wide[CHUNK];
-    int s = WF_OK;
-    for (uint64_t at = 0; !s && at < n; at += CHUNK) {
-        size_t part = wf_min_u64(CHUNK, n - at);
-        s = read_chunk(e, v, t, first + at, part, wide);
-        for (size_t i = 0; !s && i < part; i++)
-            to[at + i] = (float)wide[i];
-    }
     return s;
 }
 

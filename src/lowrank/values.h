@@ -21,12 +21,13 @@ void wf_values_close(struct wf_values *v);
  * WF_INPUT with the element's place. Thread-safe. */
 int wf_values_read(struct wf_err *e, const struct wf_values *v, const struct wf_tensor *t,
                    uint64_t first, uint64_t n, double *to);
-int wf_values_read_f32(struct wf_err *e, const struct wf_values *v, const struct wf_tensor *t,
-                       uint64_t first, uint64_t n, float *to);
 
 /* Bytes [at, at + n) of a tensor. Thread-safe. */
 int wf_values_bytes(struct wf_err *e, const struct wf_values *v, const struct wf_tensor *t,
                     uint64_t at, size_t n, void *to);
+
+/* n stored values as doubles, which hold all of them exactly. */
+void wf_values_widen(enum wf_dtype dtype, const void *from, size_t n, double *to);
 
 /* Rounds to the stored type, once. False if a value does not fit into it. */
 bool wf_values_round(enum wf_dtype dtype, const double *from, size_t n, void *to);

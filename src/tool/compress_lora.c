@@ -55,7 +55,6 @@ static int fill(struct compress_job *j, const char *out, unsigned rank, const vo
         print.name_width =
             wf_max_u64(print.name_width, wf_report_width(j->adapter.modules[i].path));
     print.name_width = wf_min_u64(print.name_width, NAME_WIDTH_MAX);
-    wf_lowrank_print_head(&print);
     int s = wf_compress_adapter(j->e, &j->adapter, j->output.partial, &co, &total);
     if (!s)
         wf_lowrank_print_total(&print, &total, out);

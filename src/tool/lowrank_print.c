@@ -6,8 +6,9 @@
 void wf_lowrank_print_head(struct wf_lowrank_print *p)
 {
     struct wf_report *r = p->report;
-    if (r->json)
+    if (r->json || p->headed)
         return;
+    p->headed = true;
     wf_report_name(r, "module", p->name_width);
     wf_report_text(r, "  %7s  %7s  %5s  %9s  %9s", "out", "in", "rank", "energy", "error");
     wf_report_end(r);
@@ -31,6 +32,7 @@ void wf_lowrank_print_row(void *print, const struct wf_lowrank_row *row)
 {
     struct wf_lowrank_print *p = print;
     struct wf_report *r = p->report;
+    wf_lowrank_print_head(p);
     p->modules++;
     if (r->json) {
         wf_report_object(r, "module");

@@ -17,8 +17,10 @@ struct wf_lowrank_print {
     struct wf_report *report;
     size_t name_width;
     size_t modules; /* printed so far */
+    bool headed;    /* the table's head was printed */
 };
 
+/* Before the first row, whatever it is about: nothing is printed for work that fails at once. */
 void wf_lowrank_print_head(struct wf_lowrank_print *p);
 void wf_lowrank_print_row(void *print, const struct wf_lowrank_row *row);
 void wf_lowrank_print_total(struct wf_lowrank_print *p, const struct wf_lowrank_row *total,

@@ -78,7 +78,7 @@ allowed() { # FOLDER: a regular expression of headers
     base) echo 'src/base/' ;;
     linalg) echo 'src/(base|linalg)/' ;;
     format) echo 'src/(base|format)/|kernels/dtype_conv\.h' ;;
-    lowrank) echo 'src/(base|format|linalg|lowrank)/|kernels/dtype_conv\.h' ;;
+    lowrank) echo 'src/(base|format|linalg|lowrank)/|kernels/(dtype_conv|philox)\.h' ;;
     recipe) echo 'src/(base|format|recipe|method)/' ;;
     method) echo 'src/(base|method)/|src/format/dtype\.h|kernels/' ;;
     # for its version; for sizes of what statistics need

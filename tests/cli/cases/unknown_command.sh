@@ -42,7 +42,7 @@ run gne
 expect_usage_error "'weft --help' lists them"
 
 # Commands of the interface that this version lacks say so.
-for command in extract-lora combine search; do
+for command in search; do
     run "$command" a b --rank 8
     expect_usage_error "does not have the command '$command' yet"
 done

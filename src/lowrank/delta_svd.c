@@ -1,0 +1,217 @@
+/* delta_svd.c - truncated singular value decompositions of whole matrices; see delta_svd.h.
+ *
+ * d[outs][ins] is X = D' in column-major order: P x S with P = ins and S = outs. With Q an
+ * orthonormal basis of X's leading column space, X ~ Q (Q' X), a product of two thin factors, which
+ * factor_svd.h truncates exactly:  D ~ (Q' X)' Q' = B A.
+ */
+#include "delta_svd.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "../../kernels/philox.h"
+#include "../base/mem.h"
+#include "../base/num.h"
+
+#define OVERSAMPLING 16u /* columns of the sketch beyond the rank */
+#define POWER_STEPS 2    /* each sharpens the spectrum by its square */
+#define FIRST_WIDTH                                                                                \
+    80u         /* of the sketch where energy or threshold decides; doubled until enough           \
+                 */
+#define WIDE 4u /* a sketch wider than a quarter of the matrix is no gain */
+
+struct shape {
+    int p, s; /* X is p x s */
+    const float *x;
+};
+
+static uint32_t smaller_side(uint64_t outs, uint64_t ins)
+{
+    return (uint32_t)wf_min_u64(outs, ins);
+}
+
+static bool by_rank_alone(const struct wf_cut *cut)
+{
+    return cut->rank && !(cut->energy > 0) && !(cut->threshold > 0);
+}
+
+/* ---- the randomised route ---------------------------------------------------------------------
+ */
+
+/* Independent numbers in [-1, 1). */
+static void draw(uint64_t key, float *to, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = (float)((int32_t)wf_draw(key, i, 0) - (1 << 23)) * 0x1p-23f;
+}
+
+/* y (p x l) becomes an orthonormal basis of about the leading l directions of X's columns; z is
+ * room for s x l. */
+static int find_range(struct wf_err *e, const struct wf_linalg *la, const struct shape *m,
+                      uint64_t key, int l, float *y, float *z)
+{
+    draw(key, z, (size_t)m->s * (size_t)l);
+    la->gemm_f32(false, false, m->p, l, m->s, 1, m->x, m->p, z, m->s, 0, y, m->p);
+    int status = la->qr_f32(e, m->p, l, y, m->p);
+    for (int i = 0; !status && i < POWER_STEPS; i++) {
+        la->gemm_f32(true, false, m->s, l, m->p, 1, m->x, m->p, y, m->p, 0, z, m->s);
+        status = la->qr_f32(e, m->s, l, z, m->s);
+        if (status)
+            break;
+        la->gemm_f32(false, false, m->p, l, m->s, 1, m->x, m->p, z, m->s, 0, y, m->p);
+        status = la->qr_f32(e, m->p, l, y, m->p);
+    }
+    return status;
+}
+
+static double *widened(struct wf_err *e, const float *from, size_t n)
+{
+    double *to = wf_alloc(e, WF_MEM_RING, n, sizeof *to, "a factor");
+    for (size_t i = 0; to && i < n; i++)
+        to[i] = (double)from[i];
+    return to;
+}
+
+static int by_sketch(struct wf_err *e, const struct wf_linalg *la, const struct shape *m,
+                     uint64_t key, uint32_t width, const struct wf_cut *cut, struct wf_factors *out)
+{
+    int l = (int)width;
+    size_t p = (size_t)m->p, s = (size_t)m->s;
+    float *y = wf_alloc(e, WF_MEM_RING, p * width, sizeof *y, "a sketch");
+    float *z = wf_alloc(e, WF_MEM_RING, s * width, sizeof *z, "a sketch");
+    double *a = NULL, *b = NULL;
+    int status = y && z ? find_range(e, la, m, key, l, y, z) : WF_MACHINE;
+    if (!status) { /* Q' X, l x s in column-major order, is b[outs][l] */
+        la->gemm_f32(true, false, l, m->s, m->p, 1, y, m->p, m->x, m->p, 0, z, l);
+        a = widened(e, y, p * width);
+        b = widened(e, z, s * width);
+        status = a && b ? WF_OK : WF_MACHINE;
+    }
+    wf_free(z);
+    wf_free(y);
+    if (!status)
+        status = wf_product_truncate(e, la, (uint32_t)m->s, (uint32_t)m->p, width, b, a, cut, out);
+    wf_free(b);
+    wf_free(a);
+    return status;
+}
+
+/* Did the cut fall well inside what the sketch saw, or at the limit? */
+static bool is_enough(const struct wf_cut *cut, uint32_t width, const struct wf_factors *f)
+{
+    return f->rank + OVERSAMPLING <= width || (cut->rank && f->rank == cut->rank);
+}
+
+/* ---- the exact route --------------------------------------------------------------------------
+ */
+
+/* The cut, from eigenvalues in ascending order. */
+static int cut_eigenvalues(struct wf_err *e, const struct wf_cut *cut, const double *w, uint32_t n,
+                           uint32_t *rank)
+{
+    double *s = wf_alloc(e, WF_MEM_RING, n, sizeof *s, "singular values");
+    if (!s)
+        return WF_MACHINE;
+    for (uint32_t i = 0; i < n; i++)
+        s[i] = w[n - 1 - i] > 0 ? sqrt(w[n - 1 - i]) : 0;
+    *rank = wf_cut_rank(cut, s, n);
+    wf_free(s);
+    return WF_OK;
+}
+
+/* From the leading eigenvectors v (g x k) of the smaller Gram matrix: D's projection on them. */
+static int project(struct wf_err *e, const struct wf_linalg *la, const struct shape *m,
+                   const double *x, const double *v, uint32_t k, struct wf_factors *out)
+{
+    size_t p = (size_t)m->p, s = (size_t)m->s;
+    int n = (int)k;
+    double *a = wf_alloc(e, WF_MEM_RING, p * k, sizeof *a, "a factor");
+    double *b = wf_alloc(e, WF_MEM_RING, s * k, sizeof *b, "a factor");
+    int status = a && b ? WF_OK : WF_MACHINE;
+    if (!status && m->p <= m->s) { /* v spans the inputs: A = v', B = (v' X)' */
+        memcpy(a, v, p * k * sizeof *a);
+        la->gemm(true, false, n, m->s, m->p, 1, v, m->p, x, m->p, 0, b, n);
+    } else if (!status) { /* v spans the outputs: B = v, A = (X v)' */
+        for (size_t i = 0; i < s; i++)
+            for (size_t j = 0; j < k; j++)
+                b[i * k + j] = v[i + j * s];
+        la->gemm(false, false, m->p, n, m->s, 1, x, m->p, v, m->s, 0, a, m->p);
+    }
+    if (!status)
+        status = wf_product_truncate(e, la, (uint32_t)m->s, (uint32_t)m->p, k, b, a,
+                                     &(struct wf_cut){.rank = k}, out);
+    wf_free(b);
+    wf_free(a);
+    return status;
+}
+
+static int by_gram(struct wf_err *e, const struct wf_linalg *la, const struct shape *m,
+                   const struct wf_cut *cut, struct wf_factors *out)
+{
+    bool rows = m->p <= m->s;
+    int g = rows ? m->p : m->s;
+    size_t side = (size_t)g;
+    uint32_t k = 0;
+    double *x = widened(e, m->x, (size_t)m->p * (size_t)m->s);
+    double *gram = wf_alloc(e, WF_MEM_RING, side * side, sizeof *gram, "a Gram matrix");
+    double *w = wf_alloc(e, WF_MEM_RING, side, sizeof *w, "eigenvalues");
+    int status = x && gram && w ? WF_OK : WF_MACHINE;
+    if (!status) {
+        la->syrk(!rows, g, rows ? m->s : m->p, 1, x, m->p, 0, gram, g);
+        status = la->eigh(e, g, gram, g, w);
+    }
+    if (!status)
+        status = cut_eigenvalues(e, cut, w, (uint32_t)g, &k);
+    if (!status) /* the last k columns; their order does not matter to a projection */
+        status = project(e, la, m, x, gram + side * (side - k), k, out);
+    wf_free(w);
+    wf_free(gram);
+    wf_free(x);
+    return status;
+}
+
+/* ---- the whole --------------------------------------------------------------------------------
+ */
+
+int wf_delta_truncate(struct wf_err *e, const struct wf_linalg *la, uint32_t outs, uint32_t ins,
+                      const float *d, uint64_t key, const struct wf_cut *cut,
+                      struct wf_factors *out)
+{
+    struct shape m = {.p = (int)ins, .s = (int)outs, .x = d};
+    uint32_t side = smaller_side(outs, ins);
+    uint32_t width = by_rank_alone(cut) ? cut->rank + OVERSAMPLING : FIRST_WIDTH;
+    int status = WF_OK;
+    *out = (struct wf_factors){0};
+    for (; !status && (uint64_t)width * WIDE <= side; width *= 2) {
+        status = by_sketch(e, la, &m, key, width, cut, out);
+        if (!status && (by_rank_alone(cut) || is_enough(cut, width, out)))
+            break;
+        wf_factors_free(out);
+    }
+    if (!status && !out->a)
+        status = by_gram(e, la, &m, cut, out);
+    out->whole = cut->whole;
+    return status;
+}
+
+uint64_t wf_delta_truncate_bytes(uint64_t outs, uint64_t ins, const struct wf_cut *cut)
+{
+    uint64_t side = smaller_side(outs, ins);
+    uint64_t width = by_rank_alone(cut) ? cut->rank + OVERSAMPLING : side / WIDE;
+    bool gram = width * WIDE > side || !by_rank_alone(cut);
+    uint64_t sketch = (outs + ins) * width * (sizeof(float) + sizeof(double));
+    uint64_t rank = gram ? side : width;
+    uint64_t exact = gram ? sizeof(double) * (outs * ins + 3 * side * side) : 0;
+    return sketch + exact + wf_product_bytes(outs, ins, rank);
+}
+
+double wf_delta_residual(const struct wf_linalg *la, uint32_t outs, uint32_t ins, uint32_t rank,
+                         float *d, const float *b, const float *a)
+{
+    double sum = 0;
+    la->gemm_f32(false, false, (int)ins, (int)outs, (int)rank, -1, a, (int)ins, b, (int)rank, 1, d,
+                 (int)ins);
+    for (size_t i = 0; i < (size_t)outs * ins; i++)
+        sum += (double)d[i] * (double)d[i];
+    return sum;
+}

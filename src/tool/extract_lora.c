@@ -1,0 +1,138 @@
+/* extract_lora.c - an adapter from a full fine-tune, from the command line to the published folder.
+ */
+#include "extract_lora.h"
+
+#include <math.h>
+
+#include "../base/log.h"
+#include "../base/num.h"
+#include "../lowrank/extract.h"
+#include "../publish/opened.h"
+#include "../publish/output.h"
+#include "lowrank_print.h"
+#include "report.h"
+
+#define WHERE "extract-lora"
+#define NAME_WIDTH_MAX 72u
+
+struct extract_job {
+    struct wf_err *e;
+    const struct weft_options *options;
+    struct wf_arena arena;
+    struct wf_opened opened;
+    struct wf_report report;
+    struct wf_output output;
+    const struct wf_ckpt *model, *base;
+    struct wf_lowrank_print print;
+    size_t n_lost;
+};
+
+static int check_how(struct wf_err *e, const struct weft_extract *how)
+{
+    const char *const *const lists[] = {how->include, how->exclude, how->save_whole};
+    if (!how->rank && !(how->energy > 0) && !(how->threshold > 0))
+        return wf_fail(e, WF_USAGE, WHERE " needs --rank, --energy or --threshold");
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        for (const char *const *glob = lists[i]; glob && *glob; glob++)
+            if (!wf_glob_valid(*glob))
+                return wf_fail(e, WF_USAGE, WHERE ": the pattern '%s' has a '[' without its ']'",
+                               *glob);
+    return WF_OK;
+}
+
+static int open_model(struct extract_job *j, const char *text, const struct wf_ckpt **out)
+{
+    int s = wf_opened_get(j->e, &j->arena, &j->opened, WHERE, text, NULL, out);
+    if (!s && (*out)->is_adapter)
+        s = wf_fail(j->e, WF_USAGE, WHERE ": %s is an adapter, not a model", (*out)->place.path);
+    return s ? s : wf_output_check_input(j->e, &j->output, *out, text);
+}
+
+static void print_row(void *arg, const struct wf_lowrank_row *row)
+{
+    struct extract_job *j = arg;
+    wf_lowrank_print_row(&j->print, row);
+}
+
+static void print_other(void *arg, const struct wf_tensor *t, enum wf_extract_fate fate,
+                        double moved)
+{
+    struct extract_job *j = arg;
+    struct wf_report *r = &j->report;
+    bool lost = fate == WF_EXTRACT_LOST;
+    j->n_lost += lost;
+    if (r->json) {
+        wf_report_object(r, "other");
+        wf_report_string(r, "name", t->name);
+        wf_report_string(r, "fate", lost ? "lost" : "saved");
+        wf_report_f64(r, "moved", moved);
+        wf_report_close(r);
+        return;
+    }
+    wf_lowrank_print_head(&j->print);
+    wf_report_name(r, t->name, j->print.name_width);
+    wf_report_text(r, "  %s", lost ? "moved, and is not in the adapter" : "saved whole");
+    if (!isnan(moved))
+        wf_report_text(r, ": |difference| %.3e", moved);
+    wf_report_end(r);
+}
+
+static size_t name_width(const struct wf_ckpt *model)
+{
+    size_t width = 6;
+    for (size_t i = 0; i < model->n_tensors; i++)
+        width = wf_max_u64(width, wf_report_width(model->tensors[i].name));
+    return wf_min_u64(width, NAME_WIDTH_MAX);
+}
+
+static int fill(struct extract_job *j, const char *out, const struct weft_extract *how,
+                const volatile int *stop)
+{
+    uint64_t memory = wf_tool_memory(j->options);
+    struct wf_extract_options eo = {
+        .cut = {.rank = how->rank, .energy = how->energy, .threshold = how->threshold},
+        .include = how->include,
+        .exclude = how->exclude,
+        .save_whole = how->save_whole,
+        .base_name = how->base,
+        .threads = wf_tool_threads(j->options, memory, 1),
+        .memory_bytes = memory,
+        .stop = stop,
+        .row = print_row,
+        .other = print_other,
+        .arg = j};
+    struct wf_lowrank_row total;
+    j->print = (struct wf_lowrank_print){.report = &j->report, .name_width = name_width(j->model)};
+    int s = wf_extract_adapter(j->e, j->model, j->base, j->output.partial, &eo, &total);
+    if (!s)
+        wf_lowrank_print_total(&j->print, &total, out);
+    int finished = wf_report_finish(&j->report, j->e);
+    return s ? s : finished;
+}
+
+int wf_extract_lora_run(struct wf_err *e, const struct weft_options *o, const char *model,
+                        const char *out, const struct weft_extract *how, const volatile int *stop)
+{
+    struct extract_job j = {.e = e, .options = o};
+    wf_report_open(&j.report, o);
+    int s = check_how(e, how);
+    if (!s)
+        s = wf_output_check_once(e, &j.arena, out, false, o->overwrite, &j.output);
+    if (!s)
+        s = open_model(&j, model, &j.model);
+    if (!s)
+        s = open_model(&j, how->base, &j.base);
+    if (!s)
+        s = wf_output_begin(e, &j.output);
+    if (!s)
+        s = fill(&j, out, how, stop);
+    if (!s)
+        s = wf_output_publish(e, &j.output);
+    if (!s && j.n_lost)
+        wf_log(WF_LOG_WARNING,
+               "%zu tensor%s moved and %s not in the adapter; --save-whole PATTERN puts them there",
+               j.n_lost, j.n_lost == 1 ? "" : "s", j.n_lost == 1 ? "is" : "are");
+    wf_output_close(&j.output, false);
+    wf_arena_destroy(&j.arena);
+    return s;
+}

@@ -1,0 +1,117 @@
+# compress-lora, extract-lora and byom_lora: what they print, publish and refuse.
+# shellcheck source=tests/cli/lib.sh disable=SC2154
+. "$ROOT/tests/cli/lib.sh"
+
+lora=$TINYLM/c-lora
+run compress-lora "$lora" probe --rank 2
+[[ $status -eq 4 ]] && grep -q OpenBLAS stderr && skip 'OpenBLAS is not installed'
+expect_exit 0
+expect_stderr_empty
+expect_stdout_has 'model.layers.0.self_attn.q_proj'
+grep -Eq '^total  *2  *0\.[0-9]{6}  *[0-9.e+-]+$' stdout || fail 'no total'
+run inspect probe
+expect_stdout_has 'q_proj: 4 modules, rank 2, scale 1'
+run verify probe
+expect_exit 0
+
+# The same bytes again, with other threads, and through the merge method.
+run compress-lora "$lora" again --rank 2 --threads 1
+expect_same_file probe/adapter_model.safetensors again/adapter_model.safetensors
+printf 'merge_method: byom_lora\nparameters: {rank: 2}\nmodels:\n- model: "%s"\n- {model: "%s", name: snake}\n' \
+    "$lora" "$TINYLM/python-lora" >byom.yaml
+run plan byom.yaml
+expect_exit 0
+expect_stdout_has 'rank 2 of 8, 28 modules'
+expect_absent out out.partial
+run merge byom.yaml out
+expect_exit 0
+expect_stdout_empty
+expect_stderr_has "task 'snake': rank 2 of 8, 28 modules, keeps"
+expect_same_file probe/adapter_model.safetensors out/c-lora/adapter_model.safetensors
+expect_same_file byom.yaml out/weft_recipe.yaml
+run merge byom.yaml out
+expect_usage_error 'out exists'
+run merge byom.yaml out --overwrite --json
+expect_exit 0
+expect_json_lines stdout
+expect_stdout_has '"event":"module","task":"snake"'
+mkdir left.partial
+run merge byom.yaml left
+expect_usage_error 'left.partial'
+run merge byom.yaml left --resume --progress none
+expect_exit 0
+
+# A rank that is not there is no error; what is written has the rank that is.
+run compress-lora "$lora" wide --rank 4000 --json
+expect_exit 0
+expect_json_lines stdout
+expect_stdout_has '"kind":"total","out":"wide","modules":28,"rank":8,"energy":1,"error":0'
+
+run extract-lora "$TINYLM/python" x --base "$TINYLM/base" --rank 8
+expect_exit 0
+expect_stdout_has 'model.norm.weight'
+expect_stderr_has '11 tensors moved and are not in the adapter; --save-whole'
+run extract-lora "$TINYLM/python" y --base "$TINYLM/base" --rank 8 --threads 1 --json
+expect_exit 0
+expect_json_lines stdout
+expect_same_file x/adapter_model.safetensors y/adapter_model.safetensors
+run extract-lora "$TINYLM/python" z --base "$TINYLM/base" --energy 0.5 --include '*q_proj*' --include '*k_proj*' \
+    --exclude '*.3.*' --save-whole '*norm*'
+expect_exit 0
+expect_stdout_has 'saved whole'
+run inspect z
+expect_stdout_has 'whole tensors 9'
+printf 'merge_method: passthrough\nmodels:\n- model: "%s+%s"\n' "$TINYLM/base" "$PWD/z" >back.yaml
+run merge back.yaml back --progress none
+expect_exit 0
+
+# What is refused leaves nothing behind.
+for flags in '' '--rank 0' '--rank x' '--rank 1.5'; do
+    # shellcheck disable=SC2086
+    run compress-lora "$lora" o $flags
+    expect_usage_error rank
+done
+run compress-lora "$TINYLM/base" o --rank 2
+expect_usage_error 'is no adapter'
+run compress-lora "$lora" probe --rank 2
+expect_usage_error 'probe exists'
+run compress-lora nowhere o --rank 2
+expect_usage_error nowhere
+run compress-lora "$lora" no/where/o --rank 2
+expect_exit 4
+run compress-lora "$lora" o --rank 2 --memory 1
+expect_exit 4
+cp -r "$lora" mine
+run compress-lora mine mine --rank 2 --overwrite
+expect_usage_error mine
+run compress-lora mine mine/o --rank 2
+expect_usage_error mine
+sed 's/"use_dora": false/"use_dora": true/' "$lora/adapter_config.json" >mine/adapter_config.json
+run compress-lora mine o --rank 2
+expect_usage_error DoRA
+run extract-lora "$TINYLM/python" o --rank 2
+expect_usage_error '--base'
+run extract-lora "$TINYLM/python" o --base "$TINYLM/base"
+expect_usage_error '--energy'
+run extract-lora "$TINYLM/base" o --base "$TINYLM/base" --rank 2
+expect_usage_error differs
+for flags in '--energy 0' '--energy 1.5' '--energy x' '--threshold -1' '--threshold 0'; do
+    # shellcheck disable=SC2086
+    run extract-lora "$TINYLM/python" o --base "$TINYLM/base" --rank 2 $flags
+    expect_usage_error "${flags% *}"
+done
+run extract-lora "$TINYLM/python" o --base "$TINYLM/base" --rank 2 --include 'a[b'
+expect_usage_error "'a[b'"
+run extract-lora "$lora" o --base "$TINYLM/base" --rank 2
+expect_usage_error 'is an adapter'
+run extract-lora "$TINYLM/python" o --base "$TINYLM/base+$lora" --rank 2
+expect_exit 2
+printf 'merge_method: byom_lora\nparameters: {rank: 2}\nmodels:\n- model: "%s+%s"\n' "$TINYLM/base" "$lora" >r.yaml
+run merge r.yaml o
+expect_usage_error 'r.yaml:4'
+printf 'merge_method: byom_lora\nparameters: {rank: 2}\nmodels:\n- model: "%s"\n' "$TINYLM/base" >r.yaml
+run merge r.yaml o
+expect_usage_error 'is no adapter'
+run plan r.yaml
+expect_usage_error 'is no adapter'
+expect_absent o o.partial
