@@ -75,7 +75,7 @@ enum wf_ties {
 struct wf_args;
 
 /* FOLD. Terms are doubles; the first `maxima` of them are joined by maximum, the others are added,
- * in the canonical tree of docs/NUMERICS.md. */
+ * in the canonical tree of docs/NUMERICS.md. With WF_TERMS_MAX maxima all of them are. */
 struct wf_fold {
     uint32_t maxima;
     uint32_t (*terms)(
