@@ -126,6 +126,23 @@ int weft_combine(struct weft *w, const char *components, const char *base,
                  const char *const *weights, size_t n, const char *out,
                  struct weft_merge_result *result);
 
+/* What to look for. */
+struct weft_search {
+    const char *out;     /* the best model; work happens in OUT.search */
+    const char *fitness; /* a shell command: gets a model's folder, prints a number */
+    unsigned budget;     /* evaluations */
+    uint64_t seed;
+    bool minimize;      /* less is better */
+    bool density;       /* looked for as well */
+    double weight_max;  /* weights are looked for from 0 to here */
+    unsigned timeout_s; /* of the command; 0: none */
+};
+
+/* Looks for the weights of the recipe's models with which the command rates the merged model best,
+ * and publishes that. The options and `result` are as with weft_merge. */
+int weft_search(struct weft *w, const char *recipe, const struct weft_search *how,
+                struct weft_merge_result *result);
+
 /* Prints what weft_merge would do. */
 int weft_plan(struct weft *w, const char *recipe);
 
