@@ -537,6 +537,11 @@ uint32_t terms_of(uint32_t f, uint32_t inputs)
     return counts[f];
 }
 
+bool all_maxima(const char *name)
+{
+    return says(name, "largest") || says(name, "_range_");
+}
+
 uint32_t terms_now; /* of the function under test: wf_fold.terms has no room for more */
 
 struct leaves {
@@ -580,7 +585,7 @@ void test_fold(uint32_t f)
             t.from = 0;
             t.to = total;
             terms_now = terms_of(f, n);
-            uint32_t maxima = says(fold_names[f], "largest") ? terms_now : 0;
+            uint32_t maxima = all_maxima(fold_names[f]) ? terms_now : 0;
             cpu c(t, cpu_bytes(t, terms_now, ranked));
             device d(t, WF_WORK_FOLD, f);
             set_fold(c, f, maxima);
@@ -610,7 +615,7 @@ void test_fold_rows(uint32_t f, uint32_t n, struct wf_rows rows)
     t.rows = rows;
     uint64_t leaves_each = (rows.length + 4095) / 4096, groups = 2 * rows.stride;
     terms_now = terms_of(f, n);
-    uint32_t maxima = says(fold_names[f], "largest") ? terms_now : 0;
+    uint32_t maxima = all_maxima(fold_names[f]) ? terms_now : 0;
     std::vector<double> found(groups * leaves_each * terms_now);
     device d(t, WF_WORK_FOLD, f);
     d.w.fold_length = rows.length;
@@ -657,7 +662,7 @@ void test_sum_columns(uint32_t f)
         t.rows = {rows, columns};
         t.draws = says(fold_names[f], "draw");
         terms_now = terms_of(f, n);
-        uint32_t maxima = says(fold_names[f], "largest") ? terms_now : 0;
+        uint32_t maxima = all_maxima(fold_names[f]) ? terms_now : 0;
         cpu c(t, cpu_bytes(t, terms_now, false));
         device d(t, WF_WORK_COLUMNS, f);
         set_fold(c, f, maxima);

@@ -49,7 +49,7 @@ expect_same_file whole.search/search.jsonl part.search/search.jsonl
 run search recipe.yaml --fitness 'echo 1; true' --budget 3 --density --minimize --out dense
 expect_exit 0
 grep -q '"density":0.2,' dense.search/search.jsonl || fail 'no density'
-sed 's/pcb/task_arithmetic/; /lambda/d' recipe.yaml | sed "s|model: $TINYLM/python|model: $TINYLM/python\n    parameters: {weight: 1}|" >plain.yaml
+sed "s/pcb/task_arithmetic/; /lambda/d; s|model: $TINYLM/python|&\n    parameters: {weight: 1}|" recipe.yaml >plain.yaml
 run search plain.yaml --fitness 'echo 0.5 #' --budget 2 --out plain
 expect_exit 0
 
