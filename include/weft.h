@@ -76,13 +76,15 @@ struct weft_options {
     enum weft_compat compat;
     enum weft_progress progress;
     enum weft_log log_level;
-    enum weft_io io;   /* how files are read and written; auto suits each file */
-    bool resume;       /* go on with OUT.partial of the same plan */
-    bool overwrite;    /* replace OUT and OUT.partial */
-    bool json;         /* results and events as one JSON object a line on `out` */
-    bool diffable;     /* weft_plan: leave out what varies by machine */
-    bool null_compute; /* benchmark: read and write, compute nothing; output is meaningless */
-    FILE *out;         /* results; default stdout */
+    enum weft_io io; /* how files are read and written; auto suits each file */
+    bool resume;     /* go on with OUT.partial of the same plan */
+    bool overwrite;  /* replace OUT and OUT.partial */
+    bool json;       /* results and events as one JSON object a line on `out` */
+    bool
+        emit_components; /* beside a merge: what each task adds, as files that weft_combine takes */
+    bool diffable;       /* weft_plan: leave out what varies by machine */
+    bool null_compute;   /* benchmark: read and write, compute nothing; output is meaningless */
+    FILE *out;           /* results; default stdout */
 };
 
 /* What a merge did. */
@@ -116,6 +118,30 @@ int weft_merge(struct weft *w, const char *recipe, const char *out,
  * options, `result` and what stands in `out` are as with weft_merge. */
 int weft_apply(struct weft *w, const char *shared, const char *top, const char *out,
                struct weft_merge_result *result);
+
+/* Publishes the folder `out`: the base of a merge with emit_components, plus its components, each
+ * times a factor: `weights` are n texts "TASK=FACTOR", one for each task. `base` NULL: where the
+ * merge's manifest says. The options, `result` and what stands in `out` are as with weft_merge. */
+int weft_combine(struct weft *w, const char *components, const char *base,
+                 const char *const *weights, size_t n, const char *out,
+                 struct weft_merge_result *result);
+
+/* What to look for. */
+struct weft_search {
+    const char *out;     /* the best model; work happens in OUT.search */
+    const char *fitness; /* a shell command: gets a model's folder, prints a number */
+    unsigned budget;     /* evaluations */
+    uint64_t seed;
+    bool minimize;      /* less is better */
+    bool density;       /* looked for as well */
+    double weight_max;  /* weights are looked for from 0 to here */
+    unsigned timeout_s; /* of the command; 0: none */
+};
+
+/* Looks for the weights of the recipe's models with which the command rates the merged model best,
+ * and publishes that. The options and `result` are as with weft_merge. */
+int weft_search(struct weft *w, const char *recipe, const struct weft_search *how,
+                struct weft_merge_result *result);
 
 /* Prints what weft_merge would do. */
 int weft_plan(struct weft *w, const char *recipe);

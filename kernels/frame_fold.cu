@@ -267,8 +267,8 @@ bool wf_launch_plain(const struct wf_work &w, void *stream)
     bool columns = w.kind == WF_WORK_COLUMNS;
     uint64_t threads = columns ? w.row_stride : (w.leaf_to - w.leaf_from) * WF_LANES;
     uint64_t blocks = (threads + WF_KERNEL_BLOCK - 1) / WF_KERNEL_BLOCK;
-    if (blocks >= UINT32_MAX / 2 || w.maxima != (uint32_t)wf_maxima ||
-        (!columns && w.fold_step != 1))
+    uint32_t maxima = (uint32_t)wf_maxima < w.terms ? (uint32_t)wf_maxima : w.terms;
+    if (blocks >= UINT32_MAX / 2 || w.maxima != maxima || (!columns && w.fold_step != 1))
         return false;
     for (uint32_t i = 0; i < w.n; i++)
         if ((uintptr_t)w.in[i] % wf_dtype_width(w.in_dtype[i]))

@@ -57,6 +57,8 @@
     X(pcb_mixed_share)                                                                             \
     X(pcb_pairs_map)                                                                               \
     X(pcb_pairs_share)                                                                             \
+    X(pcb_products_map)                                                                            \
+    X(pcb_products_share)                                                                          \
     X(ram_map)                                                                                     \
     X(sce_map)                                                                                     \
     X(task_delta_share)
@@ -74,11 +76,14 @@
     X(delta_row_fold, 2 * ((n)-1))                                                                 \
     X(gram_fold, (n) * ((n) + 1) / 2)                                                              \
     X(gram_delta_fold, (n) * ((n)-1) / 2)                                                          \
+    X(pcb_range_fold, (n) * ((n)-1))                                                               \
+    X(pcb_mass_fold, (n)-1 + (n) * ((n)-1) / 2)                                                    \
     X(ramplus_fold, 2 * ((n)-1))                                                                   \
     X(sce_fold, (n)-1)
 
 /* How many of these are joined by maximum: what the descriptor's wf_fold.maxima says. */
-#define WF_FOLD_MAXIMA(id) ((id) == WF_ID_arcee_largest_fold ? 2 : 0)
+#define WF_FOLD_MAXIMA(id)                                                                         \
+    ((id) == WF_ID_arcee_largest_fold ? 2 : (id) == WF_ID_pcb_range_fold ? WF_TERMS_MAX : 0)
 
 /* SELECT and RANK: wf_real f(const wf_real *x, int n, const struct wf_view *v, int i). Their
  * results have no sign, and no NaN but the plainest: wf_abs at the end sees to it. Frames take the
@@ -89,6 +94,7 @@
     X(pcb_raw_key)                                                                                 \
     X(pcb_mixed_key)                                                                               \
     X(pcb_pairs_key)                                                                               \
+    X(pcb_products_key)                                                                            \
     X(sce_key)
 
 /* Does the key differ by i? Then SELECT uses it with `per_model`, else without: for such work

@@ -35,6 +35,60 @@ const struct cli_option cli_options[CLI_OPTIONS] = {
              "the cosine of the two differences, which says whether the fine-tunes "
              "pull the same way.",
          .offset = AT(base)},
+    [CLI_WEIGHT] = {.name = "--weight",
+                    .kind = CLI_LIST,
+                    .value = "TASK=FACTOR",
+                    .otherwise = "none: every task needs one",
+                    .help =
+                        "What the component of the task TASK is multiplied with; repeated, once "
+                        "for each task.",
+                    .offset = AT(weight)},
+    [CLI_FITNESS] = {.name = "--fitness",
+                     .kind = CLI_MODEL,
+                     .value = "COMMAND",
+                     .otherwise = "none: it must be given",
+                     .help = "The shell command that rates a model: it gets a folder as its "
+                             "argument, and the last line it prints is a number.",
+                     .offset = AT(fitness)},
+    [CLI_BUDGET] = {.name = "--budget",
+                    .kind = CLI_COUNT,
+                    .value = "N",
+                    .otherwise = "none: it must be given",
+                    .help = "How many models are rated, those of a resumed search included.",
+                    .offset = AT(budget)},
+    [CLI_OUT] = {.name = "--out",
+                 .kind = CLI_MODEL,
+                 .value = "OUT",
+                 .otherwise = "searched",
+                 .help = "The folder to make: the best model, with its recipe.",
+                 .offset = AT(out)},
+    [CLI_SEED] = {.name = "--seed",
+                  .kind = CLI_COUNT,
+                  .value = "N",
+                  .initial = "1",
+                  .help = "What the candidates are drawn with.",
+                  .offset = AT(seed)},
+    [CLI_SEARCH_DENSITY] = {.name = "--density",
+                            .kind = CLI_SWITCH,
+                            .help = "Look for the density, too, from 0.01 to 1.",
+                            .offset = AT(search_density)},
+    [CLI_WEIGHT_MAX] = {.name = "--weight-max",
+                        .kind = CLI_NUMBER,
+                        .value = "NUMBER",
+                        .initial = "2",
+                        .most = 1000,
+                        .help = "Weights are looked for from 0 to this.",
+                        .offset = AT(weight_max)},
+    [CLI_MINIMIZE] = {.name = "--minimize",
+                      .kind = CLI_SWITCH,
+                      .help = "Less is better: the command prints a loss.",
+                      .offset = AT(minimize)},
+    [CLI_TIMEOUT] = {.name = "--timeout",
+                     .kind = CLI_COUNT,
+                     .value = "SECONDS",
+                     .otherwise = "none",
+                     .help = "The longest that the command may take.",
+                     .offset = AT(timeout)},
     [CLI_DIFFABLE] = {.name = "--diffable",
                       .kind = CLI_SWITCH,
                       .help = "Leave out what varies by machine (offsets, memory, times), so that "
@@ -165,6 +219,13 @@ const struct cli_option cli_options[CLI_OPTIONS] = {
                 .help = "How tensor bytes are read and written. auto suits each file; buffered "
                         "goes through the page cache; direct goes around it.",
                 .offset = AT(options.io)},
+    [CLI_EMIT_COMPONENTS] =
+        {.name = "--emit-components",
+         .kind = CLI_SWITCH,
+         .help = "Also write what each task adds to the base, before its weight, into "
+                 "OUT/components: weft combine makes models of them for other weights. For methods "
+                 "whose result is such a sum: pcb.",
+         .offset = AT(options.emit_components)},
     [CLI_NULL_COMPUTE] = {.name = "--null-compute",
                           .kind = CLI_SWITCH,
                           .help = "For benchmarks: read and write everything, compute nothing. The "
@@ -200,9 +261,6 @@ const struct cli_option cli_options[CLI_OPTIONS] = {
                      .help = "Print the version and exit.",
                      .offset = AT(version)},
 };
-
-/* Commands of the interface that come in a later version. */
-static const char *const later[] = {"combine", "search", NULL};
 
 static const struct {
     int status;
@@ -382,12 +440,6 @@ static int find_command(struct cli_args *a, const char *word)
             names[n++] = a->commands[i]->name;
     }
     names[n] = NULL;
-    for (size_t i = 0; later[i]; i++)
-        if (!strcmp(later[i], word))
-            return cli_fail(a, WEFT_USAGE,
-                            "weft " WEFT_VERSION " does not have the command '%s' yet; 'weft "
-                            "--help' lists what it has",
-                            word);
     if (!strcmp(word, "help") || !strcmp(word, "version"))
         return cli_fail(a, WEFT_USAGE, "unknown command '%s' (did you mean 'weft --%s'?)", word,
                         word);

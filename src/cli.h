@@ -20,6 +20,15 @@
 /* Every flag there is; the order is the order of --help. */
 enum cli_option_id {
     CLI_BASE,
+    CLI_WEIGHT,
+    CLI_FITNESS,
+    CLI_BUDGET,
+    CLI_OUT,
+    CLI_SEED,
+    CLI_SEARCH_DENSITY,
+    CLI_WEIGHT_MAX,
+    CLI_MINIMIZE,
+    CLI_TIMEOUT,
     CLI_DIFFABLE,
     CLI_MARKDOWN,
     CLI_RANK,
@@ -39,6 +48,7 @@ enum cli_option_id {
     CLI_MANIFEST,
     CLI_COMPAT,
     CLI_IO,
+    CLI_EMIT_COMPONENTS,
     CLI_NULL_COMPUTE,
     CLI_LOG_LEVEL,
     CLI_PROGRESS,
@@ -114,7 +124,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cmd_merge, cmd_apply, cmd_plan, cmd_inspect, cmd_diff, cmd_verify,
-    cmd_compress_lora, cmd_extract_lora, cmd_methods, cmd_doctor, cmd_gen;
+    cmd_combine, cmd_search, cmd_extract_lora, cmd_compress_lora, cmd_methods, cmd_doctor, cmd_gen;
 
 /* A command line, parsed. */
 struct cli_args {
@@ -126,7 +136,11 @@ struct cli_args {
     const char *base;
     unsigned rank;
     double energy, threshold;
-    struct cli_list include, exclude, save_whole;
+    struct cli_list include, exclude, save_whole, weight;
+    const char *fitness, *out;
+    unsigned budget, seed, timeout;
+    double weight_max;
+    bool search_density, minimize;
     bool markdown, help, version;
 };
 

@@ -20,10 +20,10 @@ const struct cli_command cmd_plan = {
         "Give it the flags that the merge will get: they change memory and files. GPUs are "
         "looked for with --backend cuda only; under auto the plan is for the CPU.",
     .arguments = {{.name = "RECIPE", .help = "A recipe in YAML or JSON, mergekit's dialect."}},
-    .options =
-        (const enum cli_option_id[]){CLI_DIFFABLE, CLI_MEMORY, CLI_DEVICE_MEMORY, CLI_BACKEND,
-                                     CLI_GPUS, CLI_THREADS, CLI_SHARD_SIZE, CLI_MANIFEST,
-                                     CLI_COMPAT, CLI_IO, CLI_LOG_LEVEL, CLI_JSON, CLI_OPTIONS},
+    .options = (const enum cli_option_id[]){CLI_DIFFABLE, CLI_MEMORY, CLI_DEVICE_MEMORY,
+                                            CLI_BACKEND, CLI_GPUS, CLI_THREADS, CLI_SHARD_SIZE,
+                                            CLI_MANIFEST, CLI_COMPAT, CLI_EMIT_COMPONENTS, CLI_IO,
+                                            CLI_LOG_LEVEL, CLI_JSON, CLI_OPTIONS},
     .examples = {{"weft plan recipe.yaml", "look before a long merge"},
                  {"weft plan recipe.yaml --memory 64Mi", "does it fit into 64 MiB?"},
                  {"weft plan recipe.yaml --diffable > plan.txt",

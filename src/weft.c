@@ -8,7 +8,9 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "publish/apply.h"
+#include "publish/combine.h"
 #include "publish/merge.h"
+#include "search/search.h"
 #include "tool/compress_lora.h"
 #include "tool/diff.h"
 #include "tool/doctor.h"
@@ -102,6 +104,23 @@ int weft_apply(struct weft *w, const char *shared, const char *top, const char *
     struct weft_merge_result unused;
     return finish(w, wf_apply_run(begin(w), &w->options, shared, top, out,
                                   (const volatile int *)&stop_asked, result ? result : &unused));
+}
+
+int weft_combine(struct weft *w, const char *components, const char *base,
+                 const char *const *weights, size_t n, const char *out,
+                 struct weft_merge_result *result)
+{
+    struct weft_merge_result unused;
+    return finish(w, wf_combine_run(begin(w), &w->options, components, base, weights, n, out,
+                                    (const volatile int *)&stop_asked, result ? result : &unused));
+}
+
+int weft_search(struct weft *w, const char *recipe, const struct weft_search *how,
+                struct weft_merge_result *result)
+{
+    struct weft_merge_result unused;
+    return finish(w, wf_search_run(begin(w), &w->options, recipe, how,
+                                   (const volatile int *)&stop_asked, result ? result : &unused));
 }
 
 int weft_plan(struct weft *w, const char *recipe)

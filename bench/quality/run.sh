@@ -69,7 +69,7 @@ one_model() {
     row "ties, density 0.2, scope model" "$work/ties"
     merge breadcrumbs breadcrumbs 'low: 0.85, high: 0.993' 0.4
     row "breadcrumbs, low 0.85, high 0.993" "$work/breadcrumbs"
-    for variant in code code-vision code-vision-es code-nlp; do
+    for variant in paper code code-vision code-vision-es code-nlp; do
         merge "pcb-$variant" pcb "variant: $variant, density: 0.2" 1
         row "pcb $variant, density 0.2" "$work/pcb-$variant"
     done

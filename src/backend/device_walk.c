@@ -151,7 +151,7 @@ void wf_walk_aim(struct wf_walk *w, const struct wf_aim *aim)
     work->draws = w->t->method->draws && (folds || aim->kind == WF_WORK_MAP);
     work->draws_from = w->t->method->base == WF_BASE_REQUIRED;
     work->terms = folds ? aim->stage->fold.terms(w->t->n) : 0;
-    work->maxima = folds ? aim->stage->fold.maxima : 0;
+    work->maxima = folds ? (uint32_t)wf_min_u64(aim->stage->fold.maxima, work->terms) : 0;
     w->granule = (struct wf_granule){UINT64_MAX, 1};
     if (aim->kind == WF_WORK_FOLD)
         w->granule = (struct wf_granule){w->t->total, WF_FOLD_BLOCK};

@@ -85,6 +85,16 @@ static int need_metadata(const struct opening *o, const char *key, const char **
                             key);
 }
 
+/* WF_DELTA_STORES: there is no such store. */
+static enum wf_delta_store find_store(const char *word)
+{
+    static const char *const words[] = {"replace", "add", "component"};
+    unsigned store = 0;
+    while (store < WF_DELTA_STORES && strcmp(word, words[store]) != 0)
+        store++;
+    return (enum wf_delta_store)store;
+}
+
 static int read_metadata(const struct opening *o, struct wf_delta *d)
 {
     const char *store;
@@ -98,11 +108,12 @@ static int read_metadata(const struct opening *o, struct wf_delta *d)
         s = need_metadata(o, "density", &d->density);
     if (s)
         return s;
-    if (strcmp(store, "replace") != 0 && strcmp(store, "add") != 0)
+    d->store = find_store(store);
+    if (d->store == WF_DELTA_STORES)
         return wf_fail(o->e, WF_INPUT,
-                       "%s: the metadata entry 'store' is '%s'; expected 'replace' or 'add'",
+                       "%s: the metadata entry 'store' is '%s'; expected 'replace', 'add' or "
+                       "'component'",
                        o->path, store);
-    d->store = *store == 'r' ? WF_DELTA_REPLACE : WF_DELTA_ADD;
     if (!wf_parse_f64(d->density, strlen(d->density), &density) || density < 0 || density > 1)
         return wf_fail(o->e, WF_INPUT,
                        "%s: the metadata entry 'density' is '%s'; expected a number from 0 to 1",
@@ -216,11 +227,12 @@ static int read_part(const struct opening *o, struct wf_delta_part *p)
 }
 
 /* A tensor NAME.positions begins a part; NAME.values is found by name. */
-static int add_part(const struct opening *o, const struct wf_tensor *positions,
+static int add_part(const struct opening *o, const struct wf_tensor *positions, bool component,
                     struct wf_delta_part *p)
 {
     size_t n = strlen(positions->name) - strlen(POSITIONS);
     p->path = o->path;
+    p->component = component;
     p->positions = positions;
     p->name = wf_arena_strndup(o->a, o->e, positions->name, n);
     const char *values = p->name ? wf_arena_printf(o->a, o->e, "%s" VALUES, p->name) : NULL;
@@ -256,7 +268,7 @@ static int read_parts(const struct opening *o, struct wf_delta *d)
         if (d->n_parts == n / 2)
             return wf_fail(o->e, WF_INPUT, "%s: tensor '%s' and others have no values", o->path,
                            t->name);
-        int s = add_part(o, t, &d->parts[d->n_parts]);
+        int s = add_part(o, t, d->store == WF_DELTA_COMPONENT, &d->parts[d->n_parts]);
         if (s)
             return s;
         d->n_parts++;
@@ -297,7 +309,8 @@ int wf_delta_bind(struct wf_err *e, const char *where, struct wf_delta_part *par
                   const struct wf_tensor *tensor)
 {
     char wanted[WF_SHAPE_TEXT_MAX], found[WF_SHAPE_TEXT_MAX];
-    if (part->values->dtype != tensor->dtype)
+    bool computed = wf_dtype_info((enum wf_dtype)tensor->dtype)->arithmetic;
+    if (part->component ? !computed : part->values->dtype != tensor->dtype)
         return wf_fail(e, WF_USAGE, "%s: %s: tensor '%s': the delta has values of %s for one of %s",
                        where, part->path, part->name,
                        wf_dtype_info((enum wf_dtype)part->values->dtype)->name,

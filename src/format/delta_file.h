@@ -11,6 +11,9 @@
  *                    store = replace | add, density (as the recipe has it); and NAME.shape, the
  *                    shape of NAME as "[2,3]", which readers do not need
  *
+ * A component, the part that one task has in a merge (publish/components.h), is such a file with
+ * store = component: added, and its values are F32 or F64 whatever the type of NAME.
+ *
  * An index with a mark for every WF_DELTA_CHUNK elements lets a range be read without what is
  * before it.
  */
@@ -27,7 +30,7 @@
 #define WF_DELTA_CHUNK 32768u /* elements */
 
 enum wf_delta_encoding { WF_DELTA_BITMAP, WF_DELTA_LEB128 };
-enum wf_delta_store { WF_DELTA_REPLACE, WF_DELTA_ADD };
+enum wf_delta_store { WF_DELTA_REPLACE, WF_DELTA_ADD, WF_DELTA_COMPONENT, WF_DELTA_STORES };
 
 /* What is before a chunk. */
 struct wf_delta_mark {
@@ -43,6 +46,7 @@ struct wf_delta_part {
     enum wf_delta_encoding encoding;
     const struct wf_tensor *positions, *values;
     uint64_t kept;  /* places */
+    bool component; /* values have a type of their own */
     bool known;     /* the changed tensor's shape is: from metadata, or since it was bound */
     uint64_t count; /* its elements */
     const uint64_t *shape;

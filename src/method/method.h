@@ -75,7 +75,7 @@ enum wf_ties {
 struct wf_args;
 
 /* FOLD. Terms are doubles; the first `maxima` of them are joined by maximum, the others are added,
- * in the canonical tree of docs/NUMERICS.md. */
+ * in the canonical tree of docs/NUMERICS.md. With WF_TERMS_MAX maxima all of them are. */
 struct wf_fold {
     uint32_t maxima;
     uint32_t (*terms)(
@@ -206,7 +206,7 @@ struct wf_method {
 static inline void wf_method_scopes(const struct wf_method *m, uint8_t scope[WF_STAGES_MAX])
 {
     for (size_t s = 0; s < WF_STAGES_MAX; s++)
-        scope[s] = s < m->n_stages ? (uint8_t)m->stages[s].scope : WF_SCOPE_OFF;
+        scope[s] = (uint8_t)(s < m->n_stages ? m->stages[s].scope : WF_SCOPE_OFF);
 }
 
 /* The registry, sorted by name. */

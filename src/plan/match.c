@@ -19,6 +19,7 @@
 
 #include "../base/num.h"
 #include "../format/shape.h"
+#include "../format/delta_file.h"
 #include "../recipe/coefficients.h"
 #include "plan.h"
 
@@ -228,12 +229,21 @@ static struct wf_job *add_job(struct matcher *m, const struct wf_tensor *like,
     return job;
 }
 
+/* Components have a type of their own. */
+static bool adds_doubles(const struct wf_tensor *t)
+{
+    for (const struct wf_addend *a = t->addend; a; a = a->next)
+        if (a->kind == WF_ADDEND_SPARSE && a->part->values->dtype == WF_F64)
+            return true;
+    return false;
+}
+
 static void set_input(struct wf_job *job, uint32_t i, uint32_t ckpt, const struct wf_tensor *t)
 {
     job->input_ckpt[i] = ckpt;
     job->in[i] = t;
     job->in_dtype[i] = t->dtype;
-    job->wide |= job->action == WF_ACTION_MAP && t->dtype == WF_F64;
+    job->wide |= job->action == WF_ACTION_MAP && (t->dtype == WF_F64 || adds_doubles(t));
     job->has_addends |= t->addend != NULL;
 }
 

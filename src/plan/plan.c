@@ -14,7 +14,8 @@ const char *wf_plan_part_name(enum wf_plan_part part)
     static const char *const names[WF_PARTS] = {
         "the version of weft", "the recipe",
         "an input checkpoint (path, size, time, header, config or side files)",
-        "the output layout (--shard-size, types)", "--manifest, --compat or --null-compute"};
+        "the output layout (--shard-size, types)",
+        "--manifest, --compat, --emit-components or --null-compute"};
     return names[part];
 }
 
@@ -90,15 +91,16 @@ static int hash_layout(struct wf_err *e, struct wf_plan *plan)
 
 static int hash_plan(struct wf_err *e, struct wf_plan *plan)
 {
-    char words[64];
+    char words[80];
     plan->parts[WF_PART_VERSION] = wf_xxh128(WEFT_VERSION, strlen(WEFT_VERSION));
     plan->parts[WF_PART_RECIPE] = wf_xxh128(plan->recipe->text, plan->recipe->text_n);
     if (plan->recipe->table) {
         struct wf_hash128 both[] = {plan->parts[WF_PART_RECIPE], plan->recipe->table->hash};
         plan->parts[WF_PART_RECIPE] = wf_xxh128(both, sizeof both);
     }
-    int n = snprintf(words, sizeof words, "%s %s%s", plan->manifest, plan->compat,
-                     plan->null_compute ? " null-compute" : "");
+    int n =
+        snprintf(words, sizeof words, "%s %s%s%s", plan->manifest, plan->compat,
+                 plan->null_compute ? " null-compute" : "", plan->components ? " components" : "");
     plan->parts[WF_PART_MANIFEST] = wf_xxh128(words, (size_t)n);
     int status = hash_inputs(e, plan);
     if (!status)
@@ -221,6 +223,7 @@ int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *
                          .compat = options->compat,
                          .cast = strcmp(options->compat, "mergekit") ? WF_DTYPE_NONE : recipe->cast,
                          .null_compute = options->null_compute,
+                         .components = options->components,
                          .thread_bytes = options->sink_bytes};
     int status = wf_match(e, out, base, models);
     if (!status)

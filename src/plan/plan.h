@@ -119,6 +119,7 @@ struct wf_plan {
     const char *manifest, *compat;
     enum wf_dtype cast; /* inputs are rounded to it first; WF_DTYPE_NONE: they are not */
     bool null_compute;
+    bool components;       /* files beside the shards come of the same pass */
     uint64_t thread_bytes; /* of each compute thread: for a sink's shares, and to apply deltas */
     struct wf_hash128 parts[WF_PARTS];
     struct wf_hash128 hash;
@@ -129,6 +130,7 @@ struct wf_plan_options {
     const char *manifest; /* "xxh3", "sha256", "none": part of the hash */
     const char *compat;   /* "weft", "mergekit": likewise */
     bool null_compute;    /* likewise, so that no real merge goes on with a benchmark's output */
+    bool components;      /* likewise: the same pass makes files beside the shards */
     const struct wf_sidecars *sidecars; /* what travels from wf_plan_config_donor; may be NULL */
     uint64_t sink_bytes;                /* memory of each compute thread for shares */
 };

@@ -77,7 +77,7 @@ static void measure(struct part *p)
 /* Cuts the sorted records at the jobs' ends. */
 static int find_parts(struct assembling *b)
 {
-    const struct wf_plan *plan = &b->spool->deltas->plan;
+    const struct wf_plan *plan = b->spool->subject->plan;
     const uint64_t *first = b->spool->first;
     size_t n = wf_spool_index_count(&b->task->index), r = 0;
     b->parts = wf_arena_alloc(&b->a, b->e, plan->n_jobs, sizeof *b->parts);
@@ -110,6 +110,11 @@ static int by_file_order(const void *left, const void *right)
     return wf_st_compare((enum wf_dtype)a->dtype, a->name, (enum wf_dtype)b->dtype, b->name);
 }
 
+static enum wf_dtype values_of(const struct assembling *b, const struct part *p)
+{
+    return wf_spool_dtype(b->spool->subject, p->job);
+}
+
 static int add_row(struct assembling *b, const struct part *p, bool positions)
 {
     struct row *row = &b->rows[b->n_rows++];
@@ -124,7 +129,7 @@ static int add_row(struct assembling *b, const struct part *p, bool positions)
     *shape = positions ? p->position_bytes : p->kept;
     *row = (struct row){
         .tensor = {.name = name,
-                   .dtype = positions ? WF_U8 : p->job->dtype,
+                   .dtype = (uint8_t)(positions ? WF_U8 : values_of(b, p)),
                    .n_dims = 1,
                    .shape = shape,
                    .count = *shape},
@@ -168,11 +173,12 @@ static int add_pair(struct assembling *b, struct wf_st_pair *pair, const char *n
 
 static int list_metadata(struct assembling *b, size_t task, struct wf_st_pair **out, size_t *n)
 {
-    const struct wf_task_deltas *deltas = &b->spool->deltas->plan.recipe->deltas;
+    static const char *const stores[] = {"replace", "add", "component"}; /* wf_spool_values */
+    const struct wf_spool_subject *subject = b->spool->subject;
     const struct wf_st_pair head[] = {{"base", b->how->shared_name},
-                                      {"task", b->spool->deltas->tasks[task].name},
-                                      {"store", deltas->add ? "add" : "replace"},
-                                      {"density", deltas->density_text}};
+                                      {"task", subject->tasks[task]},
+                                      {"store", stores[subject->values]},
+                                      {"density", subject->density}};
     *n = sizeof head / sizeof *head;
     struct wf_st_pair *pairs = *out =
         wf_arena_alloc(&b->a, b->e, *n + 2 * b->n_parts, sizeof *pairs);
@@ -203,7 +209,7 @@ static int read_gaps(struct assembling *b, const struct wf_spooled *s)
 static int put_values(struct assembling *b, const struct part *p)
 {
     const struct wf_outfile *f = &b->task->file;
-    size_t width = wf_dtype_info((enum wf_dtype)p->job->dtype)->bits / 8;
+    size_t width = wf_dtype_info(values_of(b, p))->bits / 8;
     int status = WF_OK;
     for (size_t r = 0; !status && r < p->n_records; r++) {
         const struct wf_spooled *s = &p->records[r];
@@ -334,7 +340,7 @@ int wf_delta_assemble(struct wf_err *e, struct wf_delta_spool *spool, size_t tas
 {
     struct assembling b = {.e = e, .spool = spool, .task = &spool->tasks[task], .how = how};
     out->file.name = how->name;
-    out->task = spool->deltas->tasks[task].name;
+    out->task = spool->subject->tasks[task];
     b.buffer = wf_alloc(e, WF_MEM_RING, RECORD_BYTES_MAX, 1, "a task delta");
     int status = b.buffer ? assemble(&b, task, out) : WF_MACHINE;
     for (size_t i = 0; i < b.n_parts; i++)

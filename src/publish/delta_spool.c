@@ -10,9 +10,6 @@
 #include "../format/dtype_number.h"
 
 #define VALUE_BYTES_MAX 8u
-#define SPAN_BYTES_MIN                                                                             \
-    (64u << 10) /* a smaller budget's cuts cost more records than counted here                     \
-                 */
 
 /* Gaps of a piece add up to less than its elements, and none takes more bytes than its number. */
 struct wf_spool_bench {
@@ -25,11 +22,18 @@ uint64_t wf_delta_spool_thread_bytes(void)
     return sizeof(struct wf_spool_bench);
 }
 
-uint64_t wf_delta_spool_table_bytes(const struct wf_delta_plan *d)
+uint64_t wf_delta_spool_table_bytes(const struct wf_plan *plan, size_t n_tasks)
 {
-    return d->n_tasks *
+    return n_tasks *
                (WF_SPOOL_INDEX_RECORDS * sizeof(struct wf_spooled) + sizeof(struct wf_spool_task)) +
-           (d->plan.n_jobs + 1) * sizeof(uint64_t);
+           (plan->n_jobs + 1) * sizeof(uint64_t);
+}
+
+enum wf_dtype wf_spool_dtype(const struct wf_spool_subject *s, const struct wf_job *job)
+{
+    if (s->values != WF_SPOOL_SHARE)
+        return (enum wf_dtype)job->dtype;
+    return job->wide ? WF_F64 : WF_F32;
 }
 
 /* ---- taking a piece ---- */
@@ -151,6 +155,15 @@ static void put_differences(const struct wf_sink_piece *p, const uint16_t *place
     }
 }
 
+static void put_shares(const struct wf_sink_piece *p, const uint16_t *places, size_t n,
+                       uint8_t *values)
+{
+    if (p->job->wide)
+        put_values_64(p->share, places, n, values);
+    else
+        put_values_32(p->share, places, n, values);
+}
+
 static size_t put_gaps(const uint16_t *places, size_t n, uint8_t *to)
 {
     uint8_t *at = to;
@@ -176,23 +189,26 @@ static int take(void *arg, struct wf_err *e, unsigned thread, const struct wf_si
     struct wf_delta_spool *s = arg;
     struct wf_spool_task *t = &s->tasks[p->model - 1];
     struct wf_spool_bench *b = &s->benches[thread];
-    const struct wf_plan *plan = &s->deltas->plan;
+    const struct wf_spool_subject *subject = s->subject;
     uint8_t *values = b->record + WF_SINK_PIECE;
     size_t n = find_kept(p, b->places);
-    n = drop_equal(p, b->places, n);
+    if (subject->values != WF_SPOOL_SHARE)
+        n = drop_equal(p, b->places, n);
     if (!n)
         return WF_OK;
-    if (plan->recipe->deltas.add)
+    if (subject->values == WF_SPOOL_SHARE)
+        put_shares(p, b->places, n, values);
+    else if (subject->values == WF_SPOOL_ADD)
         put_differences(p, b->places, n, values);
     else
         put_values(p, b->places, n, values);
     /* Gaps end where the values begin. */
-    size_t width = wf_dtype_info((enum wf_dtype)p->job->dtype)->bits / 8;
+    size_t width = wf_dtype_info(wf_spool_dtype(subject, p->job))->bits / 8;
     size_t gap_bytes = put_gaps(b->places, n, b->record);
     uint8_t *record = values - gap_bytes;
     memmove(record, b->record, gap_bytes);
     struct wf_spooled entry = {
-        .element = s->first[p->job - plan->jobs] + p->from + b->places[0],
+        .element = s->first[p->job - subject->plan->jobs] + p->from + b->places[0],
         .more = (uint16_t)(n - 1),
         .gap_bytes = (uint16_t)gap_bytes,
         .span = (uint16_t)(b->places[n - 1] - b->places[0]),
@@ -216,40 +232,35 @@ static int create_task(struct wf_err *e, struct wf_arena *a, struct wf_delta_spo
     return status ? status : wf_spool_index_create(e, index, &t->index);
 }
 
-int wf_delta_spool_create(struct wf_err *e, struct wf_arena *a, const struct wf_delta_plan *d,
-                          const struct wf_budget *budget, const char *folder,
-                          struct wf_delta_spool *out)
+int wf_delta_spool_create(struct wf_err *e, struct wf_arena *a,
+                          const struct wf_spool_subject *subject, const struct wf_budget *budget,
+                          const char *folder, struct wf_delta_spool *out)
 {
-    const struct wf_method *method = wf_method_internal("task_delta");
-    *out = (struct wf_delta_spool){.deltas = d,
-                                   .sink = {.method = method,
-                                            .map = method->map,
-                                            .slot = WF_SHARE_SLOT,
-                                            .pairs = true,
-                                            .only = true,
-                                            .take = take},
+    const struct wf_plan *plan = subject->plan;
+    *out = (struct wf_delta_spool){.subject = subject,
+                                   .sink = {.slot = WF_SHARE_SLOT, .take = take},
                                    .n_benches = budget->compute};
     out->sink.arg = out;
-    out->first = wf_arena_alloc(a, e, d->plan.n_jobs + 1, sizeof *out->first);
+    out->first = wf_arena_alloc(a, e, plan->n_jobs + 1, sizeof *out->first);
     out->benches = wf_alloc(e, WF_MEM_RING, budget->compute, sizeof *out->benches, "task deltas");
-    out->tasks = wf_arena_alloc(a, e, d->n_tasks, sizeof *out->tasks);
+    out->tasks = wf_arena_alloc(a, e, subject->n_tasks, sizeof *out->tasks);
     if (!out->first || !out->benches || !out->tasks)
         return WF_MACHINE;
-    for (size_t j = 0; j < d->plan.n_jobs; j++)
-        out->first[j + 1] = out->first[j] + d->plan.jobs[j].count;
-    for (size_t i = 0; i < d->n_tasks; i++) {
+    for (size_t j = 0; j < plan->n_jobs; j++)
+        out->first[j + 1] = out->first[j] + plan->jobs[j].count;
+    for (size_t i = 0; i < subject->n_tasks; i++) {
         pthread_mutex_init(&out->tasks[i].lock, NULL);
         out->tasks[i].file.fd = out->tasks[i].file.direct_fd = -1;
     }
     int status = WF_OK;
-    for (size_t i = 0; !status && i < d->n_tasks; i++)
+    for (size_t i = 0; !status && i < subject->n_tasks; i++)
         status = create_task(e, a, out, i, folder);
     return status;
 }
 
 void wf_delta_spool_destroy(struct wf_delta_spool *s)
 {
-    for (size_t i = 0; s->tasks && i < s->deltas->n_tasks; i++) {
+    for (size_t i = 0; s->tasks && i < s->subject->n_tasks; i++) {
         wf_outfile_close(&s->tasks[i].file);
         wf_spool_index_close(&s->tasks[i].index);
         pthread_mutex_destroy(&s->tasks[i].lock);

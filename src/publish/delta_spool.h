@@ -1,10 +1,10 @@
 /* delta_spool.h - takes what tasks keep, in whatever order the stream finds it, and lays it by.
  *
  * The stream's compute threads hand over pieces of tensors (stream/sink.h). What a task keeps of a
- * piece, and has in other bits than the result, is written behind what is there already of the
- * task's spool file, one file for each task; where it is stands in the file's index.
+ * piece is written behind what is there already of the task's spool file, one file for each task;
+ * where it is stands in the file's index.
  *
- *   record   | gaps from one kept element to the next: LEB128 | values, of the result's type |
+ *   record   | gaps from one kept element to the next: LEB128 | values |
  *
  * A delta's sizes are known when all is spooled: delta_assembly.h then writes it from front to
  * back.
@@ -16,9 +16,27 @@
 
 #include "../format/outfile.h"
 #include "../plan/budget.h"
-#include "../plan/delta_plan.h"
 #include "../stream/sink.h"
 #include "spool_index.h"
+
+/* The values of kept elements: those with a share that is not zero. */
+enum wf_spool_values {
+    WF_SPOOL_REPLACE, /* the task's own numbers, of the result's type, where they have other bits */
+    WF_SPOOL_ADD,     /* there, what they differ by */
+    WF_SPOOL_SHARE    /* the shares: float, or double where the job is wide */
+};
+
+/* What is spooled. */
+struct wf_spool_subject {
+    const struct wf_plan *plan; /* whose jobs the pieces are of */
+    const char *const *tasks;   /* their names; number i is input i + 1 of the jobs */
+    size_t n_tasks;
+    enum wf_spool_values values;
+    const char *density; /* as the recipe has it */
+};
+
+/* The type of a job's values. */
+enum wf_dtype wf_spool_dtype(const struct wf_spool_subject *s, const struct wf_job *job);
 
 struct wf_spool_task {
     pthread_mutex_t lock; /* the index and `bytes` */
@@ -30,8 +48,8 @@ struct wf_spool_task {
 struct wf_spool_bench; /* a compute thread's buffers */
 
 struct wf_delta_spool {
-    const struct wf_delta_plan *deltas;
-    struct wf_sink sink; /* for the stream */
+    const struct wf_spool_subject *subject;
+    struct wf_sink sink; /* for the stream; its method, map, pairs and `only` are the caller's */
     uint64_t *first;     /* by job: elements before it; n_jobs + 1 of them */
     struct wf_spool_task *tasks;
     struct wf_spool_bench *benches;
@@ -40,13 +58,13 @@ struct wf_delta_spool {
 
 /* Memory of each compute thread, and of the tables. */
 uint64_t wf_delta_spool_thread_bytes(void);
-uint64_t wf_delta_spool_table_bytes(const struct wf_delta_plan *d);
+uint64_t wf_delta_spool_table_bytes(const struct wf_plan *plan, size_t n_tasks);
 
-/* Makes empty spool files in `folder`. The plan and folder outlive the spool;
+/* Makes empty spool files in `folder`. The subject and folder outlive the spool;
  * wf_delta_spool_destroy accepts a half-made one and leaves the files. */
-int wf_delta_spool_create(struct wf_err *e, struct wf_arena *a, const struct wf_delta_plan *d,
-                          const struct wf_budget *budget, const char *folder,
-                          struct wf_delta_spool *out);
+int wf_delta_spool_create(struct wf_err *e, struct wf_arena *a,
+                          const struct wf_spool_subject *subject, const struct wf_budget *budget,
+                          const char *folder, struct wf_delta_spool *out);
 void wf_delta_spool_destroy(struct wf_delta_spool *s);
 
 #endif

@@ -67,7 +67,7 @@ int wf_deltas_plan(struct wf_err *e, const struct weft_options *options, unsigne
         return status;
     warn(d);
     uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT) + d->plan.addend_bytes +
-                    wf_delta_spool_table_bytes(d);
+                    wf_delta_spool_table_bytes(&d->plan, d->n_tasks);
     return wf_budget_set(e, &d->plan, memory, meta, threads, false, &s->deltas_budget);
 }
 
@@ -78,6 +78,7 @@ struct running {
     const struct wf_deltas_run *run;
     struct wf_delta_plan *d;
     struct wf_arena *a;
+    struct wf_spool_subject subject;
     struct wf_delta_spool spool;
     const char *spool_folder;
 };
@@ -139,6 +140,28 @@ static void announce(const struct running *r)
     fprintf(o->out, "{\"event\":\"step\",\"step\":\"task_deltas\",\"bytes_total\":%" PRIu64 "}\n",
             r->d->plan.bytes_written);
     fflush(o->out);
+}
+
+static int make_spool(struct running *r)
+{
+    const struct wf_method *method = wf_method_internal("task_delta");
+    const struct wf_task_deltas *wanted = &r->run->setup->recipe.deltas;
+    const char **tasks = wf_arena_alloc(r->a, r->e, r->d->n_tasks, sizeof *tasks);
+    if (!tasks)
+        return WF_MACHINE;
+    for (size_t i = 0; i < r->d->n_tasks; i++)
+        tasks[i] = r->d->tasks[i].name;
+    r->subject = (struct wf_spool_subject){.plan = &r->d->plan,
+                                           .tasks = tasks,
+                                           .n_tasks = r->d->n_tasks,
+                                           .values = wanted->add ? WF_SPOOL_ADD : WF_SPOOL_REPLACE,
+                                           .density = wanted->density_text};
+    int status = wf_delta_spool_create(r->e, r->a, &r->subject, &r->run->setup->deltas_budget,
+                                       r->spool_folder, &r->spool);
+    r->spool.sink.method = method;
+    r->spool.sink.map = method->map;
+    r->spool.sink.pairs = r->spool.sink.only = true;
+    return status;
 }
 
 static int fill_spool(struct running *r, uint64_t *bytes_read)
@@ -278,7 +301,7 @@ int wf_deltas_run(struct wf_err *e, const struct wf_deltas_run *run, struct wf_d
     if (!status)
         status = find_shards(&r);
     if (!status)
-        status = wf_delta_spool_create(e, r.a, r.d, &s->deltas_budget, r.spool_folder, &r.spool);
+        status = make_spool(&r);
     if (!status && s->recipe.deltas.density > 0)
         status = fill_spool(&r, &out->bytes_read);
     if (!status)

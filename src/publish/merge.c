@@ -11,6 +11,7 @@
 #include "../base/num.h"
 #include "../stream/stream.h"
 #include "byom.h"
+#include "components.h"
 #include "deltas.h"
 #include "provenance.h"
 #include "output.h"
@@ -28,6 +29,7 @@ struct job {
     struct wf_blocks blocks;
     struct wf_progress progress;
     struct wf_stream_stats stats;
+    struct wf_components components;
     struct wf_deltas_result deltas;
     const volatile int *stop;
     bool keep; /* OUT.partial holds work that --resume can use */
@@ -51,6 +53,7 @@ static int raise_file_limit(struct wf_err *e, const struct wf_setup *s)
     struct rlimit l;
     /* Each once direct, once ordinary; then, with the shards as inputs, a spool for each task. */
     uint64_t needed = 2 * plan->n_shards + s->deltas.n_tasks + OTHER_FILES;
+    needed += plan->components ? s->recipe.n_models : 0;
     for (size_t c = 0; c < plan->n_ckpts; c++)
         needed += 2 * plan->ckpts[c].ckpt->n_files;
     if (getrlimit(RLIMIT_NOFILE, &l))
@@ -115,6 +118,7 @@ static int stream(struct job *j)
                                    .blocks = &j->blocks,
                                    .journal = &j->output.journal,
                                    .progress = &j->progress,
+                                   .sink = j->components.n ? &j->components.spool.sink : NULL,
                                    .stop = j->stop};
     uint64_t before = wf_blocks_bytes_done(&j->blocks);
     if (before) {
@@ -128,6 +132,40 @@ static int stream(struct job *j)
     return status;
 }
 
+/* All that was written beside the shards, for the manifest. */
+static int list_made(struct job *j, struct wf_made_file **out, size_t *n)
+{
+    *n = j->components.n + j->deltas.n;
+    *out = wf_arena_alloc(&j->setup.arena, j->e, *n, sizeof **out);
+    if (!*out)
+        return WF_MACHINE;
+    if (j->components.n)
+        memcpy(*out, j->components.files, j->components.n * sizeof **out);
+    if (j->deltas.n)
+        memcpy(*out + j->components.n, j->deltas.files, j->deltas.n * sizeof **out);
+    return WF_OK;
+}
+
+static int write_manifest(struct job *j, const struct wf_side_names *names)
+{
+    struct wf_str more = {0};
+    struct wf_manifest_options mo = {.kind = j->options->manifest,
+                                     .small_files = names->names,
+                                     .n_small_files = names->n,
+                                     .stop = j->stop};
+    struct wf_made_file *made;
+    int status = list_made(j, &made, &mo.n_made);
+    mo.made = made;
+    wf_components_manifest(&more, &j->setup, &j->components);
+    if (!status)
+        status = wf_str_finish(&more, j->e);
+    mo.more = more.text;
+    if (!status)
+        status = wf_manifest_write(j->e, j->output.partial, &j->setup.plan, &j->blocks, &mo);
+    wf_str_free(&more);
+    return status;
+}
+
 static int write_side_files(struct job *j)
 {
     struct wf_side_names names;
@@ -137,15 +175,7 @@ static int write_side_files(struct job *j)
     int status =
         title ? wf_sidefiles_write(j->e, j->output.partial, title, &j->setup.plan, j->stop, &names)
               : WF_MACHINE;
-    if (status)
-        return status;
-    struct wf_manifest_options mo = {.kind = j->options->manifest,
-                                     .made = j->deltas.files,
-                                     .n_made = j->deltas.n,
-                                     .small_files = names.names,
-                                     .n_small_files = names.n,
-                                     .stop = j->stop};
-    return wf_manifest_write(j->e, j->output.partial, &j->setup.plan, &j->blocks, &mo);
+    return status ? status : write_manifest(j, &names);
 }
 
 static int make_deltas(struct job *j)
@@ -164,11 +194,18 @@ static int make_deltas(struct job *j)
     return status;
 }
 
-/* The output folder is open: stream what is missing, add the deltas and the small files, publish.
- */
+/* The output folder is open: stream what is missing, add components, deltas and the small files,
+ * publish. */
 static int fill_and_publish(struct job *j)
 {
-    int status = stream(j);
+    struct wf_components *c = &j->components;
+    const char *partial = j->output.partial;
+    int status =
+        j->options->emit_components ? wf_components_begin(j->e, &j->setup, partial, c) : WF_OK;
+    if (!status)
+        status = stream(j);
+    if (!status && c->n)
+        status = wf_components_finish(j->e, &j->setup, j->options, partial, j->stop, c);
     if (!status)
         status = make_deltas(j);
     if (!status)
@@ -208,6 +245,7 @@ static int run(struct job *j, const struct wf_merge_source *source, const char *
     if (status)
         return status;
     status = raise_file_limit(j->e, &j->setup);
+    j->output.afresh = o->emit_components;
     if (!status)
         status = wf_output_open(j->e, &j->output, &j->setup.plan, o->resume, &j->blocks);
     if (status)
@@ -250,6 +288,7 @@ int wf_merge_run(struct wf_err *e, const struct weft_options *options,
         emit_done(&j, result, out);
     if (!status && !options->json && !result->already_done && *j.setup.no_gpu)
         wf_log(WF_LOG_INFO, "computed on the CPU: %s", j.setup.no_gpu);
+    wf_components_destroy(&j.components);
     wf_blocks_destroy(&j.blocks);
     wf_deltas_destroy(&j.deltas);
     wf_setup_destroy(&j.setup);

@@ -259,13 +259,15 @@ static int resume_partial(struct wf_err *e, struct wf_output *o, const struct wf
     if (status)
         return status;
     o->state = WF_OUTPUT_RESUMED;
-    if (state == WF_JOURNAL_SAME && files_are_whole(e, o, plan))
+    if (state == WF_JOURNAL_SAME && !o->afresh && files_are_whole(e, o, plan))
         return WF_OK;
     if (state == WF_JOURNAL_OTHER && !o->overwrite)
         return refuse_other(e, o->partial, differs);
     if (state == WF_JOURNAL_OTHER)
         wf_log(WF_LOG_INFO, "%s is of another plan (%s differs): starting over", o->partial,
                wf_plan_part_name(differs));
+    else if (state == WF_JOURNAL_SAME && o->afresh)
+        wf_log(WF_LOG_INFO, "%s: components are made in one go: starting over", o->partial);
     else
         wf_log(WF_LOG_INFO, "%s has no usable journal: starting over", o->partial);
     wf_blocks_forget(blocks);

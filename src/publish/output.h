@@ -27,6 +27,7 @@ struct wf_output {
     bool overwrite;
     bool once;    /* no journal */
     bool restart; /* with `once`: what is in OUT.partial may go */
+    bool afresh;  /* --resume starts over: there is work that the journal does not speak of */
     enum wf_output_state state;
     int lock_fd;    /* OUT.partial, locked; -1 before */
     bool published; /* OUT is there */

@@ -263,6 +263,8 @@ int wf_manifest_write(struct wf_err *e, const char *folder, const struct wf_plan
     add_head(&s, plan);
     add_inputs(&s, plan);
     add_tensors(&s, plan);
+    if (options->more)
+        wf_str_puts(&s, options->more);
     int status = add_files(&files);
     if (!status)
         status = wf_str_finish(&s, e);

@@ -17,6 +17,7 @@ struct wf_manifest_options {
     enum weft_manifest kind;
     const struct wf_made_file *made; /* written beside the shards; hashed, if it is by xxh3 */
     size_t n_made;
+    const char *more;               /* members of the object, each behind a comma; NULL: none */
     const char *const *small_files; /* names in the folder besides these, sorted */
     size_t n_small_files;
     const volatile int *stop; /* polled while files are read; WF_STOPPED then */

@@ -6,6 +6,7 @@
 #include "../base/num.h"
 #include "../base/thread.h"
 #include "../recipe/coefficients.h"
+#include "components.h"
 #include "deltas.h"
 #include "merge.h"
 #include "provenance.h"
@@ -117,6 +118,8 @@ static int set_budget(struct wf_err *e, const struct weft_options *o, struct wf_
     uint64_t memory = o->memory_bytes ? o->memory_bytes : wf_mem_default();
     uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT) + s->plan.addend_bytes;
     bool lanes = s->gpu.devices != NULL;
+    if (o->emit_components)
+        meta += wf_components_table_bytes(s);
     int status = wf_budget_set(e, &s->plan, memory, meta, threads_of(o, s), lanes, &s->budget);
     if (status || !lanes)
         return status;
@@ -170,6 +173,9 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o,
                                       .manifest = wf_manifest_kind_name(o->manifest),
                                       .compat = compat ? "mergekit" : "weft",
                                       .null_compute = o->null_compute,
+                                      .components = o->emit_components,
+                                      .sink_bytes =
+                                          o->emit_components ? wf_components_thread_bytes() : 0,
                                       .sidecars = &s->sidecars};
     int status = wf_coefficients_read(e, &s->arena, &s->recipe);
     if (!status)
@@ -178,6 +184,10 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o,
         status = list_sidecars(e, s);
     if (!status)
         status = wf_plan_build(e, &s->arena, &s->recipe, s->base, s->models, &options, &s->plan);
+    if (status)
+        return status;
+    if (o->emit_components)
+        status = wf_components_check(e, s);
     if (status)
         return status;
     warn(&s->plan);

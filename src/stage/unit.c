@@ -228,15 +228,16 @@ static void begin_fold(struct wf_unit *u)
 {
     const struct wf_fold *fold = &stage_of(u)->fold;
     uint32_t terms = fold->terms(u->args.n);
+    uint32_t maxima = (uint32_t)wf_min_u64(fold->maxima, terms);
     if (u->args.scope[u->stage] == WF_SCOPE_COLUMN) {
         for (uint64_t k = 0; k < u->group.columns * terms; k++)
-            u->columns[k] = k % terms < fold->maxima ? -HUGE_VAL : 0.0;
+            u->columns[k] = k % terms < maxima ? -HUGE_VAL : 0.0;
         u->step = WF_STEP_COLUMNS;
         return;
     }
-    wf_sums_begin(&u->sums, terms, fold->maxima, leaves_of(u));
+    wf_sums_begin(&u->sums, terms, maxima, leaves_of(u));
     for (uint32_t i = 0; i < threads_of(&u->need); i++)
-        wf_sums_begin(&u->benches[i].sums, terms, fold->maxima, leaves_of(u));
+        wf_sums_begin(&u->benches[i].sums, terms, maxima, leaves_of(u));
     u->step = WF_STEP_FOLD;
 }
 

@@ -129,6 +129,7 @@ struct tensor {
     unsigned cast;
     double g[WF_ARGS_GLOBAL];
     std::vector<double> m; /* [n][WF_ARGS_MODEL] */
+    std::vector<double> table;
     uint64_t draw_key;
     bool draws;
     uint64_t from, to;
@@ -190,6 +191,15 @@ tensor make(uint32_t n, uint64_t total)
     return t;
 }
 
+/* Functions that look at numbers of pairs of inputs. */
+void give_table(tensor *t, const char *name)
+{
+    if (!std::strstr(name, "products") && !std::strstr(name, "mass"))
+        return;
+    for (uint32_t k = 0; k < (3 * t->n * (t->n - 1) / 2 + 1) / 2 * 2; k++)
+        t->table.push_back(chance(4) ? between(-0.5, 2) : (double)chance(2));
+}
+
 /* A method of one or two stages, and a tile of it. */
 struct cpu {
     struct wf_stage stages[2];
@@ -206,6 +216,8 @@ struct cpu {
         std::copy(t.g, t.g + WF_ARGS_GLOBAL, args.g);
         args.m = (double(*)[WF_ARGS_MODEL])m.data();
         args.n = t.n;
+        args.t = t.table.data();
+        args.n_t = (uint32_t)t.table.size();
         method.name = "made up";
         method.stages = stages;
         method.n_stages = 1;
@@ -235,6 +247,7 @@ uint64_t cpu_bytes(const tensor &t, uint32_t terms, bool ranked)
     need.inputs = t.n;
     need.terms = terms;
     need.ranked = t.n - 1;
+    need.table = (uint32_t)t.table.size();
     need.rank_row = ranked ? t.rows.length * t.rows.stride : 0;
     return wf_scratch_bytes(&need);
 }
@@ -271,8 +284,9 @@ struct device {
             std::copy(t.dtype.begin(), t.dtype.end(), w.in_dtype);
         }
         w.bad = &bad;
-        w.plain = t.equal && !t.wide && t.n <= WF_WORK_INPUTS && t.cast == WF_DTYPE_NONE &&
-                  chance(8) != 0;
+        w.table = (uint32_t)t.table.size();
+        w.plain = t.table.empty() && t.equal && !t.wide && t.n <= WF_WORK_INPUTS &&
+                  t.cast == WF_DTYPE_NONE && chance(8) != 0;
         for (int k = 0; k < WF_ARGS_GLOBAL; k++)
             w.g[k] = (float)t.g[k];
         for (uint32_t i = 0; i < t.n && i < WF_WORK_INPUTS; i++)
@@ -288,6 +302,7 @@ struct device {
     {
         views_f64.insert(views_f64.end(), t.g, t.g + WF_ARGS_GLOBAL);
         views_f64.insert(views_f64.end(), t.m.begin(), t.m.end());
+        views_f64.insert(views_f64.end(), t.table.begin(), t.table.end());
         w.plain = 0;
         w.n_views++;
     }
@@ -380,6 +395,7 @@ void test_map(uint32_t f)
             if (!takes(map_names[f], n) || sees_ranks(map_names[f]))
                 continue;
             tensor t = make(n, total);
+            give_table(&t, map_names[f]);
             t.draws = says(map_names[f], "draw");
             if (!chance(4))
                 spoil(t);
@@ -395,6 +411,7 @@ void test_stretches(uint32_t f)
 {
     for (uint32_t n : {2u, 3u, 9u}) {
         tensor t = make(n, small_sizes ? 40 : 3000);
+        give_table(&t, map_names[f]);
         cpu c(t, cpu_bytes(t, 0, false));
         device d(t, WF_WORK_MAP, f);
         std::vector<struct wf_split> splits;
@@ -424,6 +441,7 @@ void test_stretches(uint32_t f)
 void test_columns_view(uint32_t f)
 {
     tensor t = make(3, 210);
+    give_table(&t, map_names[f]);
     t.rows = {7, 30};
     size_t length = (size_t)(t.to - t.from) * 4;
     bytes expected(length), found(length);
@@ -519,6 +537,11 @@ uint32_t terms_of(uint32_t f, uint32_t inputs)
     return counts[f];
 }
 
+bool all_maxima(const char *name)
+{
+    return says(name, "largest") || says(name, "_range_");
+}
+
 uint32_t terms_now; /* of the function under test: wf_fold.terms has no room for more */
 
 struct leaves {
@@ -556,12 +579,13 @@ void test_fold(uint32_t f)
             if (!takes(fold_names[f], n) || !total)
                 continue;
             tensor t = make(n, total);
+            give_table(&t, fold_names[f]);
             bool ranked = sees_ranks(fold_names[f]);
             t.draws = says(fold_names[f], "draw") || says(fold_names[f], "_rank_");
             t.from = 0;
             t.to = total;
             terms_now = terms_of(f, n);
-            uint32_t maxima = says(fold_names[f], "largest") ? terms_now : 0;
+            uint32_t maxima = all_maxima(fold_names[f]) ? terms_now : 0;
             cpu c(t, cpu_bytes(t, terms_now, ranked));
             device d(t, WF_WORK_FOLD, f);
             set_fold(c, f, maxima);
@@ -587,10 +611,11 @@ void test_fold(uint32_t f)
 void test_fold_rows(uint32_t f, uint32_t n, struct wf_rows rows)
 {
     tensor t = make(n, rows.length * rows.stride * 2);
+    give_table(&t, fold_names[f]);
     t.rows = rows;
     uint64_t leaves_each = (rows.length + 4095) / 4096, groups = 2 * rows.stride;
     terms_now = terms_of(f, n);
-    uint32_t maxima = says(fold_names[f], "largest") ? terms_now : 0;
+    uint32_t maxima = all_maxima(fold_names[f]) ? terms_now : 0;
     std::vector<double> found(groups * leaves_each * terms_now);
     device d(t, WF_WORK_FOLD, f);
     d.w.fold_length = rows.length;
@@ -633,10 +658,11 @@ void test_sum_columns(uint32_t f)
             continue;
         uint64_t columns = 1 + chance(small_sizes ? 9 : 300), rows = 1 + chance(40);
         tensor t = make(n, columns * rows);
+        give_table(&t, fold_names[f]);
         t.rows = {rows, columns};
         t.draws = says(fold_names[f], "draw");
         terms_now = terms_of(f, n);
-        uint32_t maxima = says(fold_names[f], "largest") ? terms_now : 0;
+        uint32_t maxima = all_maxima(fold_names[f]) ? terms_now : 0;
         cpu c(t, cpu_bytes(t, terms_now, false));
         device d(t, WF_WORK_COLUMNS, f);
         set_fold(c, f, maxima);
@@ -704,7 +730,8 @@ void compare_lists(const tensor &t, device &d, const listing &expected, const ch
 void test_count(uint32_t f, uint32_t n, uint64_t total)
 {
     tensor t = make(n, total);
-    bool per_model = chance(2) && f == WF_ID_delta_key;
+    give_table(&t, key_names[f]);
+    bool per_model = f == WF_ID_delta_key ? chance(2) != 0 : WF_KEY_PER_MODEL(f);
     unsigned streams = per_model ? n - 1 : 1, ranks = 1 + (unsigned)chance(WF_WORK_RANKS);
     size_t all = streams * ranks;
     cpu c(t, cpu_bytes(t, 0, false));

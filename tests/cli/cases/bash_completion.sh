@@ -23,7 +23,7 @@ expect_offers()
 }
 
 offers ''
-expect_offers 'merge apply extract-lora compress-lora plan inspect diff verify methods doctor'
+expect_offers 'merge apply combine search extract-lora compress-lora plan inspect diff verify methods doctor'
 offers me
 expect_offers 'merge methods'
 offers merge --mem

@@ -40,9 +40,3 @@ expect_one_error_line
 # The hidden command is not offered.
 run gne
 expect_usage_error "'weft --help' lists them"
-
-# Commands of the interface that this version lacks say so.
-for command in combine search; do
-    run "$command" a b --rank 8
-    expect_usage_error "does not have the command '$command' yet"
-done

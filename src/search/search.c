@@ -1,0 +1,422 @@
+/* search.c - asks CMA-ES, merges or combines, asks the command, and writes it down. */
+#include "search.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../base/file.h"
+#include "../base/log.h"
+#include "../base/mem.h"
+#include "../base/num.h"
+#include "../format/json.h"
+#include "../publish/combine.h"
+#include "../publish/merge.h"
+#include "cmaes.h"
+#include "fitness.h"
+#include "searched_recipe.h"
+
+#define LOG_NAME "search.jsonl"
+#define LOG_BYTES_MAX ((size_t)64 << 20)
+#define FIRST_SIGMA 0.3
+#define DENSITY_LEAST 0.01 /* a search looks between this and 1 */
+
+struct searching {
+    struct wf_err *e;
+    struct wf_arena a;
+    const struct weft_options *options;
+    const struct weft_search *how;
+    const volatile int *stop;
+    struct wf_recipe recipe;
+    const char *folder, *log, *candidate, *components, *candidate_recipe; /* paths */
+    const char **tasks;
+    size_t n_tasks;
+    unsigned d;                 /* numbers that are looked for: weights, then density */
+    double start[WF_CMAES_MAX]; /* the recipe's own */
+    double best[WF_CMAES_MAX], best_fitness;
+    uint64_t best_at; /* its number, from 1 */
+    struct wf_cmaes cma;
+    const struct wf_json *lines; /* of the log: the header first */
+    size_t n_lines, n_done;      /* evaluations in it */
+};
+
+/* ---- the question ---- */
+
+static double low_of(const struct searching *s, unsigned i)
+{
+    return i < s->n_tasks ? 0 : DENSITY_LEAST;
+}
+
+static double high_of(const struct searching *s, unsigned i)
+{
+    return i < s->n_tasks ? s->how->weight_max : 1;
+}
+
+/* Every entry of the recipe that takes part, and where the search begins. */
+static int read_question(struct searching *s)
+{
+    const struct wf_recipe *r = &s->recipe;
+    int weight = wf_method_option(r->method, "weight"), lambda, density;
+    lambda = wf_method_option(r->method, "lambda");
+    density = wf_method_option(r->method, "density");
+    if (weight < 0 || r->coefficients)
+        return wf_fail(s->e, WF_USAGE, "%s:%d: weft search needs %s", r->path, r->method_line,
+                       weight < 0 ? "a merge_method with weights"
+                                  : "weights in the recipe, not a table of coefficients");
+    if (s->how->density && density < 0)
+        return wf_fail(s->e, WF_USAGE, "%s:%d: merge_method '%s' has no density to search", r->path,
+                       r->method_line, r->method->name);
+    s->tasks = wf_arena_alloc(&s->a, s->e, r->n_models, sizeof *s->tasks);
+    if (!s->tasks)
+        return WF_MACHINE;
+    double factor = lambda < 0 ? 1 : wf_recipe_value(r, (size_t)lambda, -1, "");
+    for (size_t i = 0; i < r->n_models; i++) {
+        if (r->models[i].is_base)
+            continue;
+        if (s->n_tasks + s->how->density == WF_CMAES_MAX)
+            return wf_fail(s->e, WF_USAGE, "%s: weft search takes at most %d models", r->path,
+                           WF_CMAES_MAX - s->how->density);
+        double own = wf_recipe_value(r, (size_t)weight, (int)i, "") * factor;
+        s->start[s->n_tasks] = isnan(own) ? 1 : own;
+        s->tasks[s->n_tasks++] = r->models[i].task;
+    }
+    s->d = (unsigned)s->n_tasks;
+    if (s->how->density)
+        s->start[s->d++] = wf_recipe_value(r, (size_t)density, r->n_models ? 0 : -1, "");
+    return WF_OK;
+}
+
+static void put_vector(struct wf_str *s, const struct searching *q, const double *x)
+{
+    char number[32];
+    wf_str_puts(s, "\"weights\":{");
+    for (size_t i = 0; i < q->n_tasks; i++) {
+        wf_str_puts(s, i ? "," : "");
+        wf_str_json(s, q->tasks[i], strlen(q->tasks[i]));
+        wf_str_printf(s, ":%s", wf_format_f64(x[i], number));
+    }
+    wf_str_puts(s, "}");
+    if (q->how->density)
+        wf_str_printf(s, ",\"density\":%s", wf_format_f64(x[q->n_tasks], number));
+}
+
+static void put_header(struct wf_str *line, const struct searching *s)
+{
+    struct wf_hash128 hash = wf_xxh128(s->recipe.text, s->recipe.text_n);
+    char hex[33], number[32];
+    wf_str_printf(line,
+                  "{\"search\":1,\"recipe\":\"%s\",\"seed\":%llu,\"weight_max\":%s,\"fitness\":",
+                  wf_hash128_hex(&hash, hex), (unsigned long long)s->how->seed,
+                  wf_format_f64(s->how->weight_max, number));
+    wf_str_json(line, s->how->fitness, strlen(s->how->fitness));
+    wf_str_printf(line, ",\"minimize\":%s,", s->how->minimize ? "true" : "false");
+    put_vector(line, s, s->start);
+    wf_str_puts(line, "}\n");
+}
+
+/* ---- the log ---- */
+
+static int append(struct searching *s, const struct wf_str *line)
+{
+    int fd = open(s->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return wf_fail_errno(s->e, WF_MACHINE, errno, "%s: cannot open", s->log);
+    struct stat st;
+    int status = fstat(fd, &st) ? wf_fail_errno(s->e, WF_MACHINE, errno, "%s", s->log) : WF_OK;
+    if (!status && write(fd, line->text, line->n) != (ssize_t)line->n)
+        status = wf_fail_errno(s->e, WF_MACHINE, errno, "%s: cannot write", s->log);
+    if (!status)
+        status = wf_fdatasync(s->e, fd, s->log);
+    wf_close(fd);
+    return status;
+}
+
+static int log_evaluation(struct searching *s, uint64_t number, const double *x, double fitness)
+{
+    struct wf_str line = {0};
+    char text[32];
+    wf_str_printf(&line, "{\"evaluation\":%llu,", (unsigned long long)number);
+    put_vector(&line, s, x);
+    wf_str_printf(&line, ",\"fitness\":%s}\n",
+                  isfinite(fitness) ? wf_format_f64(fitness, text) : "null");
+    int status = wf_str_finish(&line, s->e);
+    if (!status)
+        status = append(s, &line);
+    wf_str_free(&line);
+    return status;
+}
+
+/* The whole lines of an earlier run's log, as an array. A last line that was cut is forgotten. */
+static int read_log(struct searching *s, const char *header)
+{
+    char *text = NULL;
+    size_t n = 0, whole = strlen(header);
+    int status = wf_read_small(s->e, WF_MACHINE, s->log, LOG_BYTES_MAX, &text, &n);
+    if (status)
+        return status;
+    if (n < whole || memcmp(text, header, whole) != 0) {
+        wf_free(text);
+        return wf_fail(s->e, WF_USAGE,
+                       "--resume: %s is of another search (recipe, seed, fitness or flags); "
+                       "--overwrite starts anew",
+                       s->log);
+    }
+    while (n > whole && text[n - 1] != '\n')
+        n--;
+    struct wf_str array = {0};
+    for (size_t i = whole; i < n; i++)
+        wf_str_add(&array, text[i] == '\n' ? (i + 1 < n ? "," : "") : text + i,
+                   text[i] == '\n' ? (size_t)(i + 1 < n) : 1);
+    struct wf_str all = {0};
+    wf_str_printf(&all, "[");
+    wf_str_add(&all, array.text ? array.text : "", array.n);
+    wf_str_puts(&all, "]");
+    struct wf_json *lines = NULL;
+    status = wf_str_finish(&all, s->e);
+    if (!status)
+        status = wf_json_parse(s->e, &s->a, s->log, all.text, all.n, WF_JSON_STRICT, &lines);
+    if (!status) {
+        s->lines = lines->children;
+        s->n_done = lines->n;
+    }
+    if (!status && truncate(s->log, (off_t)n))
+        status = wf_fail_errno(s->e, WF_MACHINE, errno, "%s: cannot cut", s->log);
+    wf_str_free(&array);
+    wf_str_free(&all);
+    wf_free(text);
+    return status;
+}
+
+static int open_log(struct searching *s)
+{
+    struct wf_str header = {0};
+    put_header(&header, s);
+    int status = wf_str_finish(&header, s->e);
+    bool there = wf_exists(s->folder);
+    if (!status && there && !s->options->resume && !s->options->overwrite)
+        status = wf_fail(s->e, WF_USAGE,
+                         "%s exists: --resume goes on with that search, --overwrite starts anew",
+                         s->folder);
+    if (!status && there && s->options->resume && wf_is_file(s->log)) {
+        status = read_log(s, header.text);
+    } else if (!status) {
+        status = wf_remove_tree(s->e, s->folder);
+        if (!status && mkdir(s->folder, 0777))
+            status =
+                wf_fail_errno(s->e, WF_MACHINE, errno, "%s: cannot make the folder", s->folder);
+        if (!status)
+            status = append(s, &header);
+    }
+    wf_str_free(&header);
+    return status;
+}
+
+/* ---- models ---- */
+
+static int write_recipe(struct searching *s, const double *x, const char *path)
+{
+    struct wf_str text = {0};
+    wf_searched_recipe(&text, &s->recipe, x, s->how->density ? x[s->n_tasks] : (double)NAN);
+    int status = wf_str_finish(&text, s->e);
+    if (!status)
+        status = wf_write_small(s->e, path, text.text, text.n);
+    wf_str_free(&text);
+    return status;
+}
+
+static struct weft_options quiet(const struct searching *s)
+{
+    struct weft_options o = *s->options;
+    o.resume = o.json = o.emit_components = false;
+    o.overwrite = true;
+    o.progress = WEFT_PROGRESS_NONE;
+    o.manifest = WEFT_MANIFEST_NONE;
+    return o;
+}
+
+static int merge_to(struct searching *s, const struct weft_options *o, const double *x,
+                    const char *out, struct weft_merge_result *result)
+{
+    struct wf_merge_source source = {.recipe = s->candidate_recipe};
+    int status = write_recipe(s, x, s->candidate_recipe);
+    return status ? status : wf_merge_run(s->e, o, &source, out, s->stop, result);
+}
+
+/* What each of them would say again is said at the end. */
+static void say_less(const struct searching *s, bool less)
+{
+    enum wf_log_level usual = (enum wf_log_level)s->options->log_level;
+    wf_log_set_level(less && usual < WF_LOG_DEBUG ? WF_LOG_ERROR : usual);
+}
+
+/* Sums of components need to be balanced once; a density changes the balance. */
+static bool has_components(const struct searching *s)
+{
+    return s->recipe.method->share && !s->how->density;
+}
+
+static int make_components(struct searching *s)
+{
+    struct weft_merge_result unused;
+    struct weft_options o = quiet(s);
+    if (!has_components(s) || wf_exists(s->components))
+        return WF_OK;
+    o.emit_components = true;
+    say_less(s, true);
+    int status = merge_to(s, &o, s->start, s->components, &unused);
+    say_less(s, false);
+    return status;
+}
+
+static int combine(struct searching *s, const struct weft_options *o, const double *x)
+{
+    struct weft_merge_result unused;
+    char number[32];
+    const char *weights[WF_CMAES_MAX];
+    struct wf_arena a = {0};
+    int status = WF_OK;
+    for (size_t i = 0; !status && i < s->n_tasks; i++) {
+        weights[i] = wf_arena_printf(&a, s->e, "%s=%s", s->tasks[i], wf_format_f64(x[i], number));
+        status = weights[i] ? WF_OK : WF_MACHINE;
+    }
+    if (!status)
+        status = wf_combine_run(s->e, o, s->components, NULL, weights, s->n_tasks, s->candidate,
+                                s->stop, &unused);
+    wf_arena_destroy(&a);
+    return status;
+}
+
+static int evaluate(struct searching *s, const double *x, double *fitness)
+{
+    struct weft_merge_result unused;
+    struct weft_options o = quiet(s);
+    say_less(s, true);
+    int status = has_components(s) ? combine(s, &o, x) : merge_to(s, &o, x, s->candidate, &unused);
+    say_less(s, false);
+    if (!status)
+        status = wf_fitness_run(s->e, s->how->fitness, s->candidate, s->how->timeout_s, s->stop,
+                                fitness);
+    return status;
+}
+
+/* ---- the search ---- */
+
+static void note(struct searching *s, uint64_t number, const double *x, double fitness)
+{
+    bool better = s->how->minimize ? fitness < s->best_fitness : fitness > s->best_fitness;
+    if (isnan(fitness) || (s->best_at && !isnan(s->best_fitness) && !better))
+        return;
+    memcpy(s->best, x, s->d * sizeof *x);
+    s->best_fitness = fitness;
+    s->best_at = number;
+}
+
+/* Candidate number k, from 1: the recipe's own first. */
+static void propose(struct searching *s, uint64_t k, double *x)
+{
+    if (k == 1) {
+        memcpy(x, s->start, s->d * sizeof *x);
+        return;
+    }
+    const double *u = wf_cmaes_ask(&s->cma);
+    for (unsigned i = 0; i < s->d; i++)
+        x[i] = low_of(s, i) + u[i] * (high_of(s, i) - low_of(s, i));
+}
+
+static int step(struct searching *s, uint64_t k)
+{
+    double x[WF_CMAES_MAX], fitness = (double)NAN;
+    char text[32];
+    int status = WF_OK;
+    propose(s, k, x);
+    if (k <= s->n_done) {
+        const struct wf_json *value = wf_json_get(&s->lines[k - 1], "fitness");
+        fitness = value && value->kind == WF_JSON_NUMBER ? value->number : (double)NAN;
+    } else {
+        status = evaluate(s, x, &fitness);
+        if (!status)
+            status = log_evaluation(s, k, x, fitness);
+        if (!status)
+            wf_log(WF_LOG_INFO, "evaluation %llu of %u: %s", (unsigned long long)k, s->how->budget,
+                   wf_format_f64(fitness, text));
+    }
+    if (status)
+        return status;
+    note(s, k, x, fitness);
+    if (k > 1)
+        wf_cmaes_tell(&s->cma, s->how->minimize ? fitness : -fitness);
+    return WF_OK;
+}
+
+static int search(struct searching *s)
+{
+    double u[WF_CMAES_MAX];
+    for (unsigned i = 0; i < s->d; i++) {
+        u[i] = (s->start[i] - low_of(s, i)) / (high_of(s, i) - low_of(s, i));
+        u[i] = u[i] < 0 ? 0 : u[i] > 1 ? 1 : u[i];
+    }
+    wf_cmaes_begin(&s->cma, s->d, u, FIRST_SIGMA, s->how->seed);
+    int status = s->n_done < s->how->budget ? make_components(s) : WF_OK;
+    for (uint64_t k = 1; !status && k <= s->how->budget; k++)
+        status = step(s, k);
+    return status;
+}
+
+/* The best candidate, made with the user's own flags. */
+static int publish(struct searching *s, struct weft_merge_result *result)
+{
+    char text[32];
+    struct weft_options o = *s->options;
+    o.resume = o.emit_components = false;
+    if (!s->best_at)
+        return wf_fail(s->e, WF_MACHINE, "--fitness: '%s' gave no evaluation a number but nan",
+                       s->how->fitness);
+    wf_log(WF_LOG_INFO, "best: evaluation %llu, %s", (unsigned long long)s->best_at,
+           wf_format_f64(s->best_fitness, text));
+    int status = merge_to(s, &o, s->best, s->how->out, result);
+    return status ? status : wf_remove_tree(s->e, s->candidate);
+}
+
+static int name_paths(struct searching *s)
+{
+    s->folder = wf_arena_printf(&s->a, s->e, "%s.search", s->how->out);
+    if (!s->folder)
+        return WF_MACHINE;
+    s->log = wf_path_join(&s->a, s->e, s->folder, LOG_NAME);
+    s->candidate = wf_path_join(&s->a, s->e, s->folder, "candidate");
+    s->components = wf_path_join(&s->a, s->e, s->folder, "components");
+    s->candidate_recipe = wf_path_join(&s->a, s->e, s->folder, "recipe.yaml");
+    return s->log && s->candidate && s->components && s->candidate_recipe ? WF_OK : WF_MACHINE;
+}
+
+int wf_search_run(struct wf_err *e, const struct weft_options *options, const char *recipe,
+                  const struct weft_search *how, const volatile int *stop,
+                  struct weft_merge_result *result)
+{
+    struct wf_arena a = {0};
+    *result = (struct weft_merge_result){0};
+    struct searching *s = wf_arena_alloc(&a, e, 1, sizeof *s);
+    if (!s)
+        return WF_MACHINE;
+    *s = (struct searching){.e = e, .options = options, .how = how, .stop = stop};
+    int status =
+        wf_recipe_read(e, &s->a, recipe, options->compat == WEFT_COMPAT_MERGEKIT, &s->recipe);
+    if (!status)
+        status = name_paths(s);
+    if (!status && wf_exists(how->out) && !options->overwrite)
+        status = wf_fail(e, WF_USAGE, "%s exists; --overwrite replaces it", how->out);
+    if (!status)
+        status = read_question(s);
+    if (!status)
+        status = open_log(s);
+    if (!status)
+        status = search(s);
+    if (!status)
+        status = publish(s, result);
+    wf_arena_destroy(&s->a);
+    wf_arena_destroy(&a);
+    return status;
+}
