@@ -11,7 +11,7 @@
 #include "frame_real.cuh"
 #include "work_scratch.h"
 
-#define WF_TERMS_FEW (WF_WORK_INPUTS * (WF_WORK_INPUTS + 1) / 2) /* most for WF_WORK_INPUTS */
+#define WF_TERMS_FEW (WF_WORK_INPUTS * WF_WORK_INPUTS) /* most of a FOLD of WF_WORK_INPUTS */
 
 namespace
 {

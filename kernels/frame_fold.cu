@@ -81,6 +81,7 @@ __host__ __device__ constexpr int wf_fold_ahead(int n)
 
 /* How many of the function's terms are joined by maximum: the first ones. */
 constexpr int wf_maxima = WF_FOLD_MAXIMA(WF_PASTE(WF_ID_, WF_FUNCTION));
+static_assert(WF_TERMS(WF_WORK_INPUTS) <= WF_TERMS_FEW, "more terms than a thread has room for");
 
 template <int N> struct wf_terms {
     static constexpr int count = (int)WF_TERMS(N);

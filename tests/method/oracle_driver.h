@@ -94,6 +94,15 @@ static inline void oracle_settle_columns(struct oracle_case *c)
                 c->tensor[k].args.scope[s] = WF_SCOPE_ROW;
 }
 
+/* Leaves of a FOLD over the first tensors of a model. */
+static inline uint64_t oracle_leaves(const struct oracle_case *c, unsigned tensors)
+{
+    uint64_t leaves = 0;
+    for (unsigned k = 0; k < tensors; k++)
+        leaves += (c->tensor[k].count + WF_FOLD_BLOCK - 1) / WF_FOLD_BLOCK;
+    return leaves;
+}
+
 static inline void oracle_needs(struct oracle_run *r)
 {
     const struct wf_method *m = r->c->method;
@@ -108,12 +117,15 @@ static inline void oracle_needs(struct oracle_run *r)
         const struct wf_stage *stage = &m->stages[s];
         if (stage->kind == WF_STAGE_SELECT) {
             r->need.streams = stage->select.per_model ? r->c->n - 1 : 1;
-            r->need.ranks = stage->select.n_ranks;
+            if (stage->select.n_ranks > r->need.ranks)
+                r->need.ranks = stage->select.n_ranks;
         }
         if (stage->kind == WF_STAGE_FOLD && stage->fold.terms(r->c->n) > need.terms)
             need.terms = stage->fold.terms(r->c->n);
     }
     r->need.terms = need.terms;
+    r->need.table = need.table = r->c->tensor[0].args.n_t;
+    r->need.leaves = oracle_leaves(r->c, r->c->n_tensors);
     for (unsigned k = 0; k < r->c->n_tensors; k++) {
         const struct oracle_tensor *t = &r->c->tensor[k];
         struct wf_rows rows = oracle_rows(r->c, t);
@@ -219,6 +231,7 @@ static inline void oracle_tile(struct oracle_run *r, unsigned k, struct wf_unit 
                            .total = t->count,
                            .rows = oracle_rows(r->c, t),
                            .draw_key = t->draw_key,
+                           .model_leaf = oracle_leaves(r->c, k),
                            .out_dtype = t->out_dtype,
                            .scratch = r->scratch};
     *verdict = (struct wf_tile_result){WF_TILE_OK, 77, 77, NULL};
@@ -311,7 +324,8 @@ static inline struct wf_unit *oracle_model_unit(struct oracle_run *r, bool *ok)
                                   .args = &c->tensor[0].args,
                                   .scope = WF_SCOPE_MODEL,
                                   .count = c->count,
-                                  .tensor = c->count};
+                                  .tensor = c->count,
+                                  .leaves = oracle_leaves(c, c->n_tensors)};
     for (unsigned k = 0; k < c->n_tensors; k++) {
         group.pieces += r->pieces[k];
         group.wide |= c->tensor[k].wide;

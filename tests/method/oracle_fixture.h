@@ -31,6 +31,7 @@
 #define ORACLE_OPTIONS 16
 #define ORACLE_TENSORS 3
 #define ORACLE_DIMS 4
+#define ORACLE_TABLE (ORACLE_INPUTS * ORACLE_INPUTS * 2)
 
 struct oracle_shape {
     unsigned n;
@@ -45,7 +46,7 @@ struct oracle_tensor {
     char *stored[ORACLE_INPUTS]; /* what the engine reads */
     double *x[ORACLE_INPUTS];    /* the same numbers */
     struct wf_args args;         /* what the method made of the settings */
-    double rows[ORACLE_INPUTS][WF_ARGS_MODEL];
+    double rows[ORACLE_INPUTS][WF_ARGS_MODEL], table[ORACLE_TABLE];
     uint64_t draw_key;
 };
 
@@ -451,7 +452,13 @@ static inline const char *oracle_prepare(struct oracle_case *c)
     for (unsigned k = 0; k < c->n_tensors && !why; k++) {
         struct wf_args *args = &c->tensor[k].args;
         memset(c->tensor[k].rows, 0, sizeof c->tensor[k].rows);
-        *args = (struct wf_args){.m = c->tensor[k].rows, .n = c->n, .map = c->method->map};
+        memset(c->tensor[k].table, 0, sizeof c->tensor[k].table);
+        *args = (struct wf_args){.m = c->tensor[k].rows,
+                                 .t = c->tensor[k].table,
+                                 .n = c->n,
+                                 .n_t = c->method->table ? c->method->table(c->n) : 0,
+                                 .map = c->method->map};
+        assert_true(args->n_t <= ORACLE_TABLE);
         wf_method_scopes(c->method, args->scope);
         why = c->method->prepare(&s, args);
     }

@@ -155,7 +155,8 @@ static void score(const struct oracle_case *c, const struct oracle_group *g, str
 }
 
 /* All of a group; a constant a leaves s at 0. */
-static void compete(const struct oracle_case *c, const struct oracle_group *g, struct task *task)
+static void compete_in_code(const struct oracle_case *c, const struct oracle_group *g,
+                            struct task *task)
 {
     for (uint32_t i = 1; i < c->n && g->n; i++)
         clip(c, g, &task[i]);
@@ -169,6 +170,76 @@ static void compete(const struct oracle_case *c, const struct oracle_group *g, s
             score(c, g, &task[i]);
     }
 }
+
+/* ---- the paper's ---- */
+
+/* (p - min p) / (max p - min p) of p = t_i t_j, in the tensors' arithmetic; 0 if p is constant. */
+static void accord(const struct oracle_case *c, const struct oracle_group *g, const double *left,
+                   const double *right, double *out)
+{
+    double least = INFINITY, most = -INFINITY;
+    for (uint64_t k = 0; k < g->n; k++) {
+        double p = left[g->at[k]] * right[g->at[k]];
+        least = p < least ? p : least;
+        most = p > most ? p : most;
+    }
+    double span = most - least;
+    for (uint64_t k = 0; k < g->n; k++) {
+        uint64_t at = g->at[k];
+        const struct oracle_tensor *t = tensor_of(c, at);
+        double p = oracle_round(t, left[at] * right[at]), low = oracle_round(t, least);
+        double above = oracle_round(t, p - (span > 0 ? low : 0));
+        out[at] = span > 0 ? oracle_round(t, above / oracle_round(t, span)) : 0;
+    }
+}
+
+/* Adds D exp(factor (n - shift)) / sum of these, per element; `times`: multiplies instead. */
+static void softmax(const struct oracle_case *c, const struct oracle_group *g, const double *n,
+                    double factor, double shift, bool times, double *out)
+{
+    long double sum = 0;
+    for (uint64_t k = 0; k < g->n; k++) {
+        const struct oracle_tensor *t = tensor_of(c, g->at[k]);
+        double power = oracle_round(t, n[g->at[k]] - shift);
+        sum += own_exp(t, oracle_round(t, factor * power));
+    }
+    for (uint64_t k = 0; k < g->n; k++) {
+        uint64_t at = g->at[k];
+        const struct oracle_tensor *t = tensor_of(c, at);
+        double e = own_exp(t, oracle_round(t, factor * oracle_round(t, n[at] - shift)));
+        double share = oracle_round(t, (long double)g->n / sum);
+        double value = oracle_round(t, share * e);
+        out[at] = times ? oracle_round(t, value * out[at]) : oracle_round(t, out[at] + value);
+    }
+}
+
+/* s of the paper; places stay 0 where a task's squares do not vary, and so does s. */
+static void compete_on_paper(const struct oracle_case *c, const struct oracle_group *g,
+                             struct task *task)
+{
+    double models = c->n - 1, *n = numbers(c);
+    for (uint32_t i = 1; i < c->n && g->n; i++) {
+        bool varies = false;
+        for (uint32_t j = 1; j < c->n; j++) {
+            accord(c, g, task[i].delta, task[j].delta, n);
+            softmax(c, g, n, 1, 0, false, task[i].balance);
+        }
+        accord(c, g, task[i].delta, task[i].delta, n);
+        softmax(c, g, n, models, 1, true, task[i].balance);
+        for (uint64_t k = 0; k < g->n; k++)
+            varies |= n[g->at[k]] > 0;
+        double cut =
+            statistic(g, task[i].balance, (double)g->n * (1 - oracle_global(c, "density")));
+        for (uint64_t k = 0; k < g->n; k++) {
+            uint64_t at = g->at[k];
+            task[i].clipped[at] = task[i].size[at];
+            task[i].score[at] = varies && task[i].balance[at] >= cut ? task[i].balance[at] : 0;
+        }
+    }
+    test_free(n);
+}
+
+/* ---- the result ---- */
 
 static void mix(const struct oracle_case *c, const struct task *task, const struct oracle_tensor *t,
                 uint64_t e, struct oracle_want *w)
@@ -187,6 +258,14 @@ static void mix(const struct oracle_case *c, const struct task *task, const stru
     }
     w->low = w->high = t->x[0][e] + sum;
     w->error = (4 * c->n + 16) * (oracle_unit(t) * size + oracle_tiny(t));
+}
+
+static void compete(const struct oracle_case *c, const struct oracle_group *g, struct task *task)
+{
+    if (oracle_chose(c, "variant", "paper"))
+        compete_on_paper(c, g, task);
+    else
+        compete_in_code(c, g, task);
 }
 
 static void pcb_formula(struct oracle_case *c, struct oracle_want *want)
@@ -227,6 +306,7 @@ static const struct oracle_row rows[] = {
     {"pcb", pcb_formula, {1, 2, 3, 4, 5, 9}, SETTINGS("code-nlp"), NULL},
     {"pcb", pcb_formula, {1, 2, 3, 4, 5, 9}, SETTINGS("code-vision"), NULL},
     {"pcb", pcb_formula, {1, 2, 3, 4, 5, 9}, SETTINGS("code-vision-es"), NULL},
+    {"pcb", pcb_formula, {1, 2, 3, 4, 5, 9}, SETTINGS("paper"), "subnormal"},
 };
 
 #define ROW_TEST(k, name)                                                                          \
@@ -239,6 +319,7 @@ ROW_TEST(0, code_is_its_formula)
 ROW_TEST(1, code_nlp_is_its_formula)
 ROW_TEST(2, code_vision_is_its_formula)
 ROW_TEST(3, code_vision_es_is_its_formula)
+ROW_TEST(4, the_paper_is_its_formula)
 
 /* ---- published numbers ---- */
 
@@ -259,6 +340,7 @@ static const struct {
     {"variant=code-nlp", {[0] = 0.288118, [5] = -0.277360, [9] = 0.2}},
     {"variant=code-vision", {[0] = 0.289404, [5] = -0.270545, [9] = 0.2}},
     {"variant=code-vision-es", {[0] = 0.289751, [5] = -0.266667, [9] = 0.2}},
+    {"variant=paper", {[0] = 0.279860, [1] = 0.15, [4] = -0.192690, [5] = -0.370735, [9] = 0.5}},
 };
 
 static void golden_vectors_come_out(void **state)
@@ -297,6 +379,7 @@ int main(void)
         cmocka_unit_test(code_nlp_is_its_formula),
         cmocka_unit_test(code_vision_is_its_formula),
         cmocka_unit_test(code_vision_es_is_its_formula),
+        cmocka_unit_test(the_paper_is_its_formula),
         cmocka_unit_test(golden_vectors_come_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
