@@ -55,8 +55,12 @@ static int hash_inputs(struct wf_err *e, struct wf_plan *plan)
         hash_addends(&s, k);
     }
     const struct wf_ckpt *donor = plan->config_donor;
-    struct wf_hash128 config = wf_xxh128(donor->config_text, donor->config_n);
-    wf_str_printf(&s, "config %s\n", wf_hash128_hex(&config, hex));
+    if (donor) {
+        struct wf_hash128 config = wf_xxh128(donor->config_text, donor->config_n);
+        wf_str_printf(&s, "config %s\n", wf_hash128_hex(&config, hex));
+    }
+    if (plan->facts)
+        wf_str_puts(&s, plan->facts);
     if (plan->sidecars)
         wf_str_printf(&s, "side files %s\n", wf_hash128_hex(&plan->sidecars->hash, hex));
     int status = wf_str_finish(&s, e);
@@ -89,7 +93,7 @@ static int hash_layout(struct wf_err *e, struct wf_plan *plan)
     return WF_OK;
 }
 
-static int hash_plan(struct wf_err *e, struct wf_plan *plan)
+int wf_plan_hash(struct wf_err *e, struct wf_plan *plan)
 {
     char words[80];
     plan->parts[WF_PART_VERSION] = wf_xxh128(WEFT_VERSION, strlen(WEFT_VERSION));
@@ -228,7 +232,7 @@ int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *
     int status = wf_match(e, out, base, models);
     if (!status)
         status = wf_plan_settle(e, out);
-    return status ? status : hash_plan(e, out);
+    return status ? status : wf_plan_hash(e, out);
 }
 
 void wf_plan_destroy(struct wf_plan *plan)

@@ -91,7 +91,8 @@ struct wf_plan {
     struct wf_plan_ckpt *ckpts; /* the first, the base or else the first model, is the donor: it
                                    gives types and copies */
     size_t n_ckpts;
-    const struct wf_ckpt *config_donor; /* gives config.json and the side files */
+    const struct wf_ckpt
+        *config_donor; /* gives config.json and the side files; NULL: there are none */
     const struct wf_sidecars *sidecars; /* of the config donor; may be NULL */
     struct wf_job *jobs;                /* in file order: shard, then offset */
     size_t n_jobs;
@@ -121,6 +122,8 @@ struct wf_plan {
     bool null_compute;
     bool components;       /* files beside the shards come of the same pass */
     uint64_t thread_bytes; /* of each compute thread: for a sink's shares, and to apply deltas */
+    const char *command;   /* that makes the result, where the recipe has no method; else NULL */
+    const char *facts;     /* of the inputs, beside headers: what the result depends on; or NULL */
     struct wf_hash128 parts[WF_PARTS];
     struct wf_hash128 hash;
 };
@@ -146,6 +149,10 @@ int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *
                   const struct wf_ckpt *base, const struct wf_ckpt *const *models,
                   const struct wf_plan_options *options, struct wf_plan *out);
 void wf_plan_destroy(struct wf_plan *plan);
+
+/* Sets plan->parts and plan->hash; a step of wf_plan_build, and all there is to plan of work that
+ * has no jobs. */
+int wf_plan_hash(struct wf_err *e, struct wf_plan *plan);
 
 /* One and the same files, however they were named. */
 bool wf_plan_same_ckpt(const struct wf_ckpt *a, const struct wf_ckpt *b);

@@ -6,12 +6,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "../backend/device.h"
 #include "../base/log.h"
 #include "../base/num.h"
 #include "../base/thread.h"
 #include "../lowrank/compress.h"
+#include "adapter_record.h"
 #include "opened.h"
-#include "output.h"
+#include "sidefiles.h"
 
 struct byom_job {
     struct wf_err *e;
@@ -20,6 +22,8 @@ struct byom_job {
     const volatile int *stop;
     struct wf_output output;
     struct wf_byom byom;
+    struct wf_lowrank_row *totals; /* of the tasks */
+    struct wf_adapter_record record;
     struct wf_byom_result *result;
 };
 
@@ -148,7 +152,8 @@ static int write_card(struct byom_job *j, struct telling *t, const char *folder)
     return path ? wf_write_small(j->e, path, t->card.text, t->card.n) : wf_err_status(j->e);
 }
 
-static int run_task(struct byom_job *j, const struct wf_byom_task *task)
+static int run_task(struct byom_job *j, const struct wf_byom_task *task,
+                    struct wf_lowrank_row *total)
 {
     const struct weft_options *o = j->options;
     const struct wf_recipe *r = &j->setup->recipe;
@@ -162,32 +167,107 @@ static int run_task(struct byom_job *j, const struct wf_byom_task *task)
                                      .stop = j->stop,
                                      .row = tell_module,
                                      .arg = &t};
-    struct wf_lowrank_row total;
     const char *folder = wf_path_join(&j->setup->arena, j->e, j->output.partial, task->name);
     if (!folder)
         return WF_MACHINE;
     if (mkdir(folder, 0777))
         return wf_fail_errno(j->e, WF_MACHINE, errno, "%s: cannot make the folder", folder);
     begin_card(&t);
-    int status = wf_compress_adapter(j->e, &task->adapter, folder, &co, &total);
+    int status = wf_compress_adapter(j->e, &task->adapter, folder, &co, total);
     if (!status)
         status = write_card(j, &t, folder);
     if (!status)
-        tell_task(&t, &total);
+        tell_task(&t, total);
     wf_str_free(&t.card);
-    j->result->bytes_written += total.bytes;
+    j->result->bytes_written += total->bytes;
     return status ? status : wf_sync_folder(j->e, folder);
 }
 
 /* ---- the whole --------------------------------------------------------------------------------
  */
 
-static int write_recipe(struct byom_job *j)
+static const char *recipe_name(const struct byom_job *j)
+{
+    return j->setup->recipe.is_json ? "weft_recipe.json" : "weft_recipe.yaml";
+}
+
+static int write_top(struct byom_job *j, const char *name, const char *text, size_t n)
+{
+    const char *path = wf_path_join(&j->setup->arena, j->e, j->output.partial, name);
+    return path ? wf_write_small(j->e, path, text, n) : WF_MACHINE;
+}
+
+/* The card of the whole: which adapters there are, and the recipe. */
+static int write_top_card(struct byom_job *j)
 {
     const struct wf_recipe *r = &j->setup->recipe;
-    const char *path = wf_path_join(&j->setup->arena, j->e, j->output.partial,
-                                    r->is_json ? "weft_recipe.json" : "weft_recipe.yaml");
-    return path ? wf_write_small(j->e, path, r->text, r->text_n) : WF_MACHINE;
+    struct wf_str s = {0};
+    size_t n;
+    const char *last = wf_path_last(j->output.out, &n);
+    wf_str_printf(&s,
+                  "---\nlibrary_name: peft\ntags:\n- lora\n- weft\n---\n\n# %.*s\n\n"
+                  "Adapters of low rank, one in each folder, made with weft %s.\n\n"
+                  "## Adapters\n\n| folder | modules | rank | of | kept energy |\n"
+                  "|---|---|---|---|---|\n",
+                  r->name ? (int)strlen(r->name) : (int)n, r->name ? r->name : last, WEFT_VERSION);
+    for (size_t i = 0; i < j->byom.n; i++) {
+        const struct wf_byom_task *t = &j->byom.tasks[i];
+        wf_str_printf(&s, "| `%s` | %zu | %" PRIu32 " | %" PRIu32 " | %.6f |\n", t->name,
+                      t->adapter.n_modules, j->totals[i].rank, t->rank_in,
+                      wf_lowrank_energy(&j->totals[i]));
+    }
+    wf_str_printf(&s,
+                  "\n## Method\n\n`%s`: %s.\n\n%s.\n\nChecksums and sources are in "
+                  "`weft_manifest.json`.\n\n## Recipe\n\n",
+                  r->method->name, r->method->title, r->method->citation);
+    wf_card_fenced(&s, r->is_json ? "json" : "yaml", r->text, r->text_n);
+    int status = wf_str_finish(&s, j->e);
+    if (!status)
+        status = write_top(j, "README.md", s.text, s.n);
+    wf_str_free(&s);
+    return status;
+}
+
+/* What the manifest will say of the inputs, and --resume compares. */
+static int make_record(struct byom_job *j)
+{
+    struct wf_arena *a = &j->setup->arena;
+    size_t n = j->byom.n;
+    struct wf_plan_ckpt *ckpts = wf_arena_alloc(a, j->e, n, sizeof *ckpts);
+    const char **folders = wf_arena_alloc(a, j->e, n + 1, sizeof *folders);
+    const char **small = wf_arena_alloc(a, j->e, 3, sizeof *small);
+    j->totals = wf_arena_alloc(a, j->e, n, sizeof *j->totals);
+    if (!ckpts || !folders || !small || !j->totals)
+        return WF_MACHINE;
+    for (size_t i = 0; i < n; i++) {
+        const struct wf_byom_task *t = &j->byom.tasks[i];
+        ckpts[i] = (struct wf_plan_ckpt){.ckpt = t->adapter.ckpt, .text = t->text, .task = t->name};
+        folders[i] = t->name;
+    }
+    small[0] = "README.md";
+    small[1] = recipe_name(j);
+    j->record = (struct wf_adapter_record){
+        .plan = {.recipe = &j->setup->recipe, .ckpts = ckpts, .n_ckpts = n},
+        .folders = folders,
+        .small = small,
+        .stop = j->stop};
+    return wf_adapter_record_plan(j->e, a, j->options, &j->record);
+}
+
+/* These decompositions are done on the CPU, but who asks for a GPU by name is told of its absence.
+ */
+static int check_backend(struct byom_job *j)
+{
+    struct wf_device_options want = {.gpus = j->options->gpus,
+                                     .memory_bytes = j->options->device_memory_bytes,
+                                     .required = true};
+    struct wf_devices *devices = NULL;
+    char why[256];
+    if (j->options->backend != WEFT_BACKEND_CUDA)
+        return WF_OK;
+    int status = wf_devices_open(j->e, &want, &devices, why);
+    wf_devices_close(devices);
+    return status;
 }
 
 static int check_inputs(struct byom_job *j)
@@ -201,13 +281,18 @@ static int check_inputs(struct byom_job *j)
 
 static int fill(struct byom_job *j)
 {
-    int status = write_recipe(j);
+    const struct wf_recipe *r = &j->setup->recipe;
+    int status = write_top(j, recipe_name(j), r->text, r->text_n);
     for (size_t i = 0; !status && i < j->byom.n; i++) {
         const struct wf_ckpt *c = j->byom.tasks[i].adapter.ckpt;
-        status = run_task(j, &j->byom.tasks[i]);
+        status = run_task(j, &j->byom.tasks[i], &j->totals[i]);
         for (size_t k = 0; k < c->n_tensors; k++)
             j->result->bytes_read += c->tensors[k].bytes;
     }
+    if (!status)
+        status = write_top_card(j);
+    if (!status)
+        status = wf_adapter_record_write(j->e, j->options, j->output.partial, &j->record);
     return status ? status : wf_output_publish(j->e, &j->output);
 }
 
@@ -223,8 +308,13 @@ int wf_byom_run(struct wf_err *e, const struct weft_options *options, struct wf_
     if (!status)
         status = check_inputs(&j);
     if (!status)
-        status = wf_output_begin(e, &j.output);
+        status = check_backend(&j);
     if (!status)
+        status = make_record(&j);
+    if (!status)
+        status = wf_output_begin(e, &j.output, &j.record.plan);
+    result->already_done = !status && j.output.state == WF_OUTPUT_PUBLISHED;
+    if (!status && !result->already_done)
         status = fill(&j);
     wf_output_close(&j.output, false);
     return status;

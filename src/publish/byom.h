@@ -2,7 +2,7 @@
  * (arXiv 2310.01886).
  *
  *   OUT/<task>/adapter_config.json, adapter_model.safetensors, README.md (what each module keeps)
- *   OUT/weft_recipe.yaml
+ *   OUT/README.md, weft_recipe.yaml, weft_manifest.json
  */
 #ifndef WF_BYOM_H
 #define WF_BYOM_H
@@ -24,13 +24,15 @@ struct wf_byom {
 };
 
 struct wf_byom_result {
+    bool already_done; /* --resume found OUT finished */
     uint64_t modules, bytes_read, bytes_written;
 };
 
 /* Opens the adapters that s->recipe names; reads headers only. In the setup's arena. */
 int wf_byom_open(struct wf_err *e, struct wf_setup *s, struct wf_byom *out);
 
-/* Publishes OUT. A stopped run leaves nothing behind, and --resume starts over. */
+/* Publishes OUT. A stopped run leaves nothing behind: --resume starts over, unless OUT is the
+ * result of this very recipe. */
 int wf_byom_run(struct wf_err *e, const struct weft_options *options, struct wf_setup *s,
                 const char *out, const volatile int *stop, struct wf_byom_result *result);
 

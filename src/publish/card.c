@@ -102,7 +102,7 @@ static void add_backquotes(struct wf_str *s, size_t n)
         wf_str_puts(s, "`");
 }
 
-static void add_fenced(struct wf_str *s, const char *kind, const char *text, size_t n)
+void wf_card_fenced(struct wf_str *s, const char *kind, const char *text, size_t n)
 {
     size_t longest = longest_fence(text, n), fence = longest < 3 ? 3 : longest + 1;
     add_backquotes(s, fence);
@@ -194,6 +194,6 @@ int wf_card_format(struct wf_err *e, const char *title, const struct wf_plan *pl
                   plan->n_merged, plan->n_copied);
     add_task_deltas(out, r);
     wf_str_puts(out, "## Recipe\n\n");
-    add_fenced(out, r->is_json ? "json" : "yaml", r->text, r->text_n);
+    wf_card_fenced(out, r->is_json ? "json" : "yaml", r->text, r->text_n);
     return wf_str_finish(out, e);
 }

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "../base/file.h"
 #include "../base/num.h"
 #include "../plan/budget.h"
 
@@ -87,4 +88,49 @@ void wf_making_close(struct wf_making *m)
     wf_xxh_destroy(m->xxh);
     m->buffer = NULL;
     m->xxh = NULL;
+}
+
+static int hash_blocks(struct wf_err *e, int fd, const char *path, char *buffer, struct wf_xxh *xxh,
+                       const volatile int *stop, struct wf_made_file *out)
+{
+    int status = WF_OK;
+    for (uint64_t at = 0; !status && at < out->bytes; at += BUFFER_BYTES) {
+        size_t n = wf_min_u64(BUFFER_BYTES, out->bytes - at);
+        status = wf_pread(e, fd, path, buffer, n, at);
+        if (!status && *stop)
+            status = wf_fail(e, WF_STOPPED, "stopped by a signal while checksums were made");
+        if (status)
+            break;
+        wf_xxh_add(xxh, buffer, n);
+        if ((at + n) % WF_BLOCK_BYTES == 0 || at + n == out->bytes) {
+            out->blocks[at / WF_BLOCK_BYTES] = wf_xxh_digest(xxh);
+            wf_xxh_reset(xxh);
+        }
+    }
+    return status;
+}
+
+int wf_made_file_read(struct wf_err *e, struct wf_arena *a, const char *path, bool hashing,
+                      const volatile int *stop, struct wf_made_file *out)
+{
+    struct wf_file_id id = {0};
+    int fd = -1, status = wf_open_read(e, WF_MACHINE, path, &fd, &id);
+    out->bytes = id.bytes;
+    out->blocks = NULL;
+    out->n_blocks = 0;
+    if (!status && hashing) {
+        struct wf_xxh *xxh = wf_xxh_create(e);
+        char *buffer = wf_alloc(e, WF_MEM_TEXT, BUFFER_BYTES, 1, "a checksum");
+        out->n_blocks = (out->bytes + WF_BLOCK_BYTES - 1) / WF_BLOCK_BYTES;
+        out->blocks = wf_arena_alloc(a, e, out->n_blocks, sizeof *out->blocks);
+        status = xxh && buffer && out->blocks ? WF_OK : WF_MACHINE;
+        if (!status) {
+            wf_xxh_reset(xxh);
+            status = hash_blocks(e, fd, path, buffer, xxh, stop, out);
+        }
+        wf_free(buffer);
+        wf_xxh_destroy(xxh);
+    }
+    wf_close(fd);
+    return status;
 }

@@ -39,6 +39,10 @@ int wf_making_put(struct wf_making *m, const void *data, size_t n);
 int wf_making_byte(struct wf_making *m, uint8_t byte);
 /* All bytes were put: writes the rest, syncs, and tells the checksums. */
 int wf_making_end(struct wf_making *m, struct wf_made_file *out);
+/* The same of a file that was written otherwise: `stop` is polled while it is read. out->name is
+ * left as it is. */
+int wf_made_file_read(struct wf_err *e, struct wf_arena *a, const char *path, bool hashing,
+                      const volatile int *stop, struct wf_made_file *out);
 /* Closes the file and gives memory back; at any time, and more than once. */
 void wf_making_close(struct wf_making *m);
 

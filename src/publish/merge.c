@@ -214,10 +214,11 @@ static int fill_and_publish(struct job *j)
 }
 
 /* A method of adapters makes folders of its own: modules are its tensors. */
-static int run_adapters(struct job *j, const char *out)
+static int run_adapters(struct job *j, const char *out, bool *already_done)
 {
     struct wf_byom_result r;
     int status = wf_byom_run(j->e, j->options, &j->setup, out, j->stop, &r);
+    *already_done = r.already_done;
     j->setup.plan.n_merged = r.modules;
     j->stats.bytes_read = r.bytes_read;
     j->stats.bytes_written = r.bytes_written;
@@ -230,7 +231,7 @@ static int run(struct job *j, const struct wf_merge_source *source, const char *
     const struct weft_options *o = j->options;
     int status = wf_setup_recipe(j->e, o, source, &j->setup);
     if (!status && j->setup.recipe.method->adapters)
-        return run_adapters(j, out);
+        return run_adapters(j, out, already_done);
     if (!status)
         status = wf_output_check(j->e, &j->arena, out, o->resume, o->overwrite, &j->output);
     if (!status)

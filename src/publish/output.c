@@ -89,7 +89,7 @@ int wf_output_check_once(struct wf_err *e, struct wf_arena *a, const char *out, 
                             .restart = resume,
                             .journal = {.fd = -1},
                             .lock_fd = -1};
-    return check_place(e, a, out, false, o);
+    return check_place(e, a, out, resume, o);
 }
 
 /* A checkpoint's folder or any of its files, which may be links to elsewhere; the whole repository
@@ -301,9 +301,11 @@ int wf_output_open(struct wf_err *e, struct wf_output *o, const struct wf_plan *
     return start_anew(e, o, plan);
 }
 
-int wf_output_begin(struct wf_err *e, struct wf_output *o)
+int wf_output_begin(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan)
 {
     bool made;
+    if (o->restart && wf_exists(o->out) && !o->overwrite)
+        return resume_published(e, o, plan);
     int status = claim_partial(e, o, &made);
     if (!status && !made && !o->overwrite && !o->restart)
         status = refuse_leftover(e, o);

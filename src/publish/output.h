@@ -50,13 +50,13 @@ int wf_output_open(struct wf_err *e, struct wf_output *o, const struct wf_plan *
 
 /* The same for work without a journal, which is not resumed: look, look at each input (`text` names
  * it) and at the recipe if there is one, then make an empty, locked OUT.partial. --resume starts
- * over. */
+ * over, unless OUT is the result of `plan`, of which only the hash counts: see o->state. */
 int wf_output_check_once(struct wf_err *e, struct wf_arena *a, const char *out, bool resume,
                          bool overwrite, struct wf_output *o);
 int wf_output_check_input(struct wf_err *e, const struct wf_output *o, const struct wf_ckpt *input,
                           const char *text);
 int wf_output_check_recipe(struct wf_err *e, const struct wf_output *o, const char *recipe);
-int wf_output_begin(struct wf_err *e, struct wf_output *o);
+int wf_output_begin(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan);
 
 /* Everything is in OUT.partial, manifest included: make it OUT. */
 int wf_output_publish(struct wf_err *e, struct wf_output *o);

@@ -39,7 +39,10 @@ static void add_head(struct wf_str *s, const struct wf_plan *plan)
     wf_str_puts(s, "{\n  \"recipe\": ");
     wf_str_json(s, plan->recipe->text, plan->recipe->text_n);
     wf_str_printf(s, ",\n  \"seed\": %" PRIu64 ",\n  \"options\": {\n    ", plan->recipe->seed);
-    add_text(s, "method", plan->recipe->method->name);
+    if (plan->command)
+        add_text(s, "command", plan->command);
+    else
+        add_text(s, "method", plan->recipe->method->name);
     wf_str_puts(s, ",\n    ");
     add_text(s, "dtype", d == WF_DTYPE_NONE ? "as stored" : wf_dtype_info(d)->torch_name);
     wf_str_printf(s, ",\n    \"shard_size\": %" PRIu64 ",\n    ", plan->shard_bytes);
@@ -232,22 +235,26 @@ static int add_small(const struct listing *l, const char *name)
 static int add_files(const struct listing *l)
 {
     int status = WF_OK;
+    const char *before = "\n    {";
     wf_str_puts(l->s, ",\n  \"files\": [");
     for (size_t i = 0; !status && i < l->plan->n_shards; i++) {
-        wf_str_puts(l->s, i ? ",\n    {" : "\n    {");
+        wf_str_puts(l->s, before);
+        before = ",\n    {";
         status = add_shard(l, (uint32_t)i);
         wf_str_puts(l->s, "}");
     }
     for (size_t i = 0; !status && i < l->o->n_made; i++) {
         const struct wf_made_file *f = &l->o->made[i];
-        wf_str_puts(l->s, ",\n    {");
+        wf_str_puts(l->s, before);
+        before = ",\n    {";
         status = add_known(l, f->name, f->bytes, f->blocks, f->n_blocks);
         wf_str_puts(l->s, "}");
     }
     for (size_t i = 0; !status && i < l->o->n_small_files; i++) {
         if (*l->o->stop)
             return stopped(l->e);
-        wf_str_puts(l->s, ",\n    {");
+        wf_str_puts(l->s, before);
+        before = ",\n    {";
         status = add_small(l, l->o->small_files[i]);
         wf_str_puts(l->s, "}");
     }
@@ -262,7 +269,10 @@ int wf_manifest_write(struct wf_err *e, const char *folder, const struct wf_plan
     struct listing files = {e, &s, folder, plan, blocks, options};
     add_head(&s, plan);
     add_inputs(&s, plan);
-    add_tensors(&s, plan);
+    if (options->tensors)
+        wf_str_printf(&s, ",\n  \"tensors\": {%s}", options->tensors);
+    else
+        add_tensors(&s, plan);
     if (options->more)
         wf_str_puts(&s, options->more);
     int status = add_files(&files);

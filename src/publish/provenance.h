@@ -17,13 +17,15 @@ struct wf_manifest_options {
     enum weft_manifest kind;
     const struct wf_made_file *made; /* written beside the shards; hashed, if it is by xxh3 */
     size_t n_made;
+    const char *tensors;            /* members of "tensors"; NULL: the plan's jobs */
     const char *more;               /* members of the object, each behind a comma; NULL: none */
     const char *const *small_files; /* names in the folder besides these, sorted */
     size_t n_small_files;
     const volatile int *stop; /* polled while files are read; WF_STOPPED then */
 };
 
-/* Writes FOLDER/weft_manifest.json, synced. Shard checksums come from `blocks` (xxh3) or from
+/* Writes FOLDER/weft_manifest.json, synced. Shard checksums come from `blocks` (xxh3; NULL where
+ * there are no shards) or from
  * reading the files once more (sha256); small files are read. */
 int wf_manifest_write(struct wf_err *e, const char *folder, const struct wf_plan *plan,
                       const struct wf_blocks *blocks, const struct wf_manifest_options *options);

@@ -20,5 +20,7 @@ int wf_sidefiles_write(struct wf_err *e, const char *folder, const char *title,
 /* card.c: the text of README.md. */
 int wf_card_format(struct wf_err *e, const char *title, const struct wf_plan *plan,
                    struct wf_str *out);
+/* A part of it: a text in a fence that it cannot close. */
+void wf_card_fenced(struct wf_str *s, const char *kind, const char *text, size_t n);
 
 #endif

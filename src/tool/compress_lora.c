@@ -71,7 +71,7 @@ int wf_compress_lora_run(struct wf_err *e, const struct weft_options *o, const c
     if (!s)
         s = open_adapter(&j, adapter);
     if (!s)
-        s = wf_output_begin(e, &j.output);
+        s = wf_output_begin(e, &j.output, NULL);
     if (!s)
         s = fill(&j, out, rank, stop);
     if (!s)

@@ -123,7 +123,7 @@ int wf_extract_lora_run(struct wf_err *e, const struct weft_options *o, const ch
     if (!s)
         s = open_model(&j, how->base, &j.base);
     if (!s)
-        s = wf_output_begin(e, &j.output);
+        s = wf_output_begin(e, &j.output, NULL);
     if (!s)
         s = fill(&j, out, how, stop);
     if (!s)

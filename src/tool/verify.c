@@ -123,13 +123,33 @@ static const char *folder_path(struct verification *v, const char *name)
 /* ---- format -----------------------------------------------------------------------------------
  */
 
+/* Does the manifest, if it can be read, say that all weights are in folders of their own? */
+static bool has_folders_only(struct verification *v, const char *path)
+{
+    struct wf_err ignored = {0};
+    struct wf_manifest m;
+    size_t inside = 0;
+    if (wf_place_check(&ignored, &v->place, path) ||
+        wf_manifest_read(&ignored, &v->arena, path, &m))
+        return false;
+    for (size_t i = 0; i < m.n_files; i++)
+        if (wf_ends_with(m.files[i].name, ".safetensors")) {
+            if (!strchr(m.files[i].name, '/'))
+                return false;
+            inside++;
+        }
+    return inside > 0;
+}
+
 static int check_format(struct verification *v)
 {
     char what[96], size[32];
     int s = wf_ckpt_open(v->e, &v->arena, &v->place, &v->ckpt);
-    if (s == WF_USAGE && wf_is_file(folder_path(v, WF_MANIFEST_NAME))) {
+    const char *manifest = s == WF_USAGE ? folder_path(v, WF_MANIFEST_NAME) : NULL;
+    if (manifest && wf_is_file(manifest)) {
         /* Not "no model here": the manifest says that there was one. */
-        check(v, FAILED, "format", "weights", 0, v->e->text);
+        if (!has_folders_only(v, manifest))
+            check(v, FAILED, "format", "weights", 0, v->e->text);
         wf_err_clear(v->e);
         return WF_OK;
     }
@@ -151,21 +171,21 @@ static int check_format(struct verification *v)
 
 /* Do config and factors belong together? An adapter of a kind that weft does not merge is not
  * damaged. */
-static int check_adapter(struct verification *v)
+static int check_adapter(struct verification *v, const struct wf_ckpt *ckpt, const char *name)
 {
     struct wf_adapter adapter;
     char what[64];
-    int s = wf_adapter_open(v->e, &v->arena, &v->ckpt, &adapter);
+    int s = wf_adapter_open(v->e, &v->arena, ckpt, &adapter);
     if (s == WF_USAGE) {
-        check(v, WARNING, "adapter", WF_ADAPTER_CONFIG_NAME, 0, v->e->text);
+        check(v, WARNING, "adapter", name, 0, v->e->text);
         wf_err_clear(v->e);
         return WF_OK;
     }
     if (s)
-        return absorb(v, "adapter", WF_ADAPTER_CONFIG_NAME);
+        return absorb(v, "adapter", name);
     snprintf(what, sizeof what, "%zu module%s", adapter.n_modules,
              adapter.n_modules == 1 ? "" : "s");
-    check(v, PASSED, "adapter", WF_ADAPTER_CONFIG_NAME, 0, what);
+    check(v, PASSED, "adapter", name, 0, what);
     return WF_OK;
 }
 
@@ -484,6 +504,30 @@ static int check_deltas(struct verification *v)
     return s;
 }
 
+/* Adapters that the manifest lists in sub-folders. */
+static int check_adapters(struct verification *v)
+{
+    int s = WF_OK;
+    for (size_t i = 0; !s && i < v->manifest.n_files; i++) {
+        const char *name = v->manifest.files[i].name, *slash = strrchr(name, '/');
+        struct wf_ckpt c;
+        if (!slash || strcmp(slash + 1, WF_ADAPTER_CONFIG_NAME))
+            continue;
+        const char *folder = wf_arena_strndup(&v->arena, v->e, name, (size_t)(slash - name));
+        struct wf_place place = {.path = folder ? folder_path(v, folder) : NULL};
+        if (!place.path)
+            return wf_err_status(v->e);
+        int opened = wf_ckpt_open(v->e, &v->arena, &place, &c);
+        if (opened == WF_USAGE) /* no weights: they are missing among the files already */
+            wf_err_clear(v->e);
+        else if (opened)
+            s = absorb(v, "format", folder);
+        else if (c.is_adapter)
+            s = check_adapter(v, &c, name);
+    }
+    return s;
+}
+
 static int check_manifest(struct verification *v, const struct weft_options *o)
 {
     const char *path = folder_path(v, WF_MANIFEST_NAME);
@@ -500,6 +544,8 @@ static int check_manifest(struct verification *v, const struct weft_options *o)
     int s = check_files(v, o);
     if (!s)
         s = check_deltas(v);
+    if (!s)
+        s = check_adapters(v);
     return s ? s : check_extra(v);
 }
 
@@ -535,7 +581,7 @@ static int verify_all(struct verification *v, const struct weft_options *o)
     if (!s && v->is_folder && v->opened)
         s = check_index(v);
     if (!s && v->opened && v->ckpt.is_adapter)
-        s = check_adapter(v);
+        s = check_adapter(v, &v->ckpt, WF_ADAPTER_CONFIG_NAME);
     if (!s && v->opened && wf_delta_is(&v->ckpt))
         s = check_delta(v, &v->ckpt, v->ckpt.files[0].name, NULL);
     if (!s && v->is_folder)

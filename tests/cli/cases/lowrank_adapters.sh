@@ -31,6 +31,45 @@ expect_same_file probe/adapter_model.safetensors out/c-lora/adapter_model.safete
 expect_same_file byom.yaml out/weft_recipe.yaml
 run merge byom.yaml out
 expect_usage_error 'out exists'
+
+# What OUT says of itself: a card, and a manifest by which damage is found and --resume decides.
+grep -q '| `snake` | 28 | 2 | 8 |' out/README.md || fail 'the card lacks a task'
+run verify out
+expect_exit 0
+expect_stdout_has 'snake/adapter_model.safetensors'
+expect_stdout_has 'c-lora/adapter_config.json'
+cp -r out damaged
+printf 'X' | dd of=damaged/snake/adapter_model.safetensors bs=1 seek=20000 conv=notrunc 2>/dev/null
+run verify damaged
+expect_exit 1
+expect_stdout_has 'damaged'
+rm damaged/snake/*
+run verify damaged
+expect_exit 1
+expect_stdout_has 'missing'
+run merge byom.yaml out --resume
+expect_exit 0
+expect_stderr_has 'already complete'
+sed 's/rank: 2/rank: 3/' byom.yaml >other.yaml
+run merge other.yaml out --resume
+expect_usage_error 'the recipe differs'
+run merge byom.yaml whole --manifest sha256 --progress none
+expect_exit 0
+grep -q '"sha256"' whole/weft_manifest.json || fail 'no SHA-256 in the manifest'
+run verify whole
+expect_exit 0
+cp -r "$lora" twin
+printf 'merge_method: byom_lora\nparameters: {rank: 2}\nmodels:\n- model: twin\n' >twin.yaml
+run merge twin.yaml scaled
+expect_exit 0
+sed 's/"lora_alpha": [0-9]*/"lora_alpha": 3/' "$lora/adapter_config.json" >twin/adapter_config.json
+run merge twin.yaml scaled --resume
+expect_usage_error 'an input checkpoint'
+if "$WEFT" doctor 2>/dev/null | grep -q 'none used'; then
+    run merge byom.yaml nogpu --backend cuda
+    expect_exit 4
+    expect_absent nogpu nogpu.partial
+fi
 run merge byom.yaml out --overwrite --json
 expect_exit 0
 expect_json_lines stdout
