@@ -24,7 +24,7 @@ struct wf_adapter_facts {
 int wf_adapter_facts_write(struct wf_err *e, struct wf_arena *a, const char *folder,
                            const struct wf_adapter_facts *facts);
 
-/* The sorted last parts of the modules' paths: target_modules. In the arena. */
+/* target_modules: the last parts of the modules' paths, sorted. In the arena. */
 int wf_adapter_targets(struct wf_err *e, struct wf_arena *a, const char *const *paths, size_t n,
                        const char *const **out, size_t *n_out);
 

@@ -157,13 +157,10 @@ static int config_list(struct compression *c, const char *key, const char *const
     return WF_OK;
 }
 
-/* Targets are the input's list if it has one: it may tell modules apart that end alike. */
+/* The modules that have factors here, not those that the input's config lists. */
 static int find_targets(struct compression *c, struct wf_adapter_facts *facts)
 {
     const struct wf_adapter *d = c->adapter;
-    int s = config_list(c, "target_modules", &facts->targets, &facts->n_targets);
-    if (s || facts->n_targets)
-        return s;
     const char **paths = wf_arena_alloc(&c->arena, c->e, d->n_modules, sizeof *paths);
     if (!paths)
         return WF_MACHINE;

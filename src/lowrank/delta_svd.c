@@ -162,7 +162,7 @@ static int by_gram(struct wf_err *e, const struct wf_linalg *la, const struct sh
     }
     if (!status)
         status = cut_eigenvalues(e, cut, w, (uint32_t)g, &k);
-    if (!status) /* the last k columns; their order does not matter to a projection */
+    if (!status && k) /* the last k columns; their order does not matter to a projection */
         status = project(e, la, m, x, gram + side * (side - k), k, out);
     wf_free(w);
     wf_free(gram);
@@ -180,23 +180,45 @@ int wf_delta_truncate(struct wf_err *e, const struct wf_linalg *la, uint32_t out
     struct shape m = {.p = (int)ins, .s = (int)outs, .x = d};
     uint32_t side = smaller_side(outs, ins);
     uint32_t width = by_rank_alone(cut) ? cut->rank + OVERSAMPLING : FIRST_WIDTH;
+    bool found = false;
     int status = WF_OK;
     *out = (struct wf_factors){0};
-    for (; !status && (uint64_t)width * WIDE <= side; width *= 2) {
+    for (; !status && !found && (uint64_t)width * WIDE <= side; width *= 2) {
         status = by_sketch(e, la, &m, key, width, cut, out);
-        if (!status && (by_rank_alone(cut) || is_enough(cut, width, out)))
-            break;
-        wf_factors_free(out);
+        found = !status && (by_rank_alone(cut) || is_enough(cut, width, out));
+        if (!found)
+            wf_factors_free(out);
     }
-    if (!status && !out->a)
+    if (!status && !found)
         status = by_gram(e, la, &m, cut, out);
     out->whole = cut->whole;
     return status;
 }
 
-uint64_t wf_delta_truncate_bytes(uint64_t outs, uint64_t ins, const struct wf_cut *cut)
+/* D is the product of itself and an identity, whichever has the smaller side in the middle. */
+int wf_delta_truncate_wide(struct wf_err *e, const struct wf_linalg *la, uint32_t outs,
+                           uint32_t ins, double *d, const struct wf_cut *cut,
+                           struct wf_factors *out)
+{
+    uint32_t side = smaller_side(outs, ins);
+    double *one = wf_alloc(e, WF_MEM_RING, (size_t)side * side, sizeof *one, "an identity");
+    *out = (struct wf_factors){0};
+    if (!one)
+        return WF_MACHINE;
+    for (size_t i = 0; i < (size_t)side * side; i++)
+        one[i] = i % ((size_t)side + 1) == 0;
+    double *b = outs <= ins ? one : d, *a = outs <= ins ? d : one;
+    int status = wf_product_truncate(e, la, outs, ins, side, b, a, cut, out);
+    out->whole = cut->whole;
+    wf_free(one);
+    return status;
+}
+
+uint64_t wf_delta_truncate_bytes(uint64_t outs, uint64_t ins, const struct wf_cut *cut, bool wide)
 {
     uint64_t side = smaller_side(outs, ins);
+    if (wide)
+        return sizeof(double) * side * side + wf_product_bytes(outs, ins, side);
     uint64_t width = by_rank_alone(cut) ? cut->rank + OVERSAMPLING : side / WIDE;
     bool gram = width * WIDE > side || !by_rank_alone(cut);
     uint64_t sketch = (outs + ins) * width * (sizeof(float) + sizeof(double));
@@ -213,5 +235,16 @@ double wf_delta_residual(const struct wf_linalg *la, uint32_t outs, uint32_t ins
                  (int)ins);
     for (size_t i = 0; i < (size_t)outs * ins; i++)
         sum += (double)d[i] * (double)d[i];
+    return sum;
+}
+
+double wf_delta_residual_wide(const struct wf_linalg *la, uint32_t outs, uint32_t ins,
+                              uint32_t rank, double *d, const double *b, const double *a)
+{
+    double sum = 0;
+    la->gemm(false, false, (int)ins, (int)outs, (int)rank, -1, a, (int)ins, b, (int)rank, 1, d,
+             (int)ins);
+    for (size_t i = 0; i < (size_t)outs * ins; i++)
+        sum += d[i] * d[i];
     return sum;
 }

@@ -18,11 +18,18 @@ int wf_delta_truncate(struct wf_err *e, const struct wf_linalg *la, uint32_t out
                       const float *d, uint64_t key, const struct wf_cut *cut,
                       struct wf_factors *out);
 
-/* Bytes that it takes beside `d`, at most. */
-uint64_t wf_delta_truncate_bytes(uint64_t outs, uint64_t ins, const struct wf_cut *cut);
+/* The same in double throughout, by a full decomposition; d is used up. */
+int wf_delta_truncate_wide(struct wf_err *e, const struct wf_linalg *la, uint32_t outs,
+                           uint32_t ins, double *d, const struct wf_cut *cut,
+                           struct wf_factors *out);
+
+/* Bytes that it takes beside `d`, at most: either of them. */
+uint64_t wf_delta_truncate_bytes(uint64_t outs, uint64_t ins, const struct wf_cut *cut, bool wide);
 
 /* The squared norm of d - b a; d becomes that difference. */
 double wf_delta_residual(const struct wf_linalg *la, uint32_t outs, uint32_t ins, uint32_t rank,
                          float *d, const float *b, const float *a);
+double wf_delta_residual_wide(const struct wf_linalg *la, uint32_t outs, uint32_t ins,
+                              uint32_t rank, double *d, const double *b, const double *a);
 
 #endif

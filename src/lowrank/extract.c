@@ -72,9 +72,20 @@ static int read_both(struct extraction *x, const struct wf_extract_item *item, u
     return s ? s : wf_values_read(x->e, &x->base_values, item->base, at, n, base);
 }
 
+/* A difference in memory: of doubles where one of the two is of doubles, else of floats. */
+struct difference {
+    float *single;
+    double *wide;
+};
+
+static bool is_wide(const struct wf_extract_item *item)
+{
+    return item->tensor->dtype == WF_F64 || item->base->dtype == WF_F64;
+}
+
 /* The difference, chunk by chunk: its squared norm, and its values where `to` is not NULL. */
-static int subtract(struct extraction *x, const struct wf_extract_item *item, float *to,
-                    double *squared)
+static int subtract(struct extraction *x, const struct wf_extract_item *item,
+                    const struct difference *to, double *squared)
 {
     double tuned[CHUNK], base[CHUNK];
     int s = WF_OK;
@@ -85,8 +96,10 @@ static int subtract(struct extraction *x, const struct wf_extract_item *item, fl
         for (size_t i = 0; !s && i < n; i++) {
             double d = tuned[i] - base[i];
             *squared += d * d;
-            if (to)
-                to[at + i] = (float)d;
+            if (to && to->wide)
+                to->wide[at + i] = d;
+            else if (to)
+                to->single[at + i] = (float)d;
         }
     }
     return s;
@@ -170,7 +183,7 @@ static int settle(struct extraction *x, const struct wf_tensor *t, double *value
 }
 
 /* The factors of d, settled: into the outcome, and what they miss into *missed. */
-static int keep(struct extraction *x, const struct wf_extract_item *item, float *d,
+static int keep(struct extraction *x, const struct wf_extract_item *item, struct difference *d,
                 struct wf_factors *f, struct outcome *o, double *missed)
 {
     enum wf_dtype dtype = (enum wf_dtype)item->tensor->dtype;
@@ -180,7 +193,10 @@ static int keep(struct extraction *x, const struct wf_extract_item *item, float 
     if (!s)
         s = settle(x, item->tensor, f->a, rank * columns, &right);
     if (!s) {
-        *missed = wf_delta_residual(x->la, item->rows, item->columns, f->rank, d, left, right);
+        *missed = d->wide ? wf_delta_residual_wide(x->la, item->rows, item->columns, f->rank,
+                                                   d->wide, f->b, f->a)
+                          : wf_delta_residual(x->la, item->rows, item->columns, f->rank, d->single,
+                                              left, right);
         o->rank = f->rank;
         o->b = item->turned ? stored(x->e, dtype, f->a, rank, columns, true)
                             : stored(x->e, dtype, f->b, rows, rank, false);
@@ -193,6 +209,30 @@ static int keep(struct extraction *x, const struct wf_extract_item *item, float 
     return s;
 }
 
+static int allot(struct extraction *x, const struct wf_extract_item *item, struct difference *d)
+{
+    size_t n = item->tensor->count;
+    *d = (struct difference){0};
+    if (is_wide(item))
+        d->wide = wf_alloc(x->e, WF_MEM_RING, n, sizeof *d->wide, "a difference");
+    else
+        d->single = wf_alloc(x->e, WF_MEM_RING, n, sizeof *d->single, "a difference");
+    return d->wide || d->single ? WF_OK : WF_MACHINE;
+}
+
+/* The wide route uses the difference up, so it is read once more to be measured. */
+static int truncate_difference(struct extraction *x, const struct wf_extract_item *item,
+                               struct difference *d, uint64_t key, const struct wf_cut *cut,
+                               struct wf_factors *f)
+{
+    if (!d->wide)
+        return wf_delta_truncate(x->e, x->la, item->rows, item->columns, d->single, key, cut, f);
+    double squared;
+    int s = wf_delta_truncate_wide(x->e, x->la, item->rows, item->columns, d->wide, cut, f);
+    return s ? s : subtract(x, item, d, &squared);
+}
+
+/* A weight that moved and has no factors (of rank 0, by the threshold) is not in the adapter. */
 static int factor(struct extraction *x, const struct wf_extract_item *item, struct outcome *o,
                   struct wf_lowrank_row *row)
 {
@@ -202,14 +242,16 @@ static int factor(struct extraction *x, const struct wf_extract_item *item, stru
     uint64_t key; /* of the sketch: the same in every run */
     memcpy(&key, hash.bytes, sizeof key);
     double missed = 0;
-    float *d = wf_alloc(x->e, WF_MEM_RING, item->tensor->count, sizeof *d, "a difference");
-    int s = d ? subtract(x, item, d, &o->moved_squared) : WF_MACHINE;
+    struct difference d;
+    int s = allot(x, item, &d);
+    if (!s)
+        s = subtract(x, item, &d, &o->moved_squared);
     cut.whole = o->moved_squared;
     o->moved = o->moved_squared > 0;
     if (!s && o->moved)
-        s = wf_delta_truncate(x->e, x->la, item->rows, item->columns, d, key, &cut, &f);
-    if (!s && o->moved)
-        s = keep(x, item, d, &f, o, &missed);
+        s = truncate_difference(x, item, &d, key, &cut, &f);
+    if (!s && f.rank)
+        s = keep(x, item, &d, &f, o, &missed);
     *row = (struct wf_lowrank_row){.path = item->path,
                                    .outs = (uint32_t)outs_of(item),
                                    .ins = (uint32_t)ins_of(item),
@@ -217,7 +259,8 @@ static int factor(struct extraction *x, const struct wf_extract_item *item, stru
                                    .whole = o->moved_squared,
                                    .kept = o->moved_squared - missed};
     wf_factors_free(&f);
-    wf_free(d);
+    wf_free(d.wide);
+    wf_free(d.single);
     return s;
 }
 
@@ -254,7 +297,7 @@ static int commit(void *shared, void *worker)
     const struct wf_extract_options *opt = x->options;
     if (!o->moved)
         return WF_OK;
-    if (item->role == WF_ROLE_FACTOR) {
+    if (item->role == WF_ROLE_FACTOR && o->rank) {
         x->rank = (uint32_t)wf_max_u64(x->rank, o->rank);
         x->total->whole += w->row.whole;
         x->total->kept += w->row.kept;
@@ -288,8 +331,9 @@ static int count_threads(const struct extraction *x, unsigned *threads)
         uint64_t rank = wf_min_u64(item->rows, item->columns), sides = item->rows + item->columns;
         rank = o->cut.rank ? wf_min_u64(rank, o->cut.rank) : rank;
         widest = wf_max_u64(
-            widest, sizeof(float) * item->tensor->count + (8 + sizeof(double)) * 2 * sides * rank +
-                        wf_delta_truncate_bytes(item->rows, item->columns, &o->cut));
+            widest, (is_wide(item) ? sizeof(double) : sizeof(float)) * item->tensor->count +
+                        (8 + sizeof(double)) * 2 * sides * rank +
+                        wf_delta_truncate_bytes(item->rows, item->columns, &o->cut, is_wide(item)));
         if (o->cut.rank)
             waiting += rank * sides * value_bytes(item->tensor);
     }
@@ -309,7 +353,7 @@ static int count_threads(const struct extraction *x, unsigned *threads)
 
 static bool is_kept(const struct extraction *x, size_t i)
 {
-    return x->outcomes[i].moved && x->items[i].role != WF_ROLE_LOSE;
+    return x->outcomes[i].rank || (x->outcomes[i].moved && x->items[i].role == WF_ROLE_SAVE);
 }
 
 /* Shape of a factor: [rank, ins] or [outs, rank], with the axes of a kernel behind. */
@@ -476,6 +520,31 @@ static int write_config(struct extraction *x, const char *folder)
 /* ---- the whole --------------------------------------------------------------------------------
  */
 
+/* An adapter without factors is none that PEFT loads. */
+static int check_outcome(struct extraction *x)
+{
+    size_t below = 0, whole = 0;
+    for (size_t i = 0; i < x->n; i++) {
+        if (x->outcomes[i].rank)
+            return WF_OK;
+        below += x->outcomes[i].moved && x->items[i].role == WF_ROLE_FACTOR;
+        whole += is_kept(x, i);
+    }
+    const char *model = x->model->place.path, *base = x->base->place.path;
+    if (below)
+        return wf_fail(x->e, WF_USAGE,
+                       "no weight of %s differs from %s by a singular value above --threshold; "
+                       "choose a lower one",
+                       model, base);
+    if (whole)
+        return wf_fail(x->e, WF_USAGE,
+                       "%s: all that differs from %s would be saved whole, and an adapter needs "
+                       "factors; give --save-whole fewer tensors",
+                       model, base);
+    return wf_fail(x->e, WF_USAGE, "%s differs from %s in no tensor that would be in the adapter",
+                   model, base);
+}
+
 static int factor_all(struct extraction *x)
 {
     unsigned threads = 1;
@@ -491,13 +560,7 @@ static int factor_all(struct extraction *x)
                               .worker_bytes = sizeof *workers,
                               .n_workers = threads};
     s = wf_ordered_run(&jobs);
-    for (size_t i = 0; !s && i < x->n; i++)
-        if (is_kept(x, i))
-            return WF_OK;
-    return s ? s
-             : wf_fail(x->e, WF_USAGE,
-                       "%s differs from %s in no tensor that would be in the adapter",
-                       x->model->place.path, x->base->place.path);
+    return s ? s : check_outcome(x);
 }
 
 static int run(struct extraction *x, const char *folder)

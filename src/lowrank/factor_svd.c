@@ -30,7 +30,7 @@ uint32_t wf_cut_rank(const struct wf_cut *cut, const double *s, uint32_t n)
             break;
         sum += s[k] * s[k];
     }
-    return k ? k : 1;
+    return k || !(cut->energy > 0) ? k : 1;
 }
 
 /* One factor as a column-major matrix of `rows` x rank, taken apart. A factor with fewer rows than
@@ -119,6 +119,9 @@ static int assemble(struct wf_err *e, const struct wf_linalg *la, const struct h
                     const struct half *a, const struct middle *m, struct wf_factors *out)
 {
     size_t outs = out->outs, ins = out->ins, n = out->rank;
+    measure(out, m->s, m->k);
+    if (!n)
+        return WF_OK;
     out->b = wf_alloc(e, WF_MEM_RING, outs * n, sizeof *out->b, "a factor");
     out->a = wf_alloc(e, WF_MEM_RING, ins * n, sizeof *out->a, "a factor");
     double *u = wf_alloc(e, WF_MEM_RING, outs * n, sizeof *u, "a factor");
@@ -129,7 +132,6 @@ static int assemble(struct wf_err *e, const struct wf_linalg *la, const struct h
     put_back(la, b, false, (int)n, m->u, b->k, u);
     put_back(la, a, true, (int)n, m->vt, m->k, out->a);
     balance(out, u, m->s);
-    measure(out, m->s, m->k);
     wf_free(u);
     return WF_OK;
 }

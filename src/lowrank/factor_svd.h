@@ -30,12 +30,12 @@ struct wf_cut {
     double whole; /* the squared norm that `energy` is a share of; 0: the sum over those given */
 };
 
-/* For s[0..n), descending; 1 at least. */
+/* For s[0..n), descending. 0 only where `threshold` is the one wish, and none is above it. */
 uint32_t wf_cut_rank(const struct wf_cut *cut, const double *s, uint32_t n);
 
 /* b[outs][rank] and a[rank][ins], both used up, become the best approximation within `cut` in *out
  * (wf_factors_free). By two thin QRs and an SVD of rank x rank; D is never formed
- * (arXiv 2310.01886; exact to rounding in double). */
+ * (arXiv 2310.01886; exact to rounding in double). Of rank 0 there are no factors: NULL. */
 int wf_product_truncate(struct wf_err *e, const struct wf_linalg *la, uint32_t outs, uint32_t ins,
                         uint32_t rank, double *b, double *a, const struct wf_cut *cut,
                         struct wf_factors *out);

@@ -171,7 +171,7 @@ def test_byom_lora_writes_the_same_adapters():
               "models": [{"model": path_of("task1"), "name": "one"}, {"model": path_of("task2")}]}
     json.dump(recipe, open(path_of("byom.json"), "w"))
     weft("merge", path_of("byom.json"), fresh("byom"), "--progress", "none")
-    assert sorted(os.listdir(path_of("byom"))) == ["one", "task2", "weft_recipe.json"]
+    assert sorted(os.listdir(path_of("byom"))) == ["README.md", "one", "task2", "weft_manifest.json", "weft_recipe.json"]
     for name, source in (("one", "task1"), ("task2", "task2")):
         out = Adapter(os.path.join(path_of("byom"), name))
         raw = {n[17:]: a for n, (_, a) in read_model(path_of(source) + "/adapter_model.safetensors").items()}

@@ -166,7 +166,9 @@ static void a_cut_meets_every_wish_within_the_limit(void **state)
         {{.energy = 0.5, .whole = 44}, 4}, /* what was not given counts */
         {{.threshold = 0.5}, 4},
         {{.threshold = 1}, 2},
-        {{.threshold = 4}, 1}, /* one at least */
+        {{.threshold = 4}, 0}, /* none is above it */
+        {{.threshold = 9, .rank = 2}, 0},
+        {{.threshold = 9, .energy = 0.1}, 1},
         {{.threshold = 3, .energy = 20.0 / 22}, 2},
         {{.threshold = 0.5, .energy = 0.1}, 4},
         {{.threshold = 0.5, .rank = 2}, 2},
@@ -220,6 +222,56 @@ static void the_sketch_is_as_good_as_the_exact_route(void **state)
                 1e-3);
     wf_factors_free(&sketch);
     wf_factors_free(&exact);
+}
+
+static void differences_of_doubles_are_factored_in_double(void **state)
+{
+    static const uint32_t shapes[][2] = {{5, 9}, {9, 5}, {4, 4}, {1, 3}};
+    struct wf_err e = {0};
+    (void)state;
+    NEEDS_LIBRARY();
+    for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
+        uint32_t outs = shapes[k][0], ins = shapes[k][1];
+        size_t n = (size_t)outs * ins;
+        struct wf_factors f;
+        double d[45], used[45], whole = 0;
+        lcg = 77;
+        lcg_fill(d, n);
+        for (size_t i = 0; i < n; i++) {
+            d[i] = 1 + d[i] * 1e-9; /* floats would see nothing but ones */
+            whole += d[i] * d[i];
+        }
+        memcpy(used, d, sizeof d);
+        struct wf_cut cut = {.rank = 9, .whole = whole};
+        assert_int_equal(wf_delta_truncate_wide(&e, la, outs, ins, used, &cut, &f), WF_OK);
+        for (size_t r = 0; r < outs; r++)
+            for (size_t c = 0; c < ins; c++)
+                assert_near(product_at(&f, r, c), d[r * ins + c], 1e-14);
+        double missed = wf_delta_residual_wide(la, outs, ins, f.rank, d, f.b, f.a);
+        assert_true(missed < 1e-25);
+        wf_factors_free(&f);
+    }
+}
+
+static void a_threshold_above_all_leaves_no_factors(void **state)
+{
+    enum { OUTS = 400, INS = 330 }; /* wide enough for the sketch */
+    static float d[OUTS * INS];
+    static double wide[60 * 50];
+    struct wf_err e = {0};
+    struct wf_factors f;
+    (void)state;
+    NEEDS_LIBRARY();
+    falling(d, OUTS, INS);
+    for (size_t i = 0; i < 60 * 50; i++)
+        wide[i] = (double)d[i];
+    const struct wf_cut cut = {.threshold = 1e9, .whole = 1};
+    assert_int_equal(wf_delta_truncate(&e, la, OUTS, INS, d, 7, &cut, &f), WF_OK);
+    assert_true(f.rank == 0 && !f.a && !f.b);
+    assert_int_equal(wf_delta_truncate_wide(&e, la, 60, 50, wide, &cut, &f), WF_OK);
+    assert_true(f.rank == 0 && !f.a && !f.b);
+    assert_int_equal(wf_delta_truncate(&e, la, 60, 50, d, 7, &cut, &f), WF_OK);
+    assert_true(f.rank == 0 && !f.a && !f.b);
 }
 
 static void values_are_rounded_once_and_must_fit(void **state)
@@ -385,6 +437,8 @@ int main(void)
         cmocka_unit_test(nothing_gives_zeros_and_no_division),
         cmocka_unit_test(a_cut_meets_every_wish_within_the_limit),
         cmocka_unit_test(the_sketch_is_as_good_as_the_exact_route),
+        cmocka_unit_test(differences_of_doubles_are_factored_in_double),
+        cmocka_unit_test(a_threshold_above_all_leaves_no_factors),
         cmocka_unit_test(values_are_rounded_once_and_must_fit),
         T(values_of_a_file_are_read_and_nan_is_found),
         T(the_config_is_what_peft_reads),

@@ -104,6 +104,28 @@ printf 'merge_method: passthrough\nmodels:\n- model: "%s+%s"\n' "$TINYLM/base" "
 run merge back.yaml back --progress none
 expect_exit 0
 
+# A tensor without a singular value above the threshold is lost, and said to be.
+run extract-lora "$TINYLM/python" few --base "$TINYLM/base" --threshold 0.2
+expect_exit 0
+grep 'proj' stdout | grep -q 'moved, and is not in the adapter' || fail 'no weight below the threshold is named'
+run inspect few
+expect_stdout_has 'rank'
+run extract-lora "$TINYLM/python" o --base "$TINYLM/base" --threshold 1e9
+expect_exit 2
+expect_one_error_line
+expect_stderr_has 'above --threshold'
+run extract-lora "$TINYLM/python" o --base "$TINYLM/base" --rank 4 --save-whole '*'
+expect_exit 2
+expect_stderr_has 'saved whole'
+
+# target_modules names what has factors, whatever the input's config lists.
+cp -r "$lora" renamed
+sed 's/"q_proj"/"nothing"/' "$lora/adapter_config.json" >renamed/adapter_config.json
+run compress-lora renamed named --rank 2
+expect_exit 0
+grep -A 8 '"target_modules"' named/adapter_config.json | tr -d ' \n' >targets
+grep -q '\["down_proj","gate_proj","k_proj","o_proj","q_proj","up_proj","v_proj"\]' targets || fail "targets: $(cat targets)"
+
 # What is refused leaves nothing behind.
 for flags in '' '--rank 0' '--rank x' '--rank 1.5'; do
     # shellcheck disable=SC2086
