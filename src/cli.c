@@ -180,7 +180,8 @@ const struct cli_option cli_options[CLI_OPTIONS] = {
     [CLI_RESUME] = {.name = "--resume",
                     .kind = CLI_SWITCH,
                     .help = "Go on with the OUT.partial that an interrupted merge of the same "
-                            "recipe left behind; start over where nothing in it can be used.",
+                            "recipe left behind; start over where nothing in it can be used. "
+                            "Where OUT is finished already, there is nothing to do.",
                     .offset = AT(options.resume)},
     [CLI_OVERWRITE] = {.name = "--overwrite",
                        .kind = CLI_SWITCH,
@@ -272,7 +273,8 @@ static const struct {
     {WEFT_INPUT, "a damaged input file, or NaN or infinity in a tensor"},
     {WEFT_MACHINE, "the machine cannot: memory, disk or device"},
     {WEFT_BUG, "a mistake of weft's own; please report it"},
-    {WEFT_STOPPED, "stopped by a signal with the work saved; run again with --resume"},
+    {WEFT_STOPPED,
+     "stopped by a signal, with what can be saved of the work; run again with --resume"},
 };
 
 const char *cli_exit_meaning(int status)

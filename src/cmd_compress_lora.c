@@ -22,12 +22,17 @@ const struct cli_command cmd_compress_lora = {
         "adapter, which PEFT and vLLM load: one rank for all modules, alpha equal to it, types as "
         "in the input. Tensors that the adapter holds whole are copied.\n\n"
         "For each module it prints the share of the squared norm that is kept, and the relative "
-        "error. OUT appears whole or not at all.",
+        "error. OUT, with weft_manifest.json, appears whole or not at all. It is one file, made on "
+        "the "
+        "CPU: --shard-size and --compat change nothing, and --resume starts over unless OUT is "
+        "finished.",
     .arguments = {{.name = "ADAPTER", .help = "The folder of a PEFT adapter (LoRA)."},
                   {.name = "OUT",
                    .help = "The folder to make. It must not exist, unless --overwrite says so."}},
-    .options = (const enum cli_option_id[]){CLI_RANK, CLI_MEMORY, CLI_THREADS, CLI_OVERWRITE,
-                                            CLI_LOG_LEVEL, CLI_JSON, CLI_OPTIONS},
+    .options = (const enum cli_option_id[]){CLI_RANK, CLI_MEMORY, CLI_DEVICE_MEMORY, CLI_BACKEND,
+                                            CLI_GPUS, CLI_THREADS, CLI_RESUME, CLI_OVERWRITE,
+                                            CLI_SHARD_SIZE, CLI_MANIFEST, CLI_COMPAT, CLI_LOG_LEVEL,
+                                            CLI_PROGRESS, CLI_JSON, CLI_OPTIONS},
     .examples = {{"weft compress-lora adapters/math math-r8 --rank 8",
                   "rank 8, or less where the adapter has less"}},
     .exits =

@@ -32,16 +32,22 @@ const struct cli_command cmd_extract_lora = {
         "and heads are left out unless --include names them. Whatever else moved (norms, biases) "
         "is named as lost, unless --save-whole puts it into the adapter. PEFT and vLLM load the "
         "result: one rank for all modules, filled up with zeros, alpha equal to it, types as in "
-        "MODEL. OUT appears whole or not at all.",
+        "MODEL. OUT, with weft_manifest.json, appears whole or not at all. It is one file, made on "
+        "the "
+        "CPU: --shard-size and --compat change nothing, and --resume starts over unless OUT is "
+        "finished.",
     .arguments = {{.name = "MODEL",
                    .help = "The fine-tune: a model folder, one safetensors file, or "
                            "org/name[@revision] in the local Hugging Face cache."},
                   {.name = "OUT",
                    .help = "The folder to make. It must not exist, unless --overwrite says so."}},
-    .options =
-        (const enum cli_option_id[]){CLI_BASE, CLI_RANK, CLI_ENERGY, CLI_THRESHOLD, CLI_INCLUDE,
-                                     CLI_EXCLUDE, CLI_SAVE_WHOLE, CLI_MEMORY, CLI_THREADS,
-                                     CLI_OVERWRITE, CLI_LOG_LEVEL, CLI_JSON, CLI_OPTIONS},
+    .options = (const enum cli_option_id[]){CLI_BASE,       CLI_RANK,      CLI_ENERGY,
+                                            CLI_THRESHOLD,  CLI_INCLUDE,   CLI_EXCLUDE,
+                                            CLI_SAVE_WHOLE, CLI_MEMORY,    CLI_DEVICE_MEMORY,
+                                            CLI_BACKEND,    CLI_GPUS,      CLI_THREADS,
+                                            CLI_RESUME,     CLI_OVERWRITE, CLI_SHARD_SIZE,
+                                            CLI_MANIFEST,   CLI_COMPAT,    CLI_LOG_LEVEL,
+                                            CLI_PROGRESS,   CLI_JSON,      CLI_OPTIONS},
     .examples = {{"weft extract-lora models/math math-lora --base models/base --rank 32",
                   "rank 32 for every linear layer"},
                  {"weft extract-lora m a --base b --energy 0.9 --rank 128",

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../backend/device.h"
 #include "../base/file.h"
 #include "../base/num.h"
 #include "../format/adapter.h"
@@ -52,6 +53,37 @@ int wf_adapter_record_plan(struct wf_err *e, struct wf_arena *a, const struct we
     r->plan.manifest = wf_manifest_kind_name(o->manifest);
     r->plan.compat = o->compat == WEFT_COMPAT_MERGEKIT ? "mergekit" : "weft";
     return s ? s : wf_plan_hash(e, &r->plan);
+}
+
+int wf_adapter_record_command(struct wf_err *e, struct wf_arena *a, const struct weft_options *o,
+                              const char *command, const struct wf_str *text,
+                              struct wf_plan_ckpt *ckpts, size_t n, struct wf_adapter_record *r)
+{
+    struct wf_recipe *recipe = wf_arena_alloc(a, e, 1, sizeof *recipe);
+    char *copy = recipe ? wf_arena_strndup(a, e, text->text, text->n) : NULL;
+    if (!copy)
+        return WF_MACHINE;
+    *recipe = (struct wf_recipe){.path = command,
+                                 .is_made = true,
+                                 .text = copy,
+                                 .text_n = text->n,
+                                 .is_json = true,
+                                 .dtype = WF_DTYPE_NONE};
+    r->plan = (struct wf_plan){.recipe = recipe, .command = command, .ckpts = ckpts, .n_ckpts = n};
+    return wf_adapter_record_plan(e, a, o, r);
+}
+
+int wf_adapter_backend_check(struct wf_err *e, const struct weft_options *o)
+{
+    struct wf_device_options want = {
+        .gpus = o->gpus, .memory_bytes = o->device_memory_bytes, .required = true};
+    struct wf_devices *devices = NULL;
+    char why[256];
+    if (o->backend != WEFT_BACKEND_CUDA)
+        return WF_OK;
+    int status = wf_devices_open(e, &want, &devices, why);
+    wf_devices_close(devices);
+    return status;
 }
 
 /* ---- what OUT holds ---------------------------------------------------------------------------

@@ -21,6 +21,16 @@ struct wf_adapter_record {
 int wf_adapter_record_plan(struct wf_err *e, struct wf_arena *a, const struct weft_options *options,
                            struct wf_adapter_record *r);
 
+/* The same of a command, whose options are the JSON object `text`: it stands for the recipe.
+ * `ckpts` and `command` outlive *r. */
+int wf_adapter_record_command(struct wf_err *e, struct wf_arena *a,
+                              const struct weft_options *options, const char *command,
+                              const struct wf_str *text, struct wf_plan_ckpt *ckpts, size_t n,
+                              struct wf_adapter_record *r);
+
+/* Adapters are decomposed on the CPU, but who asks for a GPU by name is told of its absence. */
+int wf_adapter_backend_check(struct wf_err *e, const struct weft_options *options);
+
 /* Everything else is in `partial`, synced: reads it once and writes the manifest. */
 int wf_adapter_record_write(struct wf_err *e, const struct weft_options *options,
                             const char *partial, const struct wf_adapter_record *r);

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "../backend/device.h"
 #include "../base/log.h"
 #include "../base/num.h"
 #include "../base/thread.h"
@@ -254,22 +253,6 @@ static int make_record(struct byom_job *j)
     return wf_adapter_record_plan(j->e, a, j->options, &j->record);
 }
 
-/* These decompositions are done on the CPU, but who asks for a GPU by name is told of its absence.
- */
-static int check_backend(struct byom_job *j)
-{
-    struct wf_device_options want = {.gpus = j->options->gpus,
-                                     .memory_bytes = j->options->device_memory_bytes,
-                                     .required = true};
-    struct wf_devices *devices = NULL;
-    char why[256];
-    if (j->options->backend != WEFT_BACKEND_CUDA)
-        return WF_OK;
-    int status = wf_devices_open(j->e, &want, &devices, why);
-    wf_devices_close(devices);
-    return status;
-}
-
 static int check_inputs(struct byom_job *j)
 {
     int status = wf_output_check_recipe(j->e, &j->output, j->setup->recipe.path);
@@ -308,7 +291,7 @@ int wf_byom_run(struct wf_err *e, const struct weft_options *options, struct wf_
     if (!status)
         status = check_inputs(&j);
     if (!status)
-        status = check_backend(&j);
+        status = wf_adapter_backend_check(e, options);
     if (!status)
         status = make_record(&j);
     if (!status)

@@ -1,12 +1,13 @@
 /* compress_lora.c - an adapter of lower rank, from the command line to the published folder. */
 #include "compress_lora.h"
 
+#include <string.h>
+
 #include "../base/num.h"
 #include "../lowrank/compress.h"
+#include "../publish/adapter_record.h"
 #include "../publish/opened.h"
-#include "../publish/output.h"
 #include "lowrank_print.h"
-#include "report.h"
 
 #define WHERE "compress-lora"
 #define NAME_WIDTH_MAX 72u
@@ -18,6 +19,8 @@ struct compress_job {
     struct wf_report report;
     struct wf_output output;
     struct wf_adapter adapter;
+    struct wf_plan_ckpt input;
+    struct wf_adapter_record record;
 };
 
 static int open_adapter(struct compress_job *j, const char *text)
@@ -36,7 +39,22 @@ static int open_adapter(struct compress_job *j, const char *text)
     if (!s && !j->adapter.n_modules)
         s = wf_fail(j->e, WF_USAGE, WHERE ": %s has no factors: there is nothing to compress",
                     ckpt->place.path);
+    j->input = (struct wf_plan_ckpt){.ckpt = ckpt, .text = text, .task = text};
     return s ? s : wf_output_check_input(j->e, &j->output, ckpt, text);
+}
+
+static int make_record(struct compress_job *j, unsigned rank)
+{
+    struct wf_str text = {0};
+    wf_str_puts(&text, "{\"command\": \"" WHERE "\", \"adapter\": ");
+    wf_str_json(&text, j->input.text, strlen(j->input.text));
+    wf_str_printf(&text, ", \"rank\": %u}", rank);
+    int s = wf_str_finish(&text, j->e);
+    if (!s)
+        s = wf_adapter_record_command(j->e, &j->arena, j->options, WHERE, &text, &j->input, 1,
+                                      &j->record);
+    wf_str_free(&text);
+    return s;
 }
 
 static int fill(struct compress_job *j, const char *out, unsigned rank, const volatile int *stop)
@@ -59,23 +77,31 @@ static int fill(struct compress_job *j, const char *out, unsigned rank, const vo
     if (!s)
         wf_lowrank_print_total(&print, &total, out);
     int finished = wf_report_finish(&j->report, j->e);
+    if (!s && !finished)
+        s = wf_adapter_record_write(j->e, j->options, j->output.partial, &j->record);
+    if (!s && !finished)
+        s = wf_output_publish(j->e, &j->output);
     return s ? s : finished;
 }
 
 int wf_compress_lora_run(struct wf_err *e, const struct weft_options *o, const char *adapter,
                          const char *out, unsigned rank, const volatile int *stop)
 {
-    struct compress_job j = {.e = e, .options = o};
+    struct compress_job j = {.e = e, .options = o, .record.stop = stop};
     wf_report_open(&j.report, o);
-    int s = wf_output_check_once(e, &j.arena, out, false, o->overwrite, &j.output);
+    int s = wf_output_check_once(e, &j.arena, out, o->resume, o->overwrite, &j.output);
     if (!s)
         s = open_adapter(&j, adapter);
     if (!s)
-        s = wf_output_begin(e, &j.output, NULL);
+        s = wf_adapter_backend_check(e, o);
     if (!s)
+        s = make_record(&j, rank);
+    if (!s)
+        s = wf_output_begin(e, &j.output, &j.record.plan);
+    if (!s && j.output.state == WF_OUTPUT_PUBLISHED)
+        s = wf_lowrank_print_done(&j.report, e, out);
+    else if (!s)
         s = fill(&j, out, rank, stop);
-    if (!s)
-        s = wf_output_publish(e, &j.output);
     wf_output_close(&j.output, false);
     wf_arena_destroy(&j.arena);
     return s;

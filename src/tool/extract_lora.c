@@ -3,12 +3,13 @@
 #include "extract_lora.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "../base/log.h"
 #include "../base/num.h"
 #include "../lowrank/extract.h"
+#include "../publish/adapter_record.h"
 #include "../publish/opened.h"
-#include "../publish/output.h"
 #include "lowrank_print.h"
 #include "report.h"
 
@@ -23,6 +24,8 @@ struct extract_job {
     struct wf_report report;
     struct wf_output output;
     const struct wf_ckpt *model, *base;
+    struct wf_plan_ckpt inputs[2];
+    struct wf_adapter_record record;
     struct wf_lowrank_print print;
     size_t n_lost;
 };
@@ -42,10 +45,50 @@ static int check_how(struct wf_err *e, const struct weft_extract *how)
 
 static int open_model(struct extract_job *j, const char *text, const struct wf_ckpt **out)
 {
+    if (strchr(text, '+') && !wf_exists(text))
+        return wf_fail(j->e, WF_USAGE,
+                       WHERE ": '%s': models are taken as they are stored; make a folder of the "
+                             "two with weft apply",
+                       text);
     int s = wf_opened_get(j->e, &j->arena, &j->opened, WHERE, text, NULL, out);
     if (!s && (*out)->is_adapter)
         s = wf_fail(j->e, WF_USAGE, WHERE ": %s is an adapter, not a model", (*out)->place.path);
     return s ? s : wf_output_check_input(j->e, &j->output, *out, text);
+}
+
+static void add_list(struct wf_str *s, const char *key, const char *const *list)
+{
+    wf_str_printf(s, ", \"%s\": [", key);
+    for (size_t i = 0; list && list[i]; i++) {
+        wf_str_puts(s, i ? ", " : "");
+        wf_str_json(s, list[i], strlen(list[i]));
+    }
+    wf_str_puts(s, "]");
+}
+
+/* What the manifest will say of the options, and --resume compares. */
+static int make_record(struct extract_job *j, const char *model, const struct weft_extract *how)
+{
+    struct wf_str text = {0};
+    wf_str_puts(&text, "{\"command\": \"" WHERE "\", \"model\": ");
+    wf_str_json(&text, model, strlen(model));
+    wf_str_puts(&text, ", \"base\": ");
+    wf_str_json(&text, how->base, strlen(how->base));
+    wf_str_printf(&text, ", \"rank\": %u, \"energy\": %.17g, \"threshold\": %.17g", how->rank,
+                  how->energy, how->threshold);
+    add_list(&text, "include", how->include);
+    add_list(&text, "exclude", how->exclude);
+    add_list(&text, "save_whole", how->save_whole);
+    wf_str_puts(&text, "}");
+    j->inputs[0] = (struct wf_plan_ckpt){.ckpt = j->model, .text = model, .task = model};
+    j->inputs[1] = (struct wf_plan_ckpt){
+        .ckpt = j->base, .text = how->base, .task = how->base, .is_base = true};
+    int s = wf_str_finish(&text, j->e);
+    if (!s)
+        s = wf_adapter_record_command(j->e, &j->arena, j->options, WHERE, &text, j->inputs, 2,
+                                      &j->record);
+    wf_str_free(&text);
+    return s;
 }
 
 static void print_row(void *arg, const struct wf_lowrank_row *row)
@@ -107,27 +150,35 @@ static int fill(struct extract_job *j, const char *out, const struct weft_extrac
     if (!s)
         wf_lowrank_print_total(&j->print, &total, out);
     int finished = wf_report_finish(&j->report, j->e);
+    if (!s && !finished)
+        s = wf_adapter_record_write(j->e, j->options, j->output.partial, &j->record);
+    if (!s && !finished)
+        s = wf_output_publish(j->e, &j->output);
     return s ? s : finished;
 }
 
 int wf_extract_lora_run(struct wf_err *e, const struct weft_options *o, const char *model,
                         const char *out, const struct weft_extract *how, const volatile int *stop)
 {
-    struct extract_job j = {.e = e, .options = o};
+    struct extract_job j = {.e = e, .options = o, .record.stop = stop};
     wf_report_open(&j.report, o);
     int s = check_how(e, how);
     if (!s)
-        s = wf_output_check_once(e, &j.arena, out, false, o->overwrite, &j.output);
+        s = wf_output_check_once(e, &j.arena, out, o->resume, o->overwrite, &j.output);
     if (!s)
         s = open_model(&j, model, &j.model);
     if (!s)
         s = open_model(&j, how->base, &j.base);
     if (!s)
-        s = wf_output_begin(e, &j.output, NULL);
+        s = wf_adapter_backend_check(e, o);
     if (!s)
+        s = make_record(&j, model, how);
+    if (!s)
+        s = wf_output_begin(e, &j.output, &j.record.plan);
+    if (!s && j.output.state == WF_OUTPUT_PUBLISHED)
+        s = wf_lowrank_print_done(&j.report, e, out);
+    else if (!s)
         s = fill(&j, out, how, stop);
-    if (!s)
-        s = wf_output_publish(e, &j.output);
     if (!s && j.n_lost)
         wf_log(WF_LOG_WARNING,
                "%zu tensor%s moved and %s not in the adapter; --save-whole PATTERN puts them there",

@@ -3,6 +3,8 @@
 
 #include <inttypes.h>
 
+#include "../base/log.h"
+
 void wf_lowrank_print_head(struct wf_lowrank_print *p)
 {
     struct wf_report *r = p->report;
@@ -60,4 +62,17 @@ void wf_lowrank_print_total(struct wf_lowrank_print *p, const struct wf_lowrank_
         wf_report_text(r, "  %7s  %7s", "", "");
     }
     figures(r, total);
+}
+
+int wf_lowrank_print_done(struct wf_report *r, struct wf_err *e, const char *out)
+{
+    if (r->json) {
+        wf_report_object(r, "done");
+        wf_report_string(r, "out", out);
+        wf_report_bool(r, "already_done", true);
+        wf_report_close(r);
+    } else {
+        wf_log(WF_LOG_INFO, "%s is already complete; nothing was done", out);
+    }
+    return wf_report_finish(r, e);
 }

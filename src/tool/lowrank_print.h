@@ -26,4 +26,7 @@ void wf_lowrank_print_row(void *print, const struct wf_lowrank_row *row);
 void wf_lowrank_print_total(struct wf_lowrank_print *p, const struct wf_lowrank_row *total,
                             const char *out);
 
+/* --resume found OUT finished:  {"kind":"done","out":S,"already_done":true}  */
+int wf_lowrank_print_done(struct wf_report *r, struct wf_err *e, const char *out);
+
 #endif

@@ -104,6 +104,48 @@ printf 'merge_method: passthrough\nmodels:\n- model: "%s+%s"\n' "$TINYLM/base" "
 run merge back.yaml back --progress none
 expect_exit 0
 
+# Both commands leave a manifest, and take the flags that work shares.
+shared='--progress none --backend auto --gpus all --device-memory 1G --shard-size 1G --compat weft --manifest sha256'
+compress=("$lora" flags-c --rank 2)
+extract=("$TINYLM/python" flags-e --base "$TINYLM/base" --rank 3 --save-whole '*norm*' --exclude '*.3.*')
+for command in compress extract; do
+    declare -n arguments=$command
+    out=${arguments[1]}
+    # shellcheck disable=SC2086
+    run $command-lora "${arguments[@]}" $shared --resume
+    expect_exit 0
+    run verify "$out"
+    expect_exit 0
+    expect_stdout_has weft_manifest.json
+    # shellcheck disable=SC2086
+    run $command-lora "${arguments[@]}" $shared --resume
+    expect_exit 0
+    expect_stdout_empty
+    expect_stderr_has 'already complete'
+    # shellcheck disable=SC2086
+    run $command-lora "${arguments[@]}" $shared --resume --json
+    expect_json_lines stdout
+    expect_stdout_has '"already_done":true'
+    run $command-lora "${arguments[@]}" --manifest sha256 --rank 1 --resume
+    expect_usage_error 'the recipe differs'
+    run $command-lora "${arguments[@]}"
+    expect_usage_error "$out exists"
+    mkdir "$out.partial"
+    # shellcheck disable=SC2086
+    run $command-lora "${arguments[@]}" $shared --resume --overwrite
+    expect_exit 0
+    printf 'X' | dd of="$out/adapter_model.safetensors" bs=1 seek=20000 conv=notrunc 2>/dev/null
+    run verify "$out"
+    expect_exit 1
+    if "$WEFT" doctor 2>/dev/null | grep -q 'none used'; then
+        rm -r "$out"
+        run $command-lora "${arguments[@]}" --backend cuda
+        expect_exit 4
+        expect_absent "$out" "$out.partial"
+    fi
+    unset -n arguments
+done
+
 # A tensor without a singular value above the threshold is lost, and said to be.
 run extract-lora "$TINYLM/python" few --base "$TINYLM/base" --threshold 0.2
 expect_exit 0
@@ -166,7 +208,7 @@ expect_usage_error "'a[b'"
 run extract-lora "$lora" o --base "$TINYLM/base" --rank 2
 expect_usage_error 'is an adapter'
 run extract-lora "$TINYLM/python" o --base "$TINYLM/base+$lora" --rank 2
-expect_exit 2
+expect_usage_error 'weft apply'
 printf 'merge_method: byom_lora\nparameters: {rank: 2}\nmodels:\n- model: "%s+%s"\n' "$TINYLM/base" "$lora" >r.yaml
 run merge r.yaml o
 expect_usage_error 'r.yaml:4'
