@@ -136,6 +136,16 @@ static bool read_tail(const struct word *w, const struct parts *p, size_t at,
     return left <= 1;
 }
 
+/* Tensors of the other kinds of adapters that PEFT writes: LoKr, LoHa, IA3, VeRA. */
+static bool is_of_another_kind(const char *part)
+{
+    static const char *const starts[] = {"lokr_", "hada_", "ia3_", "vera_lambda_"};
+    bool found = false;
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+        found |= wf_starts_with(part, starts[i]);
+    return found;
+}
+
 /* Without a word of PEFT's: a tensor that replaces the base's, or something of another tool. */
 static void read_whole(struct parts *p, struct wf_adapter_name *out)
 {
@@ -150,7 +160,7 @@ static void read_whole(struct parts *p, struct wf_adapter_name *out)
         if (wf_starts_with(part, "lora_velora_"))
             out->part = WF_PART_IGNORED;
         else if (wf_starts_with(part, "lora_") || !strcmp(part, "lora") ||
-                 wf_ends_with(part, "_lora"))
+                 wf_ends_with(part, "_lora") || is_of_another_kind(part))
             out->part = WF_PART_FOREIGN;
         if (out->part != WF_PART_WHOLE)
             return;

@@ -83,7 +83,7 @@ static bool is_wide(const struct wf_extract_item *item)
     return item->tensor->dtype == WF_F64 || item->base->dtype == WF_F64;
 }
 
-/* The difference, chunk by chunk: its squared norm, and its values where `to` is not NULL. */
+/* The difference, chunk by chunk: its values and its squared norm. */
 static int subtract(struct extraction *x, const struct wf_extract_item *item,
                     const struct difference *to, double *squared)
 {
@@ -96,12 +96,37 @@ static int subtract(struct extraction *x, const struct wf_extract_item *item,
         for (size_t i = 0; !s && i < n; i++) {
             double d = tuned[i] - base[i];
             *squared += d * d;
-            if (to && to->wide)
+            if (to->wide)
                 to->wide[at + i] = d;
-            else if (to)
+            else
                 to->single[at + i] = (float)d;
         }
     }
+    return s;
+}
+
+/* The same where nothing is computed: equal bytes are equal, whatever they mean, and a difference
+ * that is no finite number is NaN. */
+static int weigh(struct extraction *x, const struct wf_extract_item *item, double *squared)
+{
+    const struct wf_tensor *t = item->tensor, *b = item->base;
+    double raw_tuned[CHUNK], raw_base[CHUNK], tuned[CHUNK], base[CHUNK];
+    int s = WF_OK;
+    *squared = 0;
+    for (uint64_t at = 0; !s && at < t->count; at += CHUNK) {
+        size_t n = wf_min_u64(CHUNK, t->count - at), size = value_bytes(t), other = value_bytes(b);
+        s = wf_values_bytes(x->e, &x->model_values, t, at * size, n * size, raw_tuned);
+        if (!s)
+            s = wf_values_bytes(x->e, &x->base_values, b, at * other, n * other, raw_base);
+        if (s || (t->dtype == b->dtype && !memcmp(raw_tuned, raw_base, n * size)))
+            continue;
+        wf_values_widen((enum wf_dtype)t->dtype, raw_tuned, n, tuned);
+        wf_values_widen((enum wf_dtype)b->dtype, raw_base, n, base);
+        for (size_t i = 0; i < n; i++)
+            *squared += (tuned[i] - base[i]) * (tuned[i] - base[i]);
+    }
+    if (!isfinite(*squared))
+        *squared = NAN;
     return s;
 }
 
@@ -135,8 +160,8 @@ static int compare(struct extraction *x, const struct wf_extract_item *item, str
     }
     if (!is_number(item->tensor) || !is_number(item->base))
         return compare_bytes(x, item, &o->moved);
-    int s = subtract(x, item, NULL, &o->moved_squared);
-    o->moved = o->moved_squared > 0;
+    int s = weigh(x, item, &o->moved_squared);
+    o->moved = !s && (isnan(o->moved_squared) || o->moved_squared > 0);
     return s;
 }
 

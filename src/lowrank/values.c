@@ -61,8 +61,11 @@ void wf_values_widen(enum wf_dtype dtype, const void *from, size_t n, double *to
 static int not_finite(struct wf_err *e, const struct wf_values *v, const struct wf_tensor *t,
                       uint64_t element)
 {
-    return wf_fail(e, WF_INPUT, "%s: tensor '%s': NaN or infinity at element %" PRIu64,
-                   v->ckpt->files[t->file].path, t->name, element);
+    uint64_t byte = t->offset + element * (wf_dtype_info((enum wf_dtype)t->dtype)->bits / 8);
+    return wf_fail(e, WF_INPUT,
+                   "%s: tensor '%s': NaN or infinity at element %" PRIu64 " (byte %" PRIu64
+                   " of the file)",
+                   v->ckpt->files[t->file].path, t->name, element, byte);
 }
 
 /* Reads one chunk into `to`. */

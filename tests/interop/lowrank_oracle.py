@@ -290,8 +290,32 @@ def test_what_does_not_fit_is_refused():
     broken = {n: a.copy() for n, a in tuned.items()}
     broken["b.weight"][3, 4] = np.nan
     put_model("tuned", broken)
-    assert "element 34" in extract("--rank", "2", code=3)
+    assert "element 34 (byte " in extract("--rank", "2", code=3)
     assert not os.path.exists(path_of("x")) and not os.path.exists(path_of("x.partial"))
+
+
+def test_what_is_not_factored_may_hold_nan():
+    _, tuned = tuned_pair({"a.weight": (20, 10), "b.weight": (20, 10)})
+    tuned["b.weight"][3, 4] = np.nan
+    put_model("tuned", tuned)
+    assert '"name":"b.weight","fate":"lost","moved":null' in extract("--rank", "2", "--exclude", "b.*", "--json")
+    extract("--rank", "2", "--save-whole", "b.*")
+    assert Adapter(path_of("x")).tensors["b.weight"].tobytes() == tuned["b.weight"].tobytes()
+    put_model("base", tuned)
+    assert "differs" in extract("--rank", "2", "--exclude", "b.*", code=2), "equal bytes are no difference"
+
+
+def test_doubles_are_factored_in_double():
+    rng = np.random.default_rng(31)
+    base = {n: rng.standard_normal(shape) for n, shape in (("a.weight", (40, 30)), ("b.weight", (300, 320)))}
+    tuned = {n: w + 1e-9 * rng.standard_normal(w.shape) for n, w in base.items()}
+    put_model("base", base, "F64")
+    put_model("tuned", tuned, "F64")
+    extract("--rank", "300")
+    out = Adapter(path_of("x"))
+    for n, w in base.items():
+        d = tuned[n] - w
+        assert np.linalg.norm(out.product(n[:-7]) - d) <= 1e-13 * np.linalg.norm(d)
 
 
 if __name__ == "__main__":
