@@ -1,6 +1,6 @@
 # rest.mk - everything around the program: packages, demo, tests, fuzzing, benchmarks, installation.
 
-.PHONY: deps demo test test-long tidy asan tsan fuzz fuzz-replay interop bench install uninstall
+.PHONY: deps demo test test-long tidy asan tsan fuzz fuzz-replay interop bench quality docs install uninstall
 .PHONY: variant variant-unit variant-replay variant-tools variant-fuzz
 
 deps: ## install the packages that are missing
@@ -72,6 +72,14 @@ interop: build $(TOOLS) ## merged folders load in Python's safetensors and in tr
 bench: build $(TOOLS) ## speed and memory, with the target beside each figure
 	$(Q)ln -sfn $(KEY) build/plain
 	@bench/run.sh
+
+quality: build ## how good merges are, in bits per byte; writes bench/quality/tinylm.txt and the documents
+	@bench/quality/run.sh build/weft >build/tinylm.txt && mv build/tinylm.txt bench/quality/tinylm.txt
+	@$(MAKE) --no-print-directory docs
+
+docs: build ## write the generated documents anew
+	@mk/methods-doc.sh build/weft >build/METHODS.md && mv build/METHODS.md docs/METHODS.md
+	@build/weft gen man >build/weft.1 && mv build/weft.1 docs/weft.1
 
 # What is copied comes from the build and from the program itself, which generates its own manual.
 DEST := $(DESTDIR)$(PREFIX)

@@ -102,6 +102,7 @@ const struct cli_option cli_options[CLI_OPTIONS] = {
                   .kind = CLI_COUNT,
                   .value = "RANK",
                   .otherwise = "none",
+                  .most = 65536,
                   .help = "The rank of the adapter to write; less where there is no more.",
                   .offset = AT(rank)},
     [CLI_ENERGY] = {.name = "--energy",
@@ -528,10 +529,11 @@ static int set_size(struct cli_args *a, const struct cli_option *o, const char *
 static int set_count(struct cli_args *a, const struct cli_option *o, const char *text, void *place)
 {
     uint64_t n = 0;
+    unsigned most = o->most > 0 ? (unsigned)o->most : CLI_COUNT_MAX;
     bool digits = *text && text[strspn(text, "0123456789")] == 0;
-    if (!digits || weft_parse_size(text, &n) != WEFT_OK || n < 1 || n > CLI_COUNT_MAX)
-        return cli_fail(a, WEFT_USAGE, "%s: '%s' is not a whole number from 1 to %d", o->name, text,
-                        CLI_COUNT_MAX);
+    if (!digits || weft_parse_size(text, &n) != WEFT_OK || n < 1 || n > most)
+        return cli_fail(a, WEFT_USAGE, "%s: '%s' is not a whole number from 1 to %u", o->name, text,
+                        most);
     memcpy(place, &(unsigned){(unsigned)n}, sizeof(unsigned));
     return WEFT_OK;
 }

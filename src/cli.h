@@ -61,7 +61,7 @@ enum cli_option_id {
 enum cli_kind {
     CLI_SWITCH, /* no value */
     CLI_SIZE,   /* bytes, more than 0 */
-    CLI_COUNT,  /* 1 to CLI_COUNT_MAX */
+    CLI_COUNT,  /* 1 to `most`, or to CLI_COUNT_MAX */
     CLI_CHOICE, /* one word of `choices`; its index is the value of the enum in weft.h */
     CLI_GPU_LIST,
     CLI_MODEL,  /* a path or reference, not empty */
@@ -80,7 +80,7 @@ struct cli_option {
     const char *const *choices; /* CLI_CHOICE; ends with NULL */
     const char *initial;        /* the default, as a user would type it */
     const char *otherwise;      /* the default in words, where no value says it */
-    double most;                /* CLI_NUMBER */
+    double most;                /* CLI_NUMBER; CLI_COUNT: where it is not CLI_COUNT_MAX */
     const char *help;           /* whole sentences */
     size_t offset;
 };

@@ -40,6 +40,7 @@ unit           900  tests/suite/unit.sh plain
 fuzz_replay    900  tests/suite/fuzz_replay.sh
 golden         900  tests/suite/golden.sh
 recipes        900  tests/suite/recipes.sh
+deltas         900  tests/suite/deltas.sh
 install        900  tests/suite/install.sh
 cuda_build     300  tests/suite/cuda_build.sh
 style          300  tests/style/check.sh"

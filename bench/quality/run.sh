@@ -31,7 +31,7 @@ of() { sed "s/.*\"$1\": \([0-9.]*\).*/\1/"; } # KEY: out of such a line
 row() {
     local all
     all=$(scores "$2") || exit 1
-    printf '| %s | %s | %s | %s | %s |\n' "$1" "$(of c <<<"$all")" "$(of english <<<"$all")" "$(of python <<<"$all")" \
+    printf '| %s | %.4f | %.4f | %.4f | %.4f |\n' "$1" "$(of c <<<"$all")" "$(of english <<<"$all")" "$(of python <<<"$all")" \
         "$(of mean <<<"$all")"
 }
 # row_each NAME COMMAND: a model for each task, on that task's text; COMMAND TASK prints eval.py's arguments.
@@ -44,7 +44,7 @@ row_each() {
         value=$(scores $arguments | of "$task") || exit 1
         list+=("$value")
     done
-    printf '| %s | %s | %s | %s | %s |\n' "$name" "${list[@]}" \
+    printf '| %s | %.4f | %.4f | %.4f | %.4f |\n' "$name" "${list[@]}" \
         "$(awk -v a="${list[0]}" -v b="${list[1]}" -v c="${list[2]}" 'BEGIN { printf "%.4f", (a + b + c) / 3 }')"
 }
 # merge NAME METHOD PARAMETERS WEIGHT [KEYS]: WEIGHT for each model.
@@ -69,7 +69,7 @@ one_model() {
     row "ties, density 0.2, scope model" "$work/ties"
     merge breadcrumbs breadcrumbs 'low: 0.85, high: 0.993' 0.4
     row "breadcrumbs, low 0.85, high 0.993" "$work/breadcrumbs"
-    for variant in code code-vision code-vision-es code-nlp; do
+    for variant in paper code code-vision code-vision-es code-nlp; do
         merge "pcb-$variant" pcb "variant: $variant, density: 0.2" 1
         row "pcb $variant, density 0.2" "$work/pcb-$variant"
     done

@@ -74,13 +74,17 @@ static const struct wf_method method_task_delta = {
 #endif
 
 #ifdef WF_ELEMENTS
-/* 1 where the task keeps the element, else 0. */
+/* 1 where the task keeps the element, else 0. All tasks are looked at and one is taken: a number
+ * that picks an input would keep the loop over elements from being vectorised. */
 WF_ELEMENT wf_real WF_NAME(task_delta_share)(const wf_real *x, int n,
                                              const struct WF_NAME(wf_view) * v)
 {
-    int i = (int)v->g[TASK_DELTA_INPUT];
-    int all = v->g[TASK_DELTA_DENSITY] == 1;
-    int kept = WF_NAME(delta_key)(x, n, v, i) >= v->m[i][TASK_DELTA_CUT];
-    return WF_NAME(wf_select)(all | kept, (wf_real)1, (wf_real)0);
+    wf_real share = WF_NAME(wf_select)(v->g[TASK_DELTA_DENSITY] == 1, (wf_real)1, (wf_real)0);
+    WF_EACH_INPUT (i, 1, n) {
+        int kept = (v->g[TASK_DELTA_INPUT] == (wf_real)i) &
+                   (WF_NAME(delta_key)(x, n, v, i) >= v->m[i][TASK_DELTA_CUT]);
+        share = WF_NAME(wf_select)(kept, (wf_real)1, share);
+    }
+    return share;
 }
 #endif

@@ -10,6 +10,7 @@
 
 #define RANK_DEFAULT 8
 #define ALPHA_DEFAULT 8
+#define PATTERNS_BYTES_MAX ((size_t)4 << 20) /* of all keys of one map */
 
 /* Features that change the arithmetic, and that weft does not have. */
 static const struct {
@@ -115,6 +116,12 @@ static int read_overrides(struct wf_err *e, struct wf_arena *a, const char *path
         return WF_OK;
     if (v->kind != WF_JSON_OBJECT)
         return wf_fail(e, WF_INPUT, "%s: %s: expected an object", path, key);
+    size_t bytes = 0;
+    for (size_t i = 0; i < v->n; i++)
+        bytes += strlen(v->children[i].key);
+    if (bytes > PATTERNS_BYTES_MAX)
+        return wf_fail(e, WF_USAGE, "%s: %s: patterns of %zu bytes; at most %zu are taken", path,
+                       key, bytes, PATTERNS_BYTES_MAX);
     char *where = wf_arena_printf(a, e, "%s: %s", path, key);
     out->list = wf_arena_alloc(a, e, v->n, sizeof *out->list);
     if (!where || !out->list)

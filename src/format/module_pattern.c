@@ -19,10 +19,11 @@
 #define STEPS_MAX (3 * WF_MODULE_PATTERN_MAX + 1)
 #define DEPTH_MAX 64
 
-enum step_kind { STEP_SET, STEP_FORK, STEP_FIRST, STEP_LAST, STEP_DONE };
+enum step_kind { STEP_BYTE, STEP_SET, STEP_FORK, STEP_FIRST, STEP_LAST, STEP_DONE };
 
 struct wf_pattern_step {
     enum step_kind kind;
+    unsigned char byte;    /* BYTE */
     int ways[2];           /* FORK: distances */
     const uint64_t *bytes; /* SET: four words, a bit for each byte that fits */
 };
@@ -58,6 +59,11 @@ static struct wf_pattern_step *insert(struct compiler *c, int place)
 static void insert_fork(struct compiler *c, int place, int one, int other)
 {
     *insert(c, place) = (struct wf_pattern_step){.kind = STEP_FORK, .ways = {one, other}};
+}
+
+static void append_byte(struct compiler *c, int byte)
+{
+    *insert(c, c->n) = (struct wf_pattern_step){.kind = STEP_BYTE, .byte = (unsigned char)byte};
 }
 
 static int append_set(struct compiler *c, const uint64_t set[4])
@@ -184,7 +190,7 @@ static int read_group(struct compiler *c)
 static int read_atom(struct compiler *c)
 {
     uint64_t set[4] = {0};
-    int single;
+    int single, status;
     switch (*c->at) {
     case '(':
         return read_group(c);
@@ -195,8 +201,11 @@ static int read_atom(struct compiler *c)
         insert(c, c->n)->kind = *c->at++ == '^' ? STEP_FIRST : STEP_LAST;
         return WF_OK;
     case '\\':
-        single = read_escape(c, set, &single);
-        return single ? single : append_set(c, set);
+        status = read_escape(c, set, &single);
+        if (status || single < 0)
+            return status ? status : append_set(c, set);
+        append_byte(c, single);
+        return WF_OK;
     case '*':
     case '+':
     case '?':
@@ -204,14 +213,14 @@ static int read_atom(struct compiler *c)
     case '{':
         return refuse(c, "a counted quantifier, which weft does not know,");
     case '.':
+        c->at++;
         set_range(set, '\n', '\n');
         set_invert(set);
-        break;
+        return append_set(c, set);
     default:
-        set_range(set, (unsigned char)*c->at, (unsigned char)*c->at);
+        append_byte(c, *c->at++);
+        return WF_OK;
     }
-    c->at++;
-    return append_set(c, set);
 }
 
 static int read_quantified(struct compiler *c)
@@ -275,17 +284,22 @@ int wf_module_pattern_compile(struct wf_err *e, struct wf_arena *a, const char *
         if ((unsigned char)*c.at < ' ' || (unsigned char)*c.at > '~')
             return refuse(&c, "a letter that is not ASCII");
     c.at = text;
-    c.steps = wf_arena_alloc(a, e, 3 * n + 1, sizeof *c.steps);
+    c.steps = wf_alloc(e, WF_MEM_META, 3 * n + 1, sizeof *c.steps, "a pattern");
     if (!c.steps)
         return WF_MACHINE;
     int s = read_alternatives(&c);
     if (!s && *c.at)
         s = refuse(&c, "a ')' without its '('");
-    if (s)
-        return s;
-    insert(&c, c.n)->kind = STEP_DONE;
-    *out = (struct wf_module_pattern){.steps = c.steps, .n = (size_t)c.n};
-    return WF_OK;
+    if (!s) {
+        insert(&c, c.n)->kind = STEP_DONE;
+        *out = (struct wf_module_pattern){.n = (size_t)c.n};
+        out->steps = wf_arena_alloc(a, e, out->n, sizeof *out->steps);
+        s = out->steps ? WF_OK : WF_MACHINE;
+    }
+    if (!s)
+        memcpy(out->steps, c.steps, out->n * sizeof *out->steps);
+    wf_free(c.steps);
+    return s;
 }
 
 /* ---- matching ---------------------------------------------------------------------------------
@@ -319,6 +333,13 @@ static void reach(const struct wf_module_pattern *p, struct reached *r, uint32_t
     }
 }
 
+static bool fits(const struct wf_pattern_step *step, unsigned char byte)
+{
+    if (step->kind == STEP_BYTE)
+        return step->byte == byte;
+    return step->kind == STEP_SET && step->bytes[byte / 64] >> (byte % 64) & 1;
+}
+
 bool wf_module_pattern_matches(const struct wf_module_pattern *p, const char *path)
 {
     struct reached sets[2];
@@ -335,8 +356,7 @@ bool wf_module_pattern_matches(const struct wf_module_pattern *p, const char *pa
         next->n = 0;
         unsigned char byte = (unsigned char)path[i];
         for (size_t k = 0; k < now->n; k++) {
-            const struct wf_pattern_step *step = &p->steps[now->steps[k]];
-            if (step->kind == STEP_SET && step->bytes[byte / 64] >> (byte % 64) & 1)
+            if (fits(&p->steps[now->steps[k]], byte))
                 reach(p, next, seen, (uint32_t)i + 2, now->steps[k] + 1, false, i + 1 == n);
         }
         struct reached *done = now;

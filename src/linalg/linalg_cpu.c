@@ -119,12 +119,23 @@ static int check(struct wf_err *e, const char *what, int info)
     return wf_fail(e, WF_BUG, "internal: %s: LAPACK reports %d", what, info);
 }
 
+/* What LAPACK asks for in a double must fit into its own integers. */
+static int check_room(struct wf_err *e, const char *what, double size)
+{
+    if (size <= (double)WF_LINALG_SIZE_MAX)
+        return WF_OK;
+    return wf_fail(e, WF_MACHINE, "%s: the matrix is too large for LAPACK with 32-bit integers",
+                   what);
+}
+
 static int eigh(struct wf_err *e, int n, double *a, int lda, double *w)
 {
     double size;
     int info = 0, int_size, ask = -1;
     blas.syevd("V", "L", &n, a, &lda, w, &size, &ask, &int_size, &ask, &info, 1, 1);
     int s = check(e, "eigh", info);
+    if (!s)
+        s = check_room(e, "eigh", size);
     if (s)
         return s;
     int n_work = (int)size, n_iwork = int_size;
@@ -148,6 +159,8 @@ static int svd(struct wf_err *e, int m, int n, double *a, int lda, double *s, do
     int info = 0, ask = -1, least = m < n ? m : n;
     blas.gesdd("S", &m, &n, a, &lda, s, u, &ldu, vt, &ldvt, &size, &ask, NULL, &info, 1);
     int status = check(e, "svd", info);
+    if (!status)
+        status = check_room(e, "svd", size);
     if (status)
         return status;
     int n_work = (int)size;

@@ -12,6 +12,7 @@
 
 #include "../base/num.h"
 #include "../base/ordered.h"
+#include "../base/str.h"
 #include "../format/adapter_config.h"
 #include "adapter_out.h"
 #include "factor_svd.h"
@@ -29,6 +30,7 @@ struct compression {
     uint32_t rank;
     struct wf_values values;
     struct wf_factor_names *names; /* of the modules */
+    const char **whole_names;
     struct wf_adapter_out out;
     size_t next; /* module to claim */
 };
@@ -99,13 +101,22 @@ static struct wf_st_tensor as_it_is(const char *name, enum wf_dtype dtype,
         .name = name, .dtype = (uint8_t)dtype, .n_dims = t->n_dims, .shape = t->shape};
 }
 
+/* As it was where PEFT knows that form, "base_layer" and all; else in the form that it knows. */
+static const char *whole_name(struct compression *c, const struct wf_adapter_whole *w)
+{
+    if (wf_starts_with(w->tensor->name, "base_model.model."))
+        return w->tensor->name;
+    return wf_arena_printf(&c->arena, c->e, "base_model.model.%s", w->name);
+}
+
 static int create_file(struct compression *c, const char *folder)
 {
     const struct wf_adapter *d = c->adapter;
     size_t n = 0, room = 3 * d->n_modules + d->n_wholes;
     struct wf_st_tensor *rows = wf_arena_alloc(&c->arena, c->e, room, sizeof *rows);
     c->names = wf_arena_alloc(&c->arena, c->e, d->n_modules, sizeof *c->names);
-    if (!rows || !c->names)
+    c->whole_names = wf_arena_alloc(&c->arena, c->e, d->n_wholes, sizeof *c->whole_names);
+    if (!rows || !c->names || !c->whole_names)
         return WF_MACHINE;
     for (size_t i = 0; i < d->n_modules; i++) {
         const struct wf_adapter_module *m = &d->modules[i];
@@ -119,9 +130,13 @@ static int create_file(struct compression *c, const char *folder)
         if (m->bias)
             rows[n++] = as_it_is(c->names[i].bias, dtype_of(c, m->bias), m->bias);
     }
-    for (size_t i = 0; i < d->n_wholes; i++)
-        rows[n++] = as_it_is(d->wholes[i].tensor->name, (enum wf_dtype)d->wholes[i].tensor->dtype,
-                             d->wholes[i].tensor);
+    for (size_t i = 0; i < d->n_wholes; i++) {
+        const struct wf_tensor *t = d->wholes[i].tensor;
+        c->whole_names[i] = whole_name(c, &d->wholes[i]);
+        if (!c->whole_names[i])
+            return WF_MACHINE;
+        rows[n++] = as_it_is(c->whole_names[i], (enum wf_dtype)t->dtype, t);
+    }
     return wf_adapter_out_create(c->e, &c->arena, folder, rows, n, &c->out);
 }
 
@@ -186,8 +201,8 @@ static int copy_wholes(struct compression *c)
             size_t n = wf_min_u64(COPY_BYTES, t->bytes - at);
             s = wf_values_bytes(c->e, &c->values, t, at, n, buffer);
             if (!s)
-                s = wf_adapter_out_put(c->e, &c->out, (enum wf_dtype)t->dtype, t->name, at, n,
-                                       buffer);
+                s = wf_adapter_out_put(c->e, &c->out, (enum wf_dtype)t->dtype, c->whole_names[i],
+                                       at, n, buffer);
         }
     }
     wf_free(buffer);

@@ -155,6 +155,19 @@ static void add_licences(struct wf_str *s, const struct wf_plan *plan, const str
     }
 }
 
+/* How to get a task's model back. */
+static void add_task_deltas(struct wf_str *s, const struct wf_recipe *r)
+{
+    if (!r->deltas.wanted)
+        return;
+    wf_str_printf(
+        s,
+        "## Task deltas\n\n`%s/` holds, for each model above, the %s of all elements where "
+        "it differs most from this one. `weft apply FOLDER FOLDER/%s/TASK.safetensors "
+        "OUT` makes the task's model, FOLDER being this one.\n\n",
+        r->deltas.dir, r->deltas.density_text, r->deltas.dir);
+}
+
 int wf_card_format(struct wf_err *e, const char *title, const struct wf_plan *plan,
                    struct wf_str *out)
 {
@@ -176,9 +189,11 @@ int wf_card_format(struct wf_err *e, const char *title, const struct wf_plan *pl
                   r->method->citation);
     wf_str_printf(out,
                   "%s tensors (%s): %" PRIu64 " merged, %" PRIu64 " copied. Checksums and "
-                  "sources are in `weft_manifest.json`.\n\n## Recipe\n\n",
+                  "sources are in `weft_manifest.json`.\n\n",
                   wf_format_count(plan->n_jobs, count), wf_format_bytes(plan->bytes_written, bytes),
                   plan->n_merged, plan->n_copied);
+    add_task_deltas(out, r);
+    wf_str_puts(out, "## Recipe\n\n");
     add_fenced(out, r->is_json ? "json" : "yaml", r->text, r->text_n);
     return wf_str_finish(out, e);
 }

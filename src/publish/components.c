@@ -20,7 +20,7 @@ uint64_t wf_components_thread_bytes(void)
 
 uint64_t wf_components_table_bytes(const struct wf_setup *s)
 {
-    return wf_delta_spool_table_bytes(&s->plan, s->recipe.n_models, NULL);
+    return wf_delta_spool_table_bytes(&s->plan, s->recipe.n_models);
 }
 
 /* ---- what can have them ---- */
@@ -173,7 +173,7 @@ static int finish_one(struct wf_err *e, struct wf_setup *s, const struct weft_op
                                     .hashing = o->manifest == WEFT_MANIFEST_XXH3,
                                     .direct = o->io != WEFT_IO_BUFFERED,
                                     .stop = stop};
-    int status = wf_delta_assemble(e, &s->arena, &c->spool, task, &how, &c->made[task]);
+    int status = wf_delta_assemble(e, &c->spool, task, &how, &c->made[task]);
     c->files[task] = c->made[task].file;
     if (!status) { /* gives the disk back before the next one needs it */
         wf_outfile_close(&c->spool.tasks[task].file);
@@ -196,6 +196,8 @@ int wf_components_finish(struct wf_err *e, struct wf_setup *s, const struct weft
 
 void wf_components_destroy(struct wf_components *c)
 {
+    for (size_t i = 0; c->made && i < c->n; i++)
+        wf_arena_destroy(&c->made[i].arena);
     if (c->n && c->subject.plan)
         wf_delta_spool_destroy(&c->spool);
     *c = (struct wf_components){0};

@@ -36,6 +36,7 @@ struct assembling {
     struct wf_arena a; /* tables, gone when the file is there */
     const struct wf_delta_spool *spool;
     struct wf_spool_task *task;
+    struct wf_spooled *records; /* of the task, by element */
     const struct wf_delta_assembly *how;
     struct part *parts; /* by name */
     size_t n_parts;
@@ -78,16 +79,17 @@ static int find_parts(struct assembling *b)
 {
     const struct wf_plan *plan = b->spool->subject->plan;
     const uint64_t *first = b->spool->first;
-    size_t n = b->task->n_records, r = 0;
-    if (n)
-        qsort(b->task->records, n, sizeof *b->task->records, by_element);
+    size_t n = wf_spool_index_count(&b->task->index), r = 0;
     b->parts = wf_arena_alloc(&b->a, b->e, plan->n_jobs, sizeof *b->parts);
-    if (!b->parts)
-        return WF_MACHINE;
+    int status = b->parts ? wf_spool_index_load(b->e, &b->task->index, &b->records) : WF_MACHINE;
+    if (status)
+        return status;
+    if (n)
+        qsort(b->records, n, sizeof *b->records, by_element);
     for (size_t j = 0; j < plan->n_jobs; j++) {
         struct part p = {
-            .job = &plan->jobs[j], .first_element = first[j], .records = &b->task->records[r]};
-        for (; r < n && b->task->records[r].element < first[j + 1]; r++)
+            .job = &plan->jobs[j], .first_element = first[j], .records = &b->records[r]};
+        for (; r < n && b->records[r].element < first[j + 1]; r++)
             p.n_records++;
         if (!p.n_records)
             continue;
@@ -305,8 +307,7 @@ static int put_rows(struct assembling *b)
 
 /* ---- the whole ---- */
 
-static int assemble(struct assembling *b, struct wf_arena *keep, size_t task,
-                    struct wf_delta_made *out)
+static int assemble(struct assembling *b, size_t task, struct wf_delta_made *out)
 {
     struct wf_st_tensor *tensors = NULL;
     struct wf_st_pair *pairs = NULL;
@@ -321,8 +322,8 @@ static int assemble(struct assembling *b, struct wf_arena *keep, size_t task,
         status = wf_st_format_with(b->e, tensors, b->n_rows, 8, pairs, n_pairs, &header);
     if (!status) {
         uint64_t bytes = header.n + (b->n_rows ? tensors[b->n_rows - 1].end : 0);
-        status = wf_making_begin(b->e, keep, b->how->path, bytes, b->how->hashing, b->how->direct,
-                                 &b->making);
+        status = wf_making_begin(b->e, &out->arena, b->how->path, bytes, b->how->hashing,
+                                 b->how->direct, &b->making);
     }
     if (!status)
         status = wf_making_put(&b->making, header.text, header.n);
@@ -334,20 +335,20 @@ static int assemble(struct assembling *b, struct wf_arena *keep, size_t task,
     return status;
 }
 
-int wf_delta_assemble(struct wf_err *e, struct wf_arena *a, struct wf_delta_spool *spool,
-                      size_t task, const struct wf_delta_assembly *how, struct wf_delta_made *out)
+int wf_delta_assemble(struct wf_err *e, struct wf_delta_spool *spool, size_t task,
+                      const struct wf_delta_assembly *how, struct wf_delta_made *out)
 {
     struct assembling b = {.e = e, .spool = spool, .task = &spool->tasks[task], .how = how};
-    *out = (struct wf_delta_made){.file.name = how->name, .task = spool->subject->tasks[task]};
+    out->file.name = how->name;
+    out->task = spool->subject->tasks[task];
     b.buffer = wf_alloc(e, WF_MEM_RING, RECORD_BYTES_MAX, 1, "a task delta");
-    int status = b.buffer ? assemble(&b, a, task, out) : WF_MACHINE;
+    int status = b.buffer ? assemble(&b, task, out) : WF_MACHINE;
     for (size_t i = 0; i < b.n_parts; i++)
         out->kept += b.parts[i].kept;
     out->n_tensors = b.n_parts;
     wf_making_close(&b.making);
     wf_free(b.buffer);
-    wf_free(b.task->records);
-    b.task->records = NULL;
+    wf_free(b.records);
     wf_arena_destroy(&b.a);
     return status;
 }

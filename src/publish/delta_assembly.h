@@ -20,15 +20,17 @@ struct wf_delta_assembly {
 };
 
 struct wf_delta_made {
+    struct wf_arena arena; /* what `file` refers to */
     struct wf_made_file file;
     const char *task;
     uint64_t kept;
     size_t n_tensors; /* that are changed */
 };
 
-/* Writes, synced, the file of task number `task`, and forgets its records. WF_STOPPED when *stop
- * becomes nonzero. What *out refers to is in `a`. */
-int wf_delta_assemble(struct wf_err *e, struct wf_arena *a, struct wf_delta_spool *spool,
-                      size_t task, const struct wf_delta_assembly *how, struct wf_delta_made *out);
+/* Writes, synced, the file of task number `task`. WF_STOPPED when *stop becomes nonzero.
+ * Different tasks at the same time are fine. *out is zero but for its arena, whose
+ * owner is the caller, also after a failure. */
+int wf_delta_assemble(struct wf_err *e, struct wf_delta_spool *spool, size_t task,
+                      const struct wf_delta_assembly *how, struct wf_delta_made *out);
 
 #endif

@@ -8,12 +8,8 @@
 #include "../base/num.h"
 #include "../format/delta_file.h"
 #include "../format/dtype_number.h"
-#include "../plan/span.h"
 
 #define VALUE_BYTES_MAX 8u
-#define SPAN_BYTES_MIN                                                                             \
-    (64u << 10) /* a smaller budget's cuts cost more records than counted here                     \
-                 */
 
 /* Gaps of a piece add up to less than its elements, and none takes more bytes than its number. */
 struct wf_spool_bench {
@@ -26,27 +22,10 @@ uint64_t wf_delta_spool_thread_bytes(void)
     return sizeof(struct wf_spool_bench);
 }
 
-/* How many pieces the stream may cut a job into. */
-static uint64_t count_pieces(const struct wf_job *job, const struct wf_budget *budget)
+uint64_t wf_delta_spool_table_bytes(const struct wf_plan *plan, size_t n_tasks)
 {
-    uint64_t width = wf_dtype_info((enum wf_dtype)job->dtype)->bits / 8;
-    uint64_t most = wf_min_u64(WF_SINK_PIECE, wf_max_u64(wf_piece_bytes(job) / width, 1));
-    uint64_t spans = budget ? wf_job_pieces(budget, job) : job->bytes / SPAN_BYTES_MIN + 2;
-    return job->count / most + 2 * spans + 2;
-}
-
-static uint64_t count_records(const struct wf_plan *plan, const struct wf_budget *budget)
-{
-    uint64_t n = 0;
-    for (size_t j = 0; j < plan->n_jobs; j++)
-        n += count_pieces(&plan->jobs[j], budget);
-    return n;
-}
-
-uint64_t wf_delta_spool_table_bytes(const struct wf_plan *plan, size_t n_tasks,
-                                    const struct wf_budget *budget)
-{
-    return n_tasks * count_records(plan, budget) * sizeof(struct wf_spooled) +
+    return n_tasks *
+               (WF_SPOOL_INDEX_RECORDS * sizeof(struct wf_spooled) + sizeof(struct wf_spool_task)) +
            (plan->n_jobs + 1) * sizeof(uint64_t);
 }
 
@@ -83,50 +62,106 @@ static size_t find_kept(const struct wf_sink_piece *p, uint16_t *places)
 static void stored_value(const struct wf_sink_piece *p, size_t i, void *value)
 {
     enum wf_dtype from = (enum wf_dtype)p->job->in_dtype[p->model];
-    enum wf_dtype to = (enum wf_dtype)p->job->dtype;
-    size_t width = wf_dtype_info(to)->bits / 8;
-    if (from == to)
-        memcpy(value, (const char *)p->in[p->model] + i * width, width);
-    else
-        wf_number_put(to, value, 0, wf_number_get(from, p->in[p->model], i));
+    wf_number_put((enum wf_dtype)p->job->dtype, value, 0, wf_number_get(from, p->in[p->model], i));
 }
 
-/* What `add` stores: the difference in the job's arithmetic, rounded to the result's type. */
-static void difference(const struct wf_sink_piece *p, size_t i, void *value)
-{
-    double task = wf_number_get((enum wf_dtype)p->job->in_dtype[p->model], p->in[p->model], i);
-    double shared = wf_number_get((enum wf_dtype)p->job->dtype, p->in[0], i);
-    double u = p->job->wide ? task - shared : (double)((float)task - (float)shared);
-    wf_number_put((enum wf_dtype)p->job->dtype, value, 0, u);
-}
+/* Drops the places at which the task has the result's bits: values of one type and width, compared
+ * as integers. Returns how many are left. */
+#define DROP_EQUAL(width)                                                                          \
+    static size_t drop_equal_##width(const struct wf_sink_piece *p, uint16_t *places, size_t n)    \
+    {                                                                                              \
+        const char *own = p->in[p->model], *shared = p->in[0];                                     \
+        size_t kept = 0;                                                                           \
+        for (size_t k = 0; k < n; k++) {                                                           \
+            uint##width##_t a, b;                                                                  \
+            memcpy(&a, own + places[k] * sizeof a, sizeof a);                                      \
+            memcpy(&b, shared + places[k] * sizeof b, sizeof b);                                   \
+            places[kept] = places[k];                                                              \
+            kept += a != b;                                                                        \
+        }                                                                                          \
+        return kept;                                                                               \
+    }
+DROP_EQUAL(16)
+DROP_EQUAL(32)
+DROP_EQUAL(64)
 
-/* Drops the places at which the task has the result's bits, and puts the others' values one behind
- * the other. Returns how many there are. */
-static size_t take_values(const struct wf_sink_piece *p, bool add, uint16_t *places, size_t n,
-                          uint8_t *values)
+/* The same where the task's values have to be converted first. */
+static size_t drop_equal_converted(const struct wf_sink_piece *p, uint16_t *places, size_t n)
 {
     size_t kept = 0, width = wf_dtype_info((enum wf_dtype)p->job->dtype)->bits / 8;
-    const char *shared = p->in[0];
     for (size_t k = 0; k < n; k++) {
-        uint8_t *to = values + kept * width;
-        size_t i = places[k];
-        stored_value(p, i, to);
-        if (!memcmp(to, shared + i * width, width))
-            continue;
-        if (add)
-            difference(p, i, to);
-        places[kept++] = (uint16_t)i;
+        char value[VALUE_BYTES_MAX];
+        stored_value(p, places[k], value);
+        places[kept] = places[k];
+        kept += memcmp(value, (const char *)p->in[0] + places[k] * width, width) != 0;
     }
     return kept;
 }
 
-static size_t take_shares(const struct wf_sink_piece *p, const uint16_t *places, size_t n,
-                          uint8_t *values)
+static size_t drop_equal(const struct wf_sink_piece *p, uint16_t *places, size_t n)
 {
-    size_t width = p->job->wide ? sizeof(double) : sizeof(float);
-    for (size_t k = 0; k < n; k++)
-        memcpy(values + k * width, (const char *)p->share + places[k] * width, width);
-    return n;
+    if (p->job->in_dtype[p->model] != p->job->dtype)
+        return drop_equal_converted(p, places, n);
+    switch (wf_dtype_info((enum wf_dtype)p->job->dtype)->bits) {
+    case 16:
+        return drop_equal_16(p, places, n);
+    case 32:
+        return drop_equal_32(p, places, n);
+    default:
+        return drop_equal_64(p, places, n);
+    }
+}
+
+#define PUT_VALUES(width)                                                                          \
+    static void put_values_##width(const char *own, const uint16_t *places, size_t n,              \
+                                   uint8_t *values)                                                \
+    {                                                                                              \
+        for (size_t k = 0; k < n; k++)                                                             \
+            memcpy(values + k * (width) / 8, own + places[k] * (size_t)((width) / 8),              \
+                   (width) / 8);                                                                   \
+    }
+PUT_VALUES(16)
+PUT_VALUES(32)
+PUT_VALUES(64)
+
+/* `replace`: the task's values in the result's type. */
+static void put_values(const struct wf_sink_piece *p, const uint16_t *places, size_t n,
+                       uint8_t *values)
+{
+    unsigned bits = wf_dtype_info((enum wf_dtype)p->job->dtype)->bits;
+    const char *own = p->in[p->model];
+    if (p->job->in_dtype[p->model] != p->job->dtype)
+        for (size_t k = 0; k < n; k++)
+            stored_value(p, places[k], values + k * bits / 8);
+    else if (bits == 16)
+        put_values_16(own, places, n, values);
+    else if (bits == 32)
+        put_values_32(own, places, n, values);
+    else
+        put_values_64(own, places, n, values);
+}
+
+/* `add`: differences in the job's arithmetic, rounded to the result's type. */
+static void put_differences(const struct wf_sink_piece *p, const uint16_t *places, size_t n,
+                            uint8_t *values)
+{
+    enum wf_dtype from = (enum wf_dtype)p->job->in_dtype[p->model];
+    enum wf_dtype to = (enum wf_dtype)p->job->dtype;
+    for (size_t k = 0; k < n; k++) {
+        double task = wf_number_get(from, p->in[p->model], places[k]);
+        double shared = wf_number_get(to, p->in[0], places[k]);
+        double u = p->job->wide ? task - shared : (double)((float)task - (float)shared);
+        wf_number_put(to, values, k, u);
+    }
+}
+
+static void put_shares(const struct wf_sink_piece *p, const uint16_t *places, size_t n,
+                       uint8_t *values)
+{
+    if (p->job->wide)
+        put_values_64(p->share, places, n, values);
+    else
+        put_values_32(p->share, places, n, values);
 }
 
 static size_t put_gaps(const uint16_t *places, size_t n, uint8_t *to)
@@ -137,17 +172,16 @@ static size_t put_gaps(const uint16_t *places, size_t n, uint8_t *to)
     return (size_t)(at - to);
 }
 
-static int enter(struct wf_err *e, struct wf_delta_spool *s, struct wf_spool_task *t,
-                 struct wf_spooled *record, uint64_t bytes)
+/* Takes room for the record in the file, and notes where. */
+static int enter(struct wf_err *e, struct wf_spool_task *t, struct wf_spooled *record,
+                 uint64_t bytes)
 {
     pthread_mutex_lock(&t->lock);
-    bool room = t->n_records < s->records_max;
     record->at = t->bytes;
-    if (room)
-        t->records[t->n_records++] = *record;
     t->bytes += bytes;
+    int status = wf_spool_index_add(e, &t->index, record);
     pthread_mutex_unlock(&t->lock);
-    return room ? WF_OK : wf_fail(e, WF_BUG, "more pieces for a task than were counted");
+    return status;
 }
 
 static int take(void *arg, struct wf_err *e, unsigned thread, const struct wf_sink_piece *p)
@@ -158,11 +192,16 @@ static int take(void *arg, struct wf_err *e, unsigned thread, const struct wf_si
     const struct wf_spool_subject *subject = s->subject;
     uint8_t *values = b->record + WF_SINK_PIECE;
     size_t n = find_kept(p, b->places);
-    n = subject->values == WF_SPOOL_SHARE
-            ? take_shares(p, b->places, n, values)
-            : take_values(p, subject->values == WF_SPOOL_ADD, b->places, n, values);
+    if (subject->values != WF_SPOOL_SHARE)
+        n = drop_equal(p, b->places, n);
     if (!n)
         return WF_OK;
+    if (subject->values == WF_SPOOL_SHARE)
+        put_shares(p, b->places, n, values);
+    else if (subject->values == WF_SPOOL_ADD)
+        put_differences(p, b->places, n, values);
+    else
+        put_values(p, b->places, n, values);
     /* Gaps end where the values begin. */
     size_t width = wf_dtype_info(wf_spool_dtype(subject, p->job))->bits / 8;
     size_t gap_bytes = put_gaps(b->places, n, b->record);
@@ -175,7 +214,7 @@ static int take(void *arg, struct wf_err *e, unsigned thread, const struct wf_si
         .span = (uint16_t)(b->places[n - 1] - b->places[0]),
     };
     size_t bytes = gap_bytes + n * width;
-    int status = enter(e, s, t, &entry, bytes);
+    int status = enter(e, t, &entry, bytes);
     return status ? status : wf_pwrite(e, t->file.fd, t->file.path, record, bytes, entry.at);
 }
 
@@ -186,11 +225,11 @@ static int create_task(struct wf_err *e, struct wf_arena *a, struct wf_delta_spo
 {
     struct wf_spool_task *t = &s->tasks[i];
     const char *path = wf_arena_printf(a, e, "%s/%zu", folder, i + 1);
-    if (!path)
+    const char *index = wf_arena_printf(a, e, "%s/%zu.index", folder, i + 1);
+    if (!path || !index)
         return WF_MACHINE;
-    t->records =
-        wf_alloc(e, WF_MEM_META, s->records_max, sizeof *t->records, "the table of a task delta");
-    return t->records ? wf_outfile_create(e, path, 0, false, &t->file) : WF_MACHINE;
+    int status = wf_outfile_create(e, path, 0, false, &t->file);
+    return status ? status : wf_spool_index_create(e, index, &t->index);
 }
 
 int wf_delta_spool_create(struct wf_err *e, struct wf_arena *a,
@@ -200,7 +239,6 @@ int wf_delta_spool_create(struct wf_err *e, struct wf_arena *a,
     const struct wf_plan *plan = subject->plan;
     *out = (struct wf_delta_spool){.subject = subject,
                                    .sink = {.slot = WF_SHARE_SLOT, .take = take},
-                                   .records_max = count_records(plan, budget),
                                    .n_benches = budget->compute};
     out->sink.arg = out;
     out->first = wf_arena_alloc(a, e, plan->n_jobs + 1, sizeof *out->first);
@@ -224,7 +262,7 @@ void wf_delta_spool_destroy(struct wf_delta_spool *s)
 {
     for (size_t i = 0; s->tasks && i < s->subject->n_tasks; i++) {
         wf_outfile_close(&s->tasks[i].file);
-        wf_free(s->tasks[i].records);
+        wf_spool_index_close(&s->tasks[i].index);
         pthread_mutex_destroy(&s->tasks[i].lock);
     }
     wf_free(s->benches);

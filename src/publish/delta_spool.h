@@ -2,7 +2,7 @@
  *
  * The stream's compute threads hand over pieces of tensors (stream/sink.h). What a task keeps of a
  * piece is written behind what is there already of the task's spool file, one file for each task;
- * where it is stands in a table in memory.
+ * where it is stands in the file's index.
  *
  *   record   | gaps from one kept element to the next: LEB128 | values |
  *
@@ -16,13 +16,13 @@
 
 #include "../format/outfile.h"
 #include "../plan/budget.h"
-#include "../plan/plan.h"
 #include "../stream/sink.h"
+#include "spool_index.h"
 
-/* The values of kept elements. */
+/* The values of kept elements: those with a share that is not zero. */
 enum wf_spool_values {
     WF_SPOOL_REPLACE, /* the task's own numbers, of the result's type, where they have other bits */
-    WF_SPOOL_ADD,     /* what they differ by */
+    WF_SPOOL_ADD,     /* there, what they differ by */
     WF_SPOOL_SHARE    /* the shares: float, or double where the job is wide */
 };
 
@@ -38,19 +38,9 @@ struct wf_spool_subject {
 /* The type of a job's values. */
 enum wf_dtype wf_spool_dtype(const struct wf_spool_subject *s, const struct wf_job *job);
 
-/* What is kept of one piece; at least one element. */
-struct wf_spooled {
-    uint64_t element;   /* the first kept one, counted through all jobs: first[job] + its index */
-    uint64_t at;        /* of the record in the spool file */
-    uint16_t more;      /* kept elements behind the first */
-    uint16_t gap_bytes; /* their gaps; at most an element's distance each */
-    uint16_t span;      /* from the first kept one to the last */
-};
-
 struct wf_spool_task {
-    pthread_mutex_t lock; /* the table and `bytes` */
-    struct wf_spooled *records;
-    size_t n_records;
+    pthread_mutex_t lock; /* the index and `bytes` */
+    struct wf_spool_index index;
     struct wf_outfile file;
     uint64_t bytes; /* of the file */
 };
@@ -59,19 +49,16 @@ struct wf_spool_bench; /* a compute thread's buffers */
 
 struct wf_delta_spool {
     const struct wf_spool_subject *subject;
-    struct wf_sink sink; /* for the stream; its method, map and `only` are the caller's to set */
+    struct wf_sink sink; /* for the stream; its method, map, pairs and `only` are the caller's */
     uint64_t *first;     /* by job: elements before it; n_jobs + 1 of them */
-    size_t records_max;  /* of each task */
     struct wf_spool_task *tasks;
     struct wf_spool_bench *benches;
     unsigned n_benches;
 };
 
-/* Memory of each compute thread, and of the tables for spans as large as the budget's (NULL: as
- * small as any). */
+/* Memory of each compute thread, and of the tables. */
 uint64_t wf_delta_spool_thread_bytes(void);
-uint64_t wf_delta_spool_table_bytes(const struct wf_plan *plan, size_t n_tasks,
-                                    const struct wf_budget *budget);
+uint64_t wf_delta_spool_table_bytes(const struct wf_plan *plan, size_t n_tasks);
 
 /* Makes empty spool files in `folder`. The subject and folder outlive the spool;
  * wf_delta_spool_destroy accepts a half-made one and leaves the files. */

@@ -10,6 +10,7 @@
 #include "../base/file.h"
 #include "../base/log.h"
 #include "../base/num.h"
+#include "../base/ordered.h"
 #include "../stream/stream.h"
 
 #define SPOOL "spool"
@@ -66,7 +67,7 @@ int wf_deltas_plan(struct wf_err *e, const struct weft_options *options, unsigne
         return status;
     warn(d);
     uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT) + d->plan.addend_bytes +
-                    wf_delta_spool_table_bytes(&d->plan, d->n_tasks, NULL);
+                    wf_delta_spool_table_bytes(&d->plan, d->n_tasks);
     return wf_budget_set(e, &d->plan, memory, meta, threads, false, &s->deltas_budget);
 }
 
@@ -128,6 +129,19 @@ static int find_shards(struct running *r)
     return WF_OK;
 }
 
+/* Progress starts anew. */
+static void announce(const struct running *r)
+{
+    const struct weft_options *o = r->run->options;
+    if (!o->json) {
+        wf_log(WF_LOG_DEBUG, "task deltas: looking for what each task keeps");
+        return;
+    }
+    fprintf(o->out, "{\"event\":\"step\",\"step\":\"task_deltas\",\"bytes_total\":%" PRIu64 "}\n",
+            r->d->plan.bytes_written);
+    fflush(o->out);
+}
+
 static int make_spool(struct running *r)
 {
     const struct wf_method *method = wf_method_internal("task_delta");
@@ -146,7 +160,7 @@ static int make_spool(struct running *r)
                                        r->spool_folder, &r->spool);
     r->spool.sink.method = method;
     r->spool.sink.map = method->map;
-    r->spool.sink.only = true;
+    r->spool.sink.pairs = r->spool.sink.only = true;
     return status;
 }
 
@@ -169,7 +183,7 @@ static int fill_spool(struct running *r, uint64_t *bytes_read)
                                    .stop = r->run->stop};
     int status = wf_blocks_create(r->e, &r->d->plan, false, budget->slots + 1u, &blocks);
     if (!status) {
-        wf_log(WF_LOG_DEBUG, "task deltas: looking for what each task keeps");
+        announce(r);
         wf_progress_start(&progress, r->run->progress, o->out, r->d->plan.bytes_written, 0);
         status = wf_stream_run(r->e, &so, &stats);
         wf_progress_stop(&progress);
@@ -196,22 +210,44 @@ static const char *shared_name(struct running *r)
     return name;
 }
 
-static int assemble_one(struct running *r, size_t task, const char *shared,
-                        struct wf_delta_made *out)
+/* Tasks are assembled side by side, each by one thread. */
+struct assembly {
+    struct running *r;
+    struct wf_deltas_result *out;
+    const char *shared;
+    size_t next;
+};
+
+struct assembler {
+    size_t task;
+};
+
+static bool claim_task(void *shared, void *worker)
 {
+    struct assembly *all = shared;
+    ((struct assembler *)worker)->task = all->next;
+    return all->next < all->r->d->n_tasks && ++all->next;
+}
+
+static int assemble_task(void *shared, void *worker)
+{
+    struct assembly *all = shared;
+    struct running *r = all->r;
     const struct weft_options *o = r->run->options;
-    const char *name = wf_arena_printf(r->a, r->e, "%s/%s.safetensors",
+    size_t task = ((struct assembler *)worker)->task;
+    struct wf_delta_made *made = &all->out->made[task];
+    const char *name = wf_arena_printf(&made->arena, r->e, "%s/%s.safetensors",
                                        r->run->setup->recipe.deltas.dir, r->d->tasks[task].name);
-    const char *path = name ? wf_path_join(r->a, r->e, r->run->partial, name) : NULL;
+    const char *path = name ? wf_path_join(&made->arena, r->e, r->run->partial, name) : NULL;
     if (!path)
         return WF_MACHINE;
     struct wf_delta_assembly how = {.path = path,
                                     .name = name,
-                                    .shared_name = shared,
+                                    .shared_name = all->shared,
                                     .hashing = o->manifest == WEFT_MANIFEST_XXH3,
                                     .direct = o->io != WEFT_IO_BUFFERED,
                                     .stop = r->run->stop};
-    int status = wf_delta_assemble(r->e, r->a, &r->spool, task, &how, out);
+    int status = wf_delta_assemble(r->e, &r->spool, task, &how, made);
     if (!status) { /* gives the disk back before the next one needs it */
         wf_outfile_close(&r->spool.tasks[task].file);
         unlink(r->spool.tasks[task].file.path);
@@ -219,15 +255,39 @@ static int assemble_one(struct running *r, size_t task, const char *shared,
     return status;
 }
 
+#define ASSEMBLER_BYTES (2u << 20) /* buffers */
+
+/* As many threads as computed, if the memory, which is the stream's no more, holds all their
+ * tables; one at least. */
+static unsigned count_assemblers(const struct running *r)
+{
+    const struct wf_budget *b = &r->run->setup->deltas_budget;
+    uint64_t most = 0;
+    for (size_t i = 0; i < r->d->n_tasks; i++)
+        most = wf_max_u64(most, wf_spool_index_count(&r->spool.tasks[i].index));
+    uint64_t each = most * sizeof(struct wf_spooled) + ASSEMBLER_BYTES;
+    uint64_t free_bytes = b->memory_bytes > b->meta_bytes ? b->memory_bytes - b->meta_bytes : 0;
+    uint64_t n = wf_min_u64(free_bytes / each, wf_min_u64(b->compute, r->d->n_tasks));
+    return (unsigned)wf_max_u64(n, 1);
+}
+
+static int commit_task(void *shared, void *worker)
+{
+    struct assembly *all = shared;
+    size_t task = ((struct assembler *)worker)->task;
+    all->out->files[task] = all->out->made[task].file;
+    return WF_OK;
+}
+
 static int assemble_all(struct running *r, struct wf_deltas_result *out)
 {
-    const char *shared = shared_name(r);
-    int status = shared ? WF_OK : WF_MACHINE;
-    for (size_t i = 0; !status && i < r->d->n_tasks; i++) {
-        status = assemble_one(r, i, shared, &out->made[i]);
-        out->files[i] = out->made[i].file;
-    }
-    return status;
+    struct assembly all = {.r = r, .out = out, .shared = shared_name(r)};
+    unsigned n = count_assemblers(r);
+    struct assembler *workers = wf_arena_alloc(r->a, r->e, n, sizeof *workers);
+    if (!all.shared || !workers)
+        return WF_MACHINE;
+    return wf_ordered_run(&(struct wf_ordered){claim_task, assemble_task, commit_task, &all,
+                                               workers, sizeof *workers, n});
 }
 
 int wf_deltas_run(struct wf_err *e, const struct wf_deltas_run *run, struct wf_deltas_result *out)
@@ -253,6 +313,13 @@ int wf_deltas_run(struct wf_err *e, const struct wf_deltas_run *run, struct wf_d
     if (!status)
         status = dir ? wf_sync_folder(e, dir) : WF_MACHINE;
     return status;
+}
+
+void wf_deltas_destroy(struct wf_deltas_result *r)
+{
+    for (size_t i = 0; r->made && i < r->n; i++)
+        wf_arena_destroy(&r->made[i].arena);
+    *r = (struct wf_deltas_result){0};
 }
 
 /* ---- the table of sizes ---- */

@@ -22,7 +22,7 @@ int wf_deltas_plan(struct wf_err *e, const struct weft_options *options, unsigne
                    struct wf_setup *s);
 
 struct wf_deltas_result {
-    struct wf_delta_made *made; /* by task, in recipe order; in the plan's arena */
+    struct wf_delta_made *made; /* by task, in recipe order; in the setup's arena */
     struct wf_made_file *files; /* theirs */
     size_t n;
     uint64_t bytes_read;
@@ -37,6 +37,8 @@ struct wf_deltas_run {
 };
 
 int wf_deltas_run(struct wf_err *e, const struct wf_deltas_run *run, struct wf_deltas_result *out);
+/* Before the setup is destroyed; also after a failure. */
+void wf_deltas_destroy(struct wf_deltas_result *r);
 
 /* The table of sizes: lines for a person, or JSON events. */
 void wf_deltas_report(const struct weft_options *options, const struct wf_setup *s,

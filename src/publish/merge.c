@@ -189,6 +189,8 @@ static int make_deltas(struct job *j)
         return WF_OK;
     int status = wf_deltas_run(j->e, &run, &j->deltas);
     j->stats.bytes_read += j->deltas.bytes_read;
+    for (size_t i = 0; i < j->deltas.n; i++)
+        j->stats.bytes_written += j->deltas.files[i].bytes;
     return status;
 }
 
@@ -288,6 +290,7 @@ int wf_merge_run(struct wf_err *e, const struct weft_options *options,
         wf_log(WF_LOG_INFO, "computed on the CPU: %s", j.setup.no_gpu);
     wf_components_destroy(&j.components);
     wf_blocks_destroy(&j.blocks);
+    wf_deltas_destroy(&j.deltas);
     wf_setup_destroy(&j.setup);
     wf_arena_destroy(&j.arena);
     return status;

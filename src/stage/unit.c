@@ -493,28 +493,73 @@ static struct wf_args args_of(const struct wf_unit *u, const struct wf_tile *til
     return args;
 }
 
+/* A tile of two inputs out of many. */
+struct pair {
+    const void *in[2];
+    uint8_t in_dtype[2];
+    double m[2][WF_ARGS_MODEL];
+    struct wf_args args;
+    struct wf_split splits[2 * WF_RANKS_MAX * WF_STAGES_MAX];
+};
+
+/* Input 0 and input `second`, their numbers and their splits. */
+static void make_pair(struct pair *p, struct wf_tile *tile, uint32_t second)
+{
+    const uint32_t inputs[] = {0, second};
+    p->args = *tile->args;
+    p->args.m = p->m;
+    p->args.n = 2;
+    for (int k = 0; k < 2; k++) {
+        p->in[k] = tile->in[inputs[k]];
+        p->in_dtype[k] = tile->in_dtype[inputs[k]];
+        memcpy(p->m[k], tile->args->m[inputs[k]], sizeof p->m[k]);
+    }
+    size_t n = 0;
+    for (size_t k = 0; k < tile->n_splits; k++) {
+        struct wf_split s = tile->splits[k];
+        if (s.input > 0 && (uint32_t)s.input != second)
+            continue;
+        s.input = s.input > 0 ? 1 : s.input;
+        p->splits[n++] = s;
+    }
+    tile->args = &p->args;
+    tile->in = p->in;
+    tile->in_dtype = p->in_dtype;
+    tile->n = 2;
+    tile->splits = p->splits;
+    tile->n_splits = n;
+}
+
 /* `args` live as long as this call; the tile keeps its own. */
 static void map_with(const struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
-                     const struct wf_args *args, struct wf_tile *tile,
+                     const struct wf_args *args, const struct wf_share *share, struct wf_tile *tile,
                      struct wf_tile_result *result)
 {
-    const struct wf_args *own = tile->args;
+    const struct wf_tile own = *tile;
+    bool two = share && share->pair;
+    struct pair pair;
     struct bench *bench = u && u->group.scope == WF_SCOPE_MODEL ? take_bench(u) : NULL;
     if (u)
         set_tile(u, bench, piece, args, tile);
     else
         tile->args = args;
+    if (two)
+        make_pair(&pair, tile, share->input);
     backend->map(tile, result);
     if (bench)
         return_bench(u, bench);
-    tile->args = own;
+    if (two && result->verdict != WF_TILE_OK && result->input)
+        result->input = share->input;
+    if (two)
+        *tile = own;
+    tile->args = own.args;
 }
 
 void wf_unit_map(const struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
                  struct wf_tile *tile, struct wf_tile_result *result)
 {
     struct wf_args args = args_of(u, tile);
-    map_with(u, backend, piece, &args, tile, result);
+    map_with(u, backend, piece, &args, NULL, tile, result);
 }
 
 void wf_unit_map_share(const struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
@@ -523,6 +568,6 @@ void wf_unit_map_share(const struct wf_unit *u, const struct wf_backend *backend
 {
     struct wf_args args = u ? args_of(u, tile) : *tile->args;
     args.map = share->map;
-    args.g[share->slot] = share->input;
-    map_with(u, backend, piece, &args, tile, result);
+    args.g[share->slot] = share->pair ? 1 : share->input;
+    map_with(u, backend, piece, &args, share, tile, result);
 }

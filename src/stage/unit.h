@@ -125,6 +125,8 @@ struct wf_share {
     uint8_t map;    /* enum wf_map_id */
     uint8_t slot;   /* of args.g, which says about which input ... */
     uint32_t input; /* ... this one */
+    bool pair;      /* the function looks at input 0 and this one alone: it is given these two, as
+                       if there were no others */
 };
 
 /* The same with the share's function in the place of MAP's. u NULL: the method has no statistics,

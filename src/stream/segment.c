@@ -88,7 +88,8 @@ static int take_share(const struct work *w, const struct wf_job *job, const stru
 {
     const struct wf_sink *sink = w->r->options->sink;
     const void *in[WF_MODELS_MAX + 1];
-    struct wf_share share = {.map = sink->map, .slot = sink->slot, .input = input};
+    struct wf_share share = {
+        .map = sink->map, .slot = sink->slot, .input = input, .pair = sink->pairs};
     struct wf_tile_result result = {.verdict = WF_TILE_OK};
     struct wf_tile tile = *whole;
     tile.from = from;

@@ -30,6 +30,8 @@ struct wf_sink {
         *method;  /* jobs of another method, and those that copy, have no shares */
     uint8_t map;  /* enum wf_map_id of the share */
     uint8_t slot; /* of args.g: set to the input's number */
+    bool pairs;   /* a share follows from input 0 and its own: the function is given these two as
+                     inputs 0 and 1, and costs the same for any number of models */
     bool only;    /* nothing dense is made or written: no output files, no journal, and blocks that
                      nobody marked */
     /* Called by many threads at once, for pieces in any order, each once; `thread` (0 .. compute

@@ -23,10 +23,10 @@
 
 #include "../base/mem.h"
 #include "../base/num.h"
+#include "../base/ordered.h"
 #include "../format/ckpt.h"
 #include "../format/shape.h"
 #include "distance.h"
-#include "../base/ordered.h"
 #include "report.h"
 
 #define BLOCK_BYTES ((size_t)2 << 20)

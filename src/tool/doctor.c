@@ -28,6 +28,7 @@
 #include "../base/num.h"
 #include "../base/thread.h"
 #include "../format/hub.h"
+#include "../linalg/linalg.h"
 #include "device_probe.h"
 #include "disk_probe.h"
 #include "report.h"
@@ -379,6 +380,15 @@ static int show_disk(struct doctor *d, const char *folder)
     return WF_OK;
 }
 
+/* What factors adapters. */
+static void show_linear_algebra(struct doctor *d)
+{
+    struct wf_err why = {0};
+    const struct wf_linalg *la;
+    d->section = "processor";
+    fact(d, "linear algebra", wf_linalg_cpu(&why, &la) ? why.text : la->name);
+}
+
 /* ---- the whole --------------------------------------------------------------------------------
  */
 
@@ -386,6 +396,7 @@ static int show_all(struct doctor *d, const char *folder)
 {
     show_build(d);
     show_processor(d);
+    show_linear_algebra(d);
     int s = show_memory(d);
     if (s)
         return s;

@@ -3,8 +3,9 @@
  * With JSON, one object a line:
  *   {"kind":"check","what":W,"name":S,"result":R,"reason":S,"bytes":N}
  *   {"kind":"summary","result":"ok"|"failed","checks":N,"failed":N,"warnings":N,"bytes_read":N}
- * W is format, config, index, delta, manifest, tensors or file; R is ok, failed or warning; reason
- * is null when ok. `bytes` is the size of what was checked, where that means something, else 0.
+ * W is format, config, index, adapter, delta, manifest, tensors or file; R is ok, failed or
+ * warning; reason is null when ok. `bytes` is the size of what was checked, where that means
+ * something, else 0.
  *
  * Files are hashed in blocks by several threads, each through a buffer of its own:
  *
@@ -20,11 +21,13 @@
 
 #include "../base/mem.h"
 #include "../base/num.h"
+#include "../base/ordered.h"
+#include "../format/adapter.h"
 #include "../format/ckpt.h"
 #include "../format/delta_file.h"
 #include "../format/folder.h"
 #include "../format/manifest.h"
-#include "../base/ordered.h"
+#include "../format/weight_files.h"
 #include "delta_check.h"
 #include "report.h"
 
@@ -143,6 +146,26 @@ static int check_format(struct verification *v)
         check(v, PASSED, "config", "config.json", v->ckpt.config_n, "");
     else if (v->is_folder && !v->ckpt.is_adapter)
         check(v, WARNING, "config", "config.json", 0, "missing");
+    return WF_OK;
+}
+
+/* Do config and factors belong together? An adapter of a kind that weft does not merge is not
+ * damaged. */
+static int check_adapter(struct verification *v)
+{
+    struct wf_adapter adapter;
+    char what[64];
+    int s = wf_adapter_open(v->e, &v->arena, &v->ckpt, &adapter);
+    if (s == WF_USAGE) {
+        check(v, WARNING, "adapter", WF_ADAPTER_CONFIG_NAME, 0, v->e->text);
+        wf_err_clear(v->e);
+        return WF_OK;
+    }
+    if (s)
+        return absorb(v, "adapter", WF_ADAPTER_CONFIG_NAME);
+    snprintf(what, sizeof what, "%zu module%s", adapter.n_modules,
+             adapter.n_modules == 1 ? "" : "s");
+    check(v, PASSED, "adapter", WF_ADAPTER_CONFIG_NAME, 0, what);
     return WF_OK;
 }
 
@@ -511,6 +534,8 @@ static int verify_all(struct verification *v, const struct weft_options *o)
     int s = check_format(v);
     if (!s && v->is_folder && v->opened)
         s = check_index(v);
+    if (!s && v->opened && v->ckpt.is_adapter)
+        s = check_adapter(v);
     if (!s && v->opened && wf_delta_is(&v->ckpt))
         s = check_delta(v, &v->ckpt, v->ckpt.files[0].name, NULL);
     if (!s && v->is_folder)

@@ -8,7 +8,7 @@
 source tests/suite/suite.sh
 source tests/suite/stages.sh
 requires build/asan/weft build/plain/mkckpt
-weft=$PWD/build/asan/weft
+weft=$PWD/build/asan/weft lora=$PWD/$TINYLM
 export ASAN_OPTIONS=exitcode=99:detect_leaks=1:allocator_may_return_null=1
 
 build/plain/mkckpt --out "$SCRATCH/in/base" --layers 1 --hidden 32 --vocab 64 --dtype bf16,f32 --seed 1 \
@@ -136,5 +136,23 @@ for kind in alloc open read; do
     sweep $kind "" "verify of a delta" "$weft" verify served
     sweep $kind "" methods "$weft" methods linear
 done
+# Adapters, which are published without a journal: nothing remains of a run that failed.
+leaves_nothing() { [ ! -e out ] && [ ! -e out.partial ]; }
+coarse
+compress=("$weft" compress-lora "$lora/c-lora" out --rank 2 --threads 1)
+extract=("$weft" extract-lora "$lora/python" out --base "$lora/base" --rank 4 --threads 1 --log-level error)
+rm -rf out
+if "${compress[@]}" >/dev/null 2>err; then
+    for kind in alloc open read write sync rename; do
+        sweep $kind "" compress-lora "${compress[@]}"
+        sweep $kind "" extract-lora "${extract[@]}"
+        rm -rf out
+        WEFT_FAULT=$kind:2 "${compress[@]}" >/dev/null 2>err
+        if [ $? = 0 ] || leaves_nothing; then pass; else fail "compress-lora $kind:2" "leaves $(echo out*)"; fi
+    done
+else
+    skip "faults of compress-lora: $(head -c 200 err)"
+fi
+
 if [ "$(tree_digest in)" = "$inputs" ]; then pass; else fail "inputs untouched" "a file below the inputs changed"; fi
 finish

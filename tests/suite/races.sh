@@ -39,6 +39,17 @@ for name in $(stage_names); do
     done
 done
 
+# Task deltas: many threads hand over pieces, and several files are assembled at once.
+for scope in model tensor; do
+    stage_recipe "$SCRATCH/deltas.yaml" ties "$SCRATCH/odd/"{1,2,3,4}
+    echo "task_deltas: {density: 0.2, scope: $scope, store: add}" >>"$SCRATCH/deltas.yaml"
+    rm -rf "$SCRATCH/out"
+    check "task deltas, scope $scope" timeout 100 $weft merge "$SCRATCH/deltas.yaml" "$SCRATCH/out" --progress none --threads 4
+    rm -rf "$SCRATCH/served"
+    check "apply, scope $scope" timeout 100 $weft apply "$SCRATCH/out" "$SCRATCH/out/deltas/2.safetensors" "$SCRATCH/served" \
+        --progress none --threads 4 --memory 64Mi
+done
+
 # Stopped from outside while all threads are at work.
 rm -rf "$SCRATCH/out"
 $weft merge "$SCRATCH/m.yaml" "$SCRATCH/out" --threads 4 --memory 64Mi --progress none >/dev/null 2>"$SCRATCH/err" &

@@ -37,4 +37,18 @@ for name in linear task-arithmetic; do
         fail "configs/$name.yaml" "mean $got bits per byte, base $base"
     fi
 done
+
+# A task's delta makes up for what the merge took from it; all of it gives back the expert.
+shared=$SCRATCH/task-deltas
+for task in python english c; do
+    check "apply $task" $weft apply "$shared" "$shared/deltas/$task.safetensors" "$SCRATCH/served" --progress none
+    of_task() { "$python" $TINYLM/eval.py "$1" --json | sed "s/.*\"$task\": \([0-9.]*\).*/\1/"; }
+    got=$(of_task "$SCRATCH/served") merged=$(of_task "$shared")
+    if awk -v a="${got:-9}" -v b="$merged" 'BEGIN { exit !(a < b) }'; then
+        pass
+    else
+        fail "the delta of $task" "$got bits per byte, $merged without it"
+    fi
+    rm -rf "$SCRATCH/served"
+done
 finish

@@ -15,6 +15,10 @@ recipe "$SCRATCH/linear-keep.yaml" linear keep "${models[@]}"
 recipe "$SCRATCH/linear-bf16.yaml" linear bfloat16 "${models[@]}"
 recipe "$SCRATCH/task-keep.yaml" task_arithmetic keep "${models[@]}"
 recipe "$SCRATCH/task-f16.yaml" task_arithmetic float16 "${models[@]}"
+for scope in model tensor; do
+    recipe "$SCRATCH/deltas-$scope.yaml" task_arithmetic keep "${models[@]}"
+    echo "task_deltas: {density: 0.13, scope: $scope}" >>"$SCRATCH/deltas-$scope.yaml"
+done
 recipe "$SCRATCH/tinylm.yaml" task_arithmetic keep $PWD/$TINYLM/{base,python,english}
 
 merge() { # VARIANT RECIPE FLAGS...
@@ -26,9 +30,11 @@ merge() { # VARIANT RECIPE FLAGS...
         digest "$SCRATCH/out"
 }
 
+names='linear-keep linear-bf16 task-keep task-f16 deltas-model deltas-tensor tinylm'
+
 compare() { # VARIANT FLAGS...
     local name got
-    for name in linear-keep linear-bf16 task-keep task-f16 tinylm; do
+    for name in $names; do
         got=$(merge "$1" $name "${@:2}")
         if [ -n "$got" ] && [ "$got" = "${reference[$name]}" ]; then
             pass
@@ -39,7 +45,7 @@ compare() { # VARIANT FLAGS...
 }
 
 declare -A reference
-for name in linear-keep linear-bf16 task-keep task-f16 tinylm; do
+for name in $names; do
     reference[$name]=$(merge plain $name --threads 1)
     [ -n "${reference[$name]}" ] || fail "$name" "$(head -c 300 "$SCRATCH/err")"
 done

@@ -174,8 +174,11 @@ static inline bool sf_reaches(double x, double threshold, bool wide)
     return wide ? fabs(x) >= threshold : fabsf((float)x) >= narrow;
 }
 
+static uint32_t sf_mapped; /* tile.local of the last MAP */
+
 static inline void sf_map(const struct wf_tile *t, struct wf_tile_result *r)
 {
+    sf_mapped = t->local;
     const struct wf_stage *s = t->method->stages;
     while (s->kind != WF_STAGE_SELECT)
         s++;
@@ -368,7 +371,7 @@ static inline void sf_map_all(struct sf_run *r, const struct wf_args *args)
             tile.args = args;
             tile.out = r->out[r->of[p]] + from;
             wf_unit_map(r->unit, &sf_backend, p, &tile, &result);
-            r->local = tile.local;
+            r->local = sf_mapped;
         }
     }
 }

@@ -135,8 +135,6 @@ static const struct wrong wrong[] = {
     {ONE "merge_method: task-arithmetic\n", 5, "did you mean 'task_arithmetic'?"},
     {"merge_method:\n" ONE, 1, "'merge_method' has no value"},
     {ONE "merge_method: ~\n", 5, "'merge_method' has no value"},
-    {"merge_method: pcb\n" ONE, 1,
-     "merge_method 'pcb' is not in this version of weft yet; it has: arcee_fusion, breadcrumbs, "},
     {BYOM(""), 1, "merge_method 'byom_lora' needs 'rank' in 'parameters' at the top level"},
     {BYOM("parameters: {rank: 2.5}\n"), 2, "must be a whole number"},
     {BYOM("parameters: {rank: 2}\nexclude: [x]\n"), 3, "'exclude' has no meaning for merge_method"},

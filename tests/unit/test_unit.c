@@ -505,9 +505,66 @@ static void room_follows_the_need(void **state)
     assert_true(wf_unit_bytes(&need) < 1 << 20);
 }
 
+/* ---- shares ---- */
+
+static void lower_half(const struct wf_args *args, uint32_t i, const struct wf_group *group,
+                       uint64_t *rank)
+{
+    (void)args;
+    rank[0] = group->count / (i + 1);
+}
+
+/* Half of the keys are equal, so that cuts go through them, at another element for each input. */
+static void a_share_of_two_inputs_is_that_of_all(void **state)
+{
+    static const struct wf_stage stages[] = {
+        {.kind = WF_STAGE_SELECT,
+         .scope = WF_SCOPE_TENSOR,
+         .select = {.per_model = true, .cut = SF_CUT_SLOT, .n_ranks = 1, .ranks = lower_half}},
+        {.kind = WF_STAGE_MAP}};
+    static const struct wf_method m = {.name = "share", .stages = stages, .n_stages = 2};
+    static const uint8_t types[SF_INPUTS] = {0};
+    const uint64_t count = 9000;
+    struct wf_unit_need need = roomy();
+    struct wf_unit *u = unit(&need);
+    struct sf_data d = sf_data(SF_INPUTS, 1, &count, 0);
+    double rows[SF_INPUTS][WF_ARGS_MODEL] = {{0}};
+    struct wf_args args = make_args(rows, &m, SF_INPUTS);
+    struct sf_run r = {.data = &d, .unit = u, .method = &m, .threads = 2};
+    (void)state;
+    for (uint32_t i = 1; i < SF_INPUTS; i++)
+        for (uint64_t e = 0; e < count; e++)
+            d.t[0].x[i][e] = (double)((e * (i + 3)) % 4);
+    sf_cut(&r, 0, 1, 6);
+    struct wf_unit_group group = tensor_group(&m, &args, &r);
+    assert_null(sf_gather(&r, &group));
+    sf_map_all(&r, NULL);
+    for (uint32_t p = 0; p < r.pieces; p++)
+        for (uint32_t i = 1; i < SF_INPUTS; i++) {
+            const void *in[SF_INPUTS];
+            uint32_t *out = test_calloc(count, sizeof *out);
+            struct wf_share share = {.slot = 0, .input = i, .pair = true};
+            struct wf_tile tile = sf_tile(&r, p, r.from[p], r.to[p], in);
+            struct wf_tile_result result = {WF_TILE_OK, 0, 0, NULL};
+            tile.in_dtype = types;
+            tile.out = out;
+            if (r.from[p] < r.to[p])
+                wf_unit_map_share(u, &sf_backend, p, &share, &tile, &result);
+            assert_int_equal(tile.n, SF_INPUTS); /* the tile is the caller's again */
+            assert_ptr_equal(tile.in, in);
+            for (uint64_t e = r.from[p]; e < r.to[p]; e++)
+                assert_int_equal(out[e - r.from[p]], r.out[0][e] >> (i - 1) & 1);
+            test_free(out);
+        }
+    test_free(r.out[0]);
+    sf_free(&d);
+    wf_unit_destroy(u);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_share_of_two_inputs_is_that_of_all),
         cmocka_unit_test(folds_have_the_same_bits_for_any_cut_and_order),
         cmocka_unit_test(a_group_without_elements_folds_to_zero),
         cmocka_unit_test(the_model_folds_as_one_tree_over_its_tensors),

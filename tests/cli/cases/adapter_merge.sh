@@ -70,6 +70,17 @@ sed 's/"use_dora": false/"use_dora": true/' "$TINYLM/c-lora/adapter_config.json"
 recipe dora.yaml "$TINYLM/base+run/style"
 run merge dora.yaml o
 expect_usage_error 'DoRA'
+run verify run/style
+expect_exit 0
+expect_stdout_has 'DoRA'
+sed 's/"r": 8/"r": 4/' "$TINYLM/c-lora/adapter_config.json" >run/style/adapter_config.json
+run verify run/style
+expect_exit 1
+expect_stdout_has 'rank 4 by its config and 8 by its tensors'
+run verify "$TINYLM/c-lora"
+expect_exit 0
+expect_stdout_has '28 modules'
+sed 's/"use_dora": false/"use_dora": true/' "$TINYLM/c-lora/adapter_config.json" >run/style/adapter_config.json
 run inspect run/style
 expect_exit 0
 expect_stdout_has 'not merged'

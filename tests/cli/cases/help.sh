@@ -2,7 +2,7 @@
 # shellcheck source=tests/cli/lib.sh disable=SC2154
 . "$ROOT/tests/cli/lib.sh"
 
-commands='merge apply plan inspect diff verify methods doctor'
+commands='merge apply plan inspect diff verify compress-lora methods doctor'
 
 run --help
 expect_exit 0
