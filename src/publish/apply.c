@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "../base/file.h"
 #include "../format/delta_file.h"
 
 #define WHERE "weft apply" /* what messages call the command */
@@ -29,11 +30,14 @@ static int open_both(struct wf_err *e, const void *arg, struct wf_setup *s)
     return status;
 }
 
-/* The same as a recipe; paths stand letter by letter, whatever they hold. */
+/* The same as a recipe; paths stand letter by letter, whatever they hold. What a delta holds goes
+ * in as it is, NaN included: who made it has been asked. An adapter's sum is checked. */
 static void write_recipe(const struct applying *a, struct wf_str *s)
 {
-    wf_str_puts(s, "# made by weft apply\nmerge_method: passthrough\nmodels:\n"
-                   "  - model:\n      model: {path: ");
+    wf_str_puts(s, "# made by weft apply\nmerge_method: passthrough\n");
+    if (!wf_is_folder(a->top))
+        wf_str_puts(s, "non_finite: allow\n");
+    wf_str_puts(s, "models:\n  - model:\n      model: {path: ");
     wf_str_json(s, a->shared, strlen(a->shared));
     wf_str_puts(s, "}\n      lora: {path: ");
     wf_str_json(s, a->top, strlen(a->top));

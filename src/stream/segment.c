@@ -66,6 +66,12 @@ static int report(struct wf_ring *r, const struct wf_job *job, const struct wf_t
                        "wider dtype or smaller weights, or say non_finite: allow",
                        job->name, result->index, wf_dtype_info(job->dtype)->name);
     const struct wf_tensor *t = job->in[result->input];
+    if (t->addend)
+        return wf_fail(r->e, WF_INPUT,
+                       "%s: tensor '%s', with what is on top of it in '%s', holds NaN or infinity "
+                       "at element %" PRIu64 "; mend that, or say non_finite: allow in the recipe",
+                       file_of(r, job, result->input), job->name,
+                       ckpt_of(r, job, result->input)->text, result->index);
     uint64_t width = wf_dtype_info(t->dtype)->bits / 8;
     return wf_fail(r->e, WF_INPUT,
                    "%s: tensor '%s' holds NaN or infinity at element %" PRIu64 " (byte %" PRIu64

@@ -6,6 +6,7 @@
 #include "../../src/base/num.h"
 #include "../../src/format/delta_file.h"
 #include "../../src/plan/budget.h"
+#include "../../src/plan/delta_plan.h"
 #include "../../src/publish/delta_assembly.h"
 
 enum { COUNT = 100003, ODD = 777 };
@@ -17,6 +18,8 @@ struct bench {
     struct wf_ckpt *models[2];
     struct wf_plan first;
     struct wf_delta_plan d;
+    const char *task;
+    struct wf_spool_subject subject;
     struct wf_budget budget;
     char *shared[3], *own[3]; /* by tensor of the list above */
 };
@@ -37,6 +40,9 @@ static void start(struct tree *t, struct bench *b, const char *deltas)
     assert_worked(t, wf_delta_plan_build(&t->err, &b->first, NULL, models,
                                          wf_delta_spool_thread_bytes(), &b->d));
     assert_worked(t, wf_budget_set(&t->err, &b->d.plan, 256u << 20, 0, 3, false, &b->budget));
+    b->task = b->d.tasks[0].name;
+    b->subject = (struct wf_spool_subject){
+        .plan = &b->d.plan, .tasks = &b->task, .n_tasks = 1, .density = r->deltas.density_text};
     for (size_t k = 0; k < 3; k++) {
         uint64_t bytes = tensors[k].shape[0] * width_of(k);
         b->shared[k] = test_calloc(bytes, 1);
@@ -107,7 +113,8 @@ static char *make(struct tree *t, struct bench *b, uint64_t step, bool backwards
                                     .hashing = true,
                                     .direct = !backwards,
                                     .stop = &go_on};
-    assert_worked(t, wf_delta_spool_create(&t->err, &t->arena, &b->d, &b->budget, folder, &s));
+    assert_worked(t,
+                  wf_delta_spool_create(&t->err, &t->arena, &b->subject, &b->budget, folder, &s));
     fill(t, b, &s, step, backwards);
     assert_worked(t, wf_delta_assemble(&t->err, &s, 0, &how, &made));
     assert_worked(t, wf_read_small(&t->err, WF_INPUT, path, 16u << 20, &text, n));
@@ -212,8 +219,8 @@ static void a_stop_ends_the_assembly(void **state)
                                     .name = "x",
                                     .shared_name = "shared",
                                     .stop = &stopped};
-    assert_worked(
-        t, wf_delta_spool_create(&t->err, &t->arena, &b.d, &b.budget, tree_folder(t, "spool"), &s));
+    assert_worked(t, wf_delta_spool_create(&t->err, &t->arena, &b.subject, &b.budget,
+                                           tree_folder(t, "spool"), &s));
     fill(t, &b, &s, 4096, false);
     assert_failed(t, wf_delta_assemble(&t->err, &s, 0, &how, &made), WF_STOPPED, "--resume");
     wf_delta_spool_destroy(&s);
