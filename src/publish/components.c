@@ -69,15 +69,20 @@ static int check_factors(struct wf_err *e, const struct wf_setup *s, const struc
     return WF_OK;
 }
 
+int wf_components_refuse(struct wf_err *e, const struct wf_recipe *r)
+{
+    return wf_fail(e, WF_USAGE,
+                   "%s:%d: --emit-components: merge_method '%s' is not a sum of its models' "
+                   "components; 'pcb' is",
+                   r->path, r->method_line, r->method->name);
+}
+
 int wf_components_check(struct wf_err *e, const struct wf_setup *s)
 {
     const struct wf_recipe *r = &s->recipe;
     const struct wf_job *first = first_merged(&s->plan);
     if (!r->method->share)
-        return wf_fail(e, WF_USAGE,
-                       "%s:%d: --emit-components: merge_method '%s' is not a sum of its models' "
-                       "components; 'pcb' is",
-                       r->path, r->method_line, r->method->name);
+        return wf_components_refuse(e, r);
     if (s->plan.cast != WF_DTYPE_NONE)
         return wf_fail(
             e, WF_USAGE,

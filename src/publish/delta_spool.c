@@ -271,16 +271,16 @@ int wf_delta_spool_create(struct wf_err *e, struct wf_arena *a,
                                    .n_benches = budget->compute};
     out->sink.arg = out;
     out->first = wf_arena_alloc(a, e, plan->n_jobs + 1, sizeof *out->first);
-    out->benches = wf_alloc(e, WF_MEM_RING, budget->compute, sizeof *out->benches, "task deltas");
     out->tasks = wf_arena_alloc(a, e, subject->n_tasks, sizeof *out->tasks);
+    for (size_t i = 0; out->tasks && i < subject->n_tasks; i++) { /* destroy closes all of them */
+        pthread_mutex_init(&out->tasks[i].lock, NULL);
+        out->tasks[i].file.fd = out->tasks[i].file.direct_fd = -1;
+    }
+    out->benches = wf_alloc(e, WF_MEM_RING, budget->compute, sizeof *out->benches, "task deltas");
     if (!out->first || !out->benches || !out->tasks)
         return WF_MACHINE;
     for (size_t j = 0; j < plan->n_jobs; j++)
         out->first[j + 1] = out->first[j] + plan->jobs[j].count;
-    for (size_t i = 0; i < subject->n_tasks; i++) {
-        pthread_mutex_init(&out->tasks[i].lock, NULL);
-        out->tasks[i].file.fd = out->tasks[i].file.direct_fd = -1;
-    }
     int status = WF_OK;
     for (size_t i = 0; !status && i < subject->n_tasks; i++)
         status = create_task(e, a, out, i, folder);
