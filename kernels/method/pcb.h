@@ -250,6 +250,11 @@ static const char *pcb_remark(const struct wf_args *args, uint32_t i)
         return args->g[PCB_DENSITY] > 0.5
                    ? "with a density above 0.5, pcb gives weight to elements that oppose the others"
                    : NULL;
+    if (args->m[i][PCB_MOST] != args->m[i][PCB_MOST] ||
+        args->m[i][PCB_LEAST] != args->m[i][PCB_LEAST] ||
+        args->m[i][PCB_TOP] != args->m[i][PCB_TOP] || args->m[i][PCB_CUT] != args->m[i][PCB_CUT])
+        return "a NaN or infinity, its own or another task's, takes its order away, so it adds "
+               "nothing";
     if (!(args->m[i][PCB_MOST] > args->m[i][PCB_LEAST]))
         return "its differences from the base are all of one size, so it adds nothing";
     if (!(args->m[i][PCB_TOP] > args->m[i][PCB_CUT]))

@@ -17,6 +17,7 @@
 #include "../base/str.h"
 #include "adapter_config.h"
 #include "shape.h"
+#include "tied_head.h"
 
 #define MISSES_SHOWN 3
 #define NEAR_SHOWN 3
@@ -309,7 +310,7 @@ static int add_product(const struct laying *l, const struct wf_adapter_module *m
     return WF_OK;
 }
 
-/* A bias is a column: the bias of B times a factor of 1 x 1 that is one. */
+/* A bias is a column: the bias of B times a factor that is one number, one. */
 static int add_bias(struct laying *l, const struct wf_adapter_module *m)
 {
     struct wf_tensor *b = find_bias(l, m->path);
@@ -323,11 +324,9 @@ static int add_bias(struct laying *l, const struct wf_adapter_module *m)
     if (s)
         return s;
     struct wf_addend *d = wf_arena_alloc(l->a, l->e, 1, sizeof *d);
-    float *one = wf_arena_alloc(l->a, l->e, 1, sizeof *one);
     const struct wf_tensor *column = lift(l, m->bias);
-    if (!d || !one || !column)
+    if (!d || !column)
         return WF_MACHINE;
-    *one = 1;
     *d = (struct wf_addend){
         .kind = WF_ADDEND_PRODUCT,
         .scale = m->scale,
@@ -335,7 +334,6 @@ static int add_bias(struct laying *l, const struct wf_adapter_module *m)
         .cols = 1,
         .rank = 1,
         .row = {.tensor = column},
-        .col = {.values = one},
     };
     b->addend = d;
     return WF_OK;
@@ -411,6 +409,56 @@ static int replace_wholes(struct laying *l)
     return WF_OK;
 }
 
+/* ---- a tied head ------------------------------------------------------------------------------
+ */
+
+static bool is_changed(const struct laying *l, const struct wf_tensor *t)
+{
+    return t->addend || t->file >= l->base->n_files;
+}
+
+/* What the adapter makes of the table, made of the head. */
+static int follow(const struct laying *l, const struct wf_tensor *table, struct wf_tensor *head)
+{
+    const char *name = head->name;
+    if (table->file >= l->base->n_files) {
+        *head = *table;
+        head->name = name;
+        head->addend = NULL;
+    }
+    int s = table->addend ? check_target(l, head, name) : WF_OK;
+    if (s || !table->addend)
+        return s;
+    head->addend = wf_arena_alloc(l->a, l->e, 1, sizeof *head->addend);
+    if (!head->addend)
+        return WF_MACHINE;
+    *head->addend = *table->addend; /* factors are loaded for each tensor anew */
+    return WF_OK;
+}
+
+/* A head that is tied to the embedding and stored all the same holds the embedding's numbers; it
+ * does so in the result, unless the adapter has something of its own for it. */
+static int tie_head(const struct laying *l)
+{
+    const struct wf_tensor *found = wf_tied_head(l->out);
+    if (!found || is_changed(l, found))
+        return WF_OK;
+    struct wf_tensor *head = &l->out->tensors[found - l->out->tensors];
+    for (size_t i = 0; i < l->out->n_tensors; i++) {
+        const struct wf_tensor *table = &l->out->tensors[i];
+        if (!wf_is_token_table(table->name) || !is_changed(l, table))
+            continue;
+        if (table->n_dims == 2 && head->n_dims == 2 && table->shape[0] == head->shape[0] &&
+            table->shape[1] == head->shape[1])
+            return follow(l, table, head);
+        wf_log(WF_LOG_WARNING,
+               "%s: %s: the adapter changes '%s', and '%s', tied to it by config.json, has another "
+               "shape and stays as it is",
+               l->where, l->base->place.path, table->name, head->name);
+    }
+    return WF_OK;
+}
+
 /* ---- the whole --------------------------------------------------------------------------------
  */
 
@@ -462,6 +510,8 @@ int wf_overlay_adapter(struct wf_err *e, struct wf_arena *a, const char *where,
         s = add_modules(&l);
     if (!s && l.n_missing)
         s = report_missing(&l);
+    if (!s)
+        s = tie_head(&l);
     if (!s)
         compare_base_name(&l);
     return s;

@@ -50,6 +50,10 @@ bool wf_plan_same_ckpt(const struct wf_ckpt *a, const struct wf_ckpt *b)
 {
     if (a == b)
         return true;
+    /* What lies on top counts with its configuration, which its weight file does not show: two
+     * folders may share that. */
+    if (a->under || b->under)
+        return a->under && b->under && a->top == b->top && wf_plan_same_ckpt(a->under, b->under);
     if (a->n_files != b->n_files)
         return false;
     for (size_t i = 0; i < a->n_files; i++)
@@ -126,6 +130,7 @@ static int collect_inputs(struct matcher *m, const struct wf_ckpt *base,
         m->inputs[m->n_inputs] = c;
         m->input_model[m->n_inputs++] = (int)i;
     }
+    plan->input_model = m->input_model;
     plan->config_donor = wf_plan_config_donor(base, models, r->n_models);
     if (m->n_inputs - (with_base ? 1u : 0u) < r->method->min_models)
         return wf_fail(m->e, WF_USAGE,

@@ -34,12 +34,23 @@ bool wf_job_has_scope(const struct wf_job *job, enum wf_scope scope)
     return found;
 }
 
-/* What adapters add is in their configuration, too, which no header shows. */
+static const char *factor_name(const struct wf_factor *f)
+{
+    return f->tensor ? f->tensor->name : "1";
+}
+
+/* What adapters add, and where, is in their configuration, too, which no header shows. */
 static void hash_addends(struct wf_str *s, const struct wf_ckpt *k)
 {
     for (size_t t = 0; t < k->n_tensors; t++)
-        for (const struct wf_addend *a = k->tensors[t].addend; a; a = a->next)
-            wf_str_printf(s, "%s %a\n", k->tensors[t].name, a->scale);
+        for (const struct wf_addend *a = k->tensors[t].addend; a; a = a->next) {
+            wf_str_printf(s, "%s %a", k->tensors[t].name, a->scale);
+            if (a->kind == WF_ADDEND_PRODUCT)
+                wf_str_printf(s, " %s %d %s %d\n", factor_name(&a->row), a->row.transposed,
+                              factor_name(&a->col), a->col.transposed);
+            else
+                wf_str_printf(s, " %s %d\n", a->part->name, a->replace);
+        }
 }
 
 static int hash_inputs(struct wf_err *e, struct wf_plan *plan)
@@ -127,7 +138,8 @@ static void count_addends(struct wf_plan *plan, const struct wf_job *job, uint32
             return;
     for (const struct wf_addend *a = job->in[input]->addend; a; a = a->next) {
         if (a->kind == WF_ADDEND_PRODUCT) {
-            plan->addend_bytes += a->rank * (a->rows + a->cols) * sizeof(float);
+            plan->addend_bytes +=
+                a->rank * (a->rows + a->cols) * (job->wide ? sizeof(double) : sizeof(float));
             plan->bytes_read += factor_bytes(&a->row) + factor_bytes(&a->col);
         } else {
             plan->addend_bytes += wf_delta_index_bytes(a->part);

@@ -91,8 +91,9 @@ struct wf_plan {
     struct wf_plan_ckpt *ckpts; /* the first, the base or else the first model, is the donor: it
                                    gives types and copies */
     size_t n_ckpts;
-    const struct wf_ckpt
-        *config_donor; /* gives config.json and the side files; NULL: there are none */
+    const int *input_model; /* by input of the recipe's method: its entry in the recipe; negative:
+                               the base */
+    const struct wf_ckpt *config_donor; /* gives config.json, side files; NULL: there are none */
     const struct wf_sidecars *sidecars; /* of the config donor; may be NULL */
     struct wf_job *jobs;                /* in file order: shard, then offset */
     size_t n_jobs;

@@ -26,6 +26,9 @@ static int open_both(struct wf_err *e, const void *arg, struct wf_setup *s)
         status = wf_opened_get(e, &s->arena, &s->opened, WHERE, a->top, NULL, &top);
     if (!status)
         status = wf_opened_lay(e, &s->arena, &s->opened, WHERE, shared, top, &s->models[0]);
+    /* What a delta holds goes in as it is, NaN included: who made it has been asked. An adapter's
+     * sum is checked. */
+    s->recipe.allow_non_finite = !status && wf_delta_is(top);
     return status;
 }
 

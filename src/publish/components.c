@@ -35,15 +35,10 @@ static const struct wf_job *first_merged(const struct wf_plan *plan)
     return NULL;
 }
 
-/* The name of the task that input i of the jobs is: a base among the models is input 0. */
+/* The name of the task that input i of the jobs is. */
 static const char *task_of(const struct wf_setup *s, uint32_t i)
 {
-    size_t at = 0;
-    for (uint32_t seen = 0;; at++) {
-        seen += !s->recipe.models[at].is_base;
-        if (seen == i)
-            return s->recipe.models[at].task;
-    }
+    return s->recipe.models[s->plan.input_model[i]].task;
 }
 
 static int check_names(struct wf_err *e, const struct wf_setup *s, const struct wf_job *job)
@@ -74,15 +69,20 @@ static int check_factors(struct wf_err *e, const struct wf_setup *s, const struc
     return WF_OK;
 }
 
+int wf_components_refuse(struct wf_err *e, const struct wf_recipe *r)
+{
+    return wf_fail(e, WF_USAGE,
+                   "%s:%d: --emit-components: merge_method '%s' is not a sum of its models' "
+                   "components; 'pcb' is",
+                   r->path, r->method_line, r->method->name);
+}
+
 int wf_components_check(struct wf_err *e, const struct wf_setup *s)
 {
     const struct wf_recipe *r = &s->recipe;
     const struct wf_job *first = first_merged(&s->plan);
     if (!r->method->share)
-        return wf_fail(e, WF_USAGE,
-                       "%s:%d: --emit-components: merge_method '%s' is not a sum of its models' "
-                       "components; 'pcb' is",
-                       r->path, r->method_line, r->method->name);
+        return wf_components_refuse(e, r);
     if (s->plan.cast != WF_DTYPE_NONE)
         return wf_fail(
             e, WF_USAGE,

@@ -21,6 +21,8 @@
 uint64_t wf_components_thread_bytes(void);
 uint64_t wf_components_table_bytes(const struct wf_setup *s);
 
+/* WF_USAGE: the recipe's method is not a sum of components. */
+int wf_components_refuse(struct wf_err *e, const struct wf_recipe *r);
 /* After the plan is made: refuses what has no components, or cannot have them. */
 int wf_components_check(struct wf_err *e, const struct wf_setup *s);
 

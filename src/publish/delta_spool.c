@@ -1,6 +1,8 @@
 /* delta_spool.c - the sink that keeps what tasks need beside the result. */
 #include "delta_spool.h"
 
+#include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -164,6 +166,25 @@ static void put_shares(const struct wf_sink_piece *p, const uint16_t *places, si
         put_values_32(p->share, places, n, values);
 }
 
+/* Numbers of another type, and differences, may be too large for the result's. */
+static int check_values(struct wf_err *e, const struct wf_spool_subject *s,
+                        const struct wf_sink_piece *p, const uint16_t *places, size_t n,
+                        const uint8_t *values)
+{
+    enum wf_dtype from = (enum wf_dtype)p->job->in_dtype[p->model];
+    enum wf_dtype to = (enum wf_dtype)p->job->dtype;
+    for (size_t k = 0; k < n; k++)
+        if (!isfinite(wf_number_get(to, values, k)) &&
+            isfinite(wf_number_get(from, p->in[p->model], places[k])) &&
+            isfinite(wf_number_get(to, p->in[0], places[k])))
+            return wf_fail(e, WF_INPUT,
+                           "tensor '%s': what task '%s' has at element %" PRIu64
+                           " does not fit %s; choose a wider dtype, or say non_finite: allow",
+                           p->job->name, s->tasks[p->model - 1], p->from + places[k],
+                           wf_dtype_info(to)->name);
+    return WF_OK;
+}
+
 static size_t put_gaps(const uint16_t *places, size_t n, uint8_t *to)
 {
     uint8_t *at = to;
@@ -202,6 +223,14 @@ static int take(void *arg, struct wf_err *e, unsigned thread, const struct wf_si
         put_differences(p, b->places, n, values);
     else
         put_values(p, b->places, n, values);
+    bool as_stored =
+        subject->values == WF_SPOOL_SHARE ||
+        (subject->values == WF_SPOOL_REPLACE && p->job->in_dtype[p->model] == p->job->dtype);
+    int status = WF_OK;
+    if (!as_stored && !subject->plan->recipe->allow_non_finite)
+        status = check_values(e, subject, p, b->places, n, values);
+    if (status)
+        return status;
     /* Gaps end where the values begin. */
     size_t width = wf_dtype_info(wf_spool_dtype(subject, p->job))->bits / 8;
     size_t gap_bytes = put_gaps(b->places, n, b->record);
@@ -214,7 +243,7 @@ static int take(void *arg, struct wf_err *e, unsigned thread, const struct wf_si
         .span = (uint16_t)(b->places[n - 1] - b->places[0]),
     };
     size_t bytes = gap_bytes + n * width;
-    int status = enter(e, t, &entry, bytes);
+    status = enter(e, t, &entry, bytes);
     return status ? status : wf_pwrite(e, t->file.fd, t->file.path, record, bytes, entry.at);
 }
 
@@ -242,16 +271,16 @@ int wf_delta_spool_create(struct wf_err *e, struct wf_arena *a,
                                    .n_benches = budget->compute};
     out->sink.arg = out;
     out->first = wf_arena_alloc(a, e, plan->n_jobs + 1, sizeof *out->first);
-    out->benches = wf_alloc(e, WF_MEM_RING, budget->compute, sizeof *out->benches, "task deltas");
     out->tasks = wf_arena_alloc(a, e, subject->n_tasks, sizeof *out->tasks);
+    for (size_t i = 0; out->tasks && i < subject->n_tasks; i++) { /* destroy closes all of them */
+        pthread_mutex_init(&out->tasks[i].lock, NULL);
+        out->tasks[i].file.fd = out->tasks[i].file.direct_fd = -1;
+    }
+    out->benches = wf_alloc(e, WF_MEM_RING, budget->compute, sizeof *out->benches, "task deltas");
     if (!out->first || !out->benches || !out->tasks)
         return WF_MACHINE;
     for (size_t j = 0; j < plan->n_jobs; j++)
         out->first[j + 1] = out->first[j] + plan->jobs[j].count;
-    for (size_t i = 0; i < subject->n_tasks; i++) {
-        pthread_mutex_init(&out->tasks[i].lock, NULL);
-        out->tasks[i].file.fd = out->tasks[i].file.direct_fd = -1;
-    }
     int status = WF_OK;
     for (size_t i = 0; !status && i < subject->n_tasks; i++)
         status = create_task(e, a, out, i, folder);

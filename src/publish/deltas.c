@@ -83,19 +83,25 @@ struct running {
     const char *spool_folder;
 };
 
-/* Every folder of a path below `root`, each made if it is not there. */
-static int make_folders(struct wf_err *e, struct wf_arena *a, const char *root, const char *below)
+static int make_folder(struct wf_err *e, const char *path)
 {
-    for (size_t n = 0; below[n];) {
+    if (mkdir(path, 0777) && errno != EEXIST)
+        return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot make the folder", path);
+    return WF_OK;
+}
+
+/* Does something to every folder of a path below `root`, from the outermost in. */
+static int each_folder(struct wf_err *e, struct wf_arena *a, const char *root, const char *below,
+                       int (*act)(struct wf_err *e, const char *path))
+{
+    int status = WF_OK;
+    for (size_t n = 0; !status && below[n];) {
         n += strspn(below + n, "/");
         n += strcspn(below + n, "/");
         const char *path = wf_arena_printf(a, e, "%s/%.*s", root, (int)n, below);
-        if (!path)
-            return WF_MACHINE;
-        if (mkdir(path, 0777) && errno != EEXIST)
-            return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot make the folder", path);
+        status = path ? act(e, path) : WF_MACHINE;
     }
-    return WF_OK;
+    return status;
 }
 
 /* Empty folders for the spool and for the deltas. */
@@ -110,8 +116,8 @@ static int clear_folders(struct running *r)
     if (!status)
         status = wf_remove_tree(r->e, path);
     if (!status)
-        status = make_folders(r->e, r->a, r->run->partial, SPOOL);
-    return status ? status : make_folders(r->e, r->a, r->run->partial, dir);
+        status = make_folder(r->e, r->spool_folder);
+    return status ? status : each_folder(r->e, r->a, r->run->partial, dir, make_folder);
 }
 
 /* The shards are there by now: their paths, and what the stream compares files with. */
@@ -307,12 +313,11 @@ int wf_deltas_run(struct wf_err *e, const struct wf_deltas_run *run, struct wf_d
     if (!status)
         status = assemble_all(&r, out);
     wf_delta_spool_destroy(&r.spool);
-    const char *dir = status ? NULL : wf_path_join(r.a, e, run->partial, s->recipe.deltas.dir);
     if (!status)
         status = wf_remove_tree(e, r.spool_folder);
-    if (!status)
-        status = dir ? wf_sync_folder(e, dir) : WF_MACHINE;
-    return status;
+    if (status)
+        return status;
+    return each_folder(e, r.a, run->partial, s->recipe.deltas.dir, wf_sync_folder);
 }
 
 void wf_deltas_destroy(struct wf_deltas_result *r)

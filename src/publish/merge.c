@@ -51,9 +51,12 @@ static int raise_file_limit(struct wf_err *e, const struct wf_setup *s)
 {
     const struct wf_plan *plan = &s->plan;
     struct rlimit l;
-    /* Each once direct, once ordinary; then, with the shards as inputs, a spool for each task. */
-    uint64_t needed = 2 * plan->n_shards + s->deltas.n_tasks + OTHER_FILES;
-    needed += plan->components ? s->recipe.n_models : 0;
+    /* Each once direct, once ordinary; then, with the shards as inputs, each task's spool and its
+     * index, and the files that are assembled from them side by side. */
+    uint64_t needed = 2 * plan->n_shards + OTHER_FILES;
+    needed += 2 * (s->deltas.n_tasks + (plan->components ? s->recipe.n_models : 0u));
+    needed += s->deltas.n_tasks ? 2u * s->deltas_budget.compute : 0;
+    needed += plan->components ? 2 : 0;
     for (size_t c = 0; c < plan->n_ckpts; c++)
         needed += 2 * plan->ckpts[c].ckpt->n_files;
     if (getrlimit(RLIMIT_NOFILE, &l))
@@ -231,7 +234,8 @@ static int run(struct job *j, const struct wf_merge_source *source, const char *
     const struct weft_options *o = j->options;
     int status = wf_setup_recipe(j->e, o, source, &j->setup);
     if (!status && j->setup.recipe.method->adapters)
-        return run_adapters(j, out, already_done);
+        return o->emit_components ? wf_components_refuse(j->e, &j->setup.recipe)
+                                  : run_adapters(j, out, already_done);
     if (!status)
         status = wf_output_check(j->e, &j->arena, out, o->resume, o->overwrite, &j->output);
     if (!status)

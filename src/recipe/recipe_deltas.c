@@ -91,7 +91,8 @@ static const char *part_fault(const char *part, size_t n)
 /* Whether a folder of that name would be in the way of what weft itself writes. */
 static bool is_taken(const char *first, size_t n)
 {
-    static const char *const names[] = {"config.json", "README.md", "spool", NULL};
+    static const char *const names[] = {"config.json", "README.md",        "spool",
+                                        "components",  "components.spool", NULL};
     for (size_t i = 0; names[i]; i++)
         if (strlen(names[i]) == n && !memcmp(names[i], first, n))
             return true;

@@ -114,6 +114,8 @@ int wf_fitness_run(struct wf_err *e, const char *command, const char *folder, un
         become(command, folder, ends[1]);
     int why = errno;
     close(ends[1]);
+    if (pid > 0) /* the child does the same: whoever is first, kill() below finds the group */
+        setpgid(pid, pid);
     bool ended = pid > 0 && listen_to(ends[0], until, stop, &tail) && await(pid, until, stop, &how);
     close(ends[0]);
     if (pid < 0)

@@ -39,8 +39,8 @@ struct searching {
     double best[WF_CMAES_MAX], best_fitness;
     uint64_t best_at; /* its number, from 1 */
     struct wf_cmaes cma;
-    const struct wf_json *lines; /* of the log: the header first */
-    size_t n_lines, n_done;      /* evaluations in it */
+    const struct wf_json *lines; /* evaluations of an earlier run */
+    size_t n_done;
 };
 
 /* ---- the question ---- */
@@ -124,9 +124,8 @@ static int append(struct searching *s, const struct wf_str *line)
     int fd = open(s->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (fd < 0)
         return wf_fail_errno(s->e, WF_MACHINE, errno, "%s: cannot open", s->log);
-    struct stat st;
-    int status = fstat(fd, &st) ? wf_fail_errno(s->e, WF_MACHINE, errno, "%s", s->log) : WF_OK;
-    if (!status && write(fd, line->text, line->n) != (ssize_t)line->n)
+    int status = WF_OK;
+    if (write(fd, line->text, line->n) != (ssize_t)line->n)
         status = wf_fail_errno(s->e, WF_MACHINE, errno, "%s: cannot write", s->log);
     if (!status)
         status = wf_fdatasync(s->e, fd, s->log);
@@ -149,43 +148,49 @@ static int log_evaluation(struct searching *s, uint64_t number, const double *x,
     return status;
 }
 
-/* The whole lines of an earlier run's log, as an array. A last line that was cut is forgotten. */
-static int read_log(struct searching *s, const char *header)
+/* The lines of text[0..n), which ends with one, as one array. */
+static int parse_lines(struct searching *s, const char *text, size_t n)
 {
-    char *text = NULL;
-    size_t n = 0, whole = strlen(header);
-    int status = wf_read_small(s->e, WF_MACHINE, s->log, LOG_BYTES_MAX, &text, &n);
-    if (status)
-        return status;
-    if (n < whole || memcmp(text, header, whole) != 0) {
-        wf_free(text);
-        return wf_fail(s->e, WF_USAGE,
-                       "--resume: %s is of another search (recipe, seed, fitness or flags); "
-                       "--overwrite starts anew",
-                       s->log);
-    }
-    while (n > whole && text[n - 1] != '\n')
-        n--;
     struct wf_str array = {0};
-    for (size_t i = whole; i < n; i++)
-        wf_str_add(&array, text[i] == '\n' ? (i + 1 < n ? "," : "") : text + i,
-                   text[i] == '\n' ? (size_t)(i + 1 < n) : 1);
-    struct wf_str all = {0};
-    wf_str_printf(&all, "[");
-    wf_str_add(&all, array.text ? array.text : "", array.n);
-    wf_str_puts(&all, "]");
     struct wf_json *lines = NULL;
-    status = wf_str_finish(&all, s->e);
+    wf_str_puts(&array, "[");
+    for (const char *line = text; line < text + n;) {
+        size_t length = strcspn(line, "\n");
+        wf_str_puts(&array, line == text ? "" : ",");
+        wf_str_add(&array, line, length);
+        line += length + 1;
+    }
+    wf_str_puts(&array, "]");
+    int status = wf_str_finish(&array, s->e);
     if (!status)
-        status = wf_json_parse(s->e, &s->a, s->log, all.text, all.n, WF_JSON_STRICT, &lines);
+        status = wf_json_parse(s->e, &s->a, s->log, array.text, array.n, WF_JSON_STRICT, &lines);
     if (!status) {
         s->lines = lines->children;
         s->n_done = lines->n;
     }
+    wf_str_free(&array);
+    return status;
+}
+
+/* An earlier run's log. A last line that was cut is forgotten. */
+static int read_log(struct searching *s, const char *header)
+{
+    char *text = NULL;
+    size_t n = 0, head = strlen(header);
+    int status = wf_read_small(s->e, WF_MACHINE, s->log, LOG_BYTES_MAX, &text, &n);
+    if (status)
+        return status;
+    if (n < head || memcmp(text, header, head) != 0)
+        status = wf_fail(s->e, WF_USAGE,
+                         "--resume: %s is of another search (recipe, seed, fitness or flags); "
+                         "--overwrite starts anew",
+                         s->log);
+    while (n > head && text[n - 1] != '\n')
+        n--;
+    if (!status)
+        status = parse_lines(s, text + head, n - head);
     if (!status && truncate(s->log, (off_t)n))
         status = wf_fail_errno(s->e, WF_MACHINE, errno, "%s: cannot cut", s->log);
-    wf_str_free(&array);
-    wf_str_free(&all);
     wf_free(text);
     return status;
 }

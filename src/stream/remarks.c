@@ -33,7 +33,8 @@ void wf_remarks_collect(struct wf_ring *r, const struct wf_unit *u, const struct
 {
     const struct wf_job *any = job ? job : r->options->plan->model_jobs[0];
     const struct wf_args *args = wf_unit_args(u);
-    if (!any->count || !remarks_on(any))
+    uint64_t count = job ? job->count : r->options->plan->model_count;
+    if (!count || !remarks_on(any))
         return;
     for (uint32_t i = 1; i < any->n_inputs; i++) {
         const char *why = any->method->remark(args, i);

@@ -66,6 +66,12 @@ static int report(struct wf_ring *r, const struct wf_job *job, const struct wf_t
                        "wider dtype or smaller weights, or say non_finite: allow",
                        job->name, result->index, wf_dtype_info(job->dtype)->name);
     const struct wf_tensor *t = job->in[result->input];
+    if (t->addend)
+        return wf_fail(r->e, WF_INPUT,
+                       "%s: tensor '%s', with what is on top of it in '%s', holds NaN or infinity "
+                       "at element %" PRIu64 "; mend that, or say non_finite: allow in the recipe",
+                       file_of(r, job, result->input), job->name,
+                       ckpt_of(r, job, result->input)->text, result->index);
     uint64_t width = wf_dtype_info(t->dtype)->bits / 8;
     return wf_fail(r->e, WF_INPUT,
                    "%s: tensor '%s' holds NaN or infinity at element %" PRIu64 " (byte %" PRIu64
@@ -122,6 +128,12 @@ static int take_shares(const struct work *w, const struct wf_job *job, const str
     return status;
 }
 
+/* Whether NaN and infinity are errors. A sink alone looks at what was merged, or only copied. */
+static bool checks(const struct wf_ring *r)
+{
+    return !r->options->plan->recipe->allow_non_finite && !wf_stream_sinks_only(r->options);
+}
+
 static int run_tile(const struct work *w, const struct wf_segment *g, const char *const *in,
                     char *out)
 {
@@ -136,7 +148,7 @@ static int run_tile(const struct work *w, const struct wf_segment *g, const char
                            .n = job->n_inputs,
                            .cast = (uint8_t)plan->cast,
                            .wide = job->wide,
-                           .check = !plan->recipe->allow_non_finite,
+                           .check = checks(w->r),
                            .far = !w->slot->late,
                            .first = window.from,
                            .count = window.to - window.from,

@@ -173,7 +173,7 @@ static void whole_tensors_and_biases_take_the_place_of_the_base(void **state)
     assert_int_equal(b->rank, 1);
     assert_string_equal(b->row.tensor->name, "q.lora_B.bias");
     assert_null(b->col.tensor);
-    assert_true(b->col.values[0] == 1 && b->scale == 2);
+    assert_true(!b->col.tensor && b->scale == 2);
 }
 
 static void a_tied_head_shares_the_factors_of_the_embedding(void **state)
@@ -189,6 +189,46 @@ static void a_tied_head_shares_the_factors_of_the_embedding(void **state)
     addend_of(&c, "embed.weight");
     fx_assert_failed(f, lay(f, NULL, LIST("embed.weight 9x4"), LORA "}", both, &c), WF_USAGE,
                      "'lm_head'");
+}
+
+#define TIED "{\"tie_word_embeddings\":true}"
+
+static void a_tied_head_that_is_stored_follows_the_embedding(void **state)
+{
+    struct fx *f = *state;
+    struct wf_ckpt c;
+    const char *const base[] = {"lm_head.weight 9x4", "model.embed_tokens.weight 9x4", NULL};
+    const char *const factors[] = {"model.embed_tokens.lora_embedding_A 2x9",
+                                   "model.embed_tokens.lora_embedding_B 4x2",
+                                   "lm_head.lora_A.weight 2x4", "lm_head.lora_B.weight 9x2", NULL};
+    const char *const *table = LIST(factors[0], factors[1]);
+    fx_assert_worked(f, lay(f, TIED, base, LORA "}", table, &c));
+    assert_product(addend_of(&c, "lm_head.weight"), 9, 4, 2, "embedding_A", "embedding_B", true);
+    assert_ptr_not_equal(addend_of(&c, "lm_head.weight"),
+                         addend_of(&c, "model.embed_tokens.weight"));
+    assert_int_equal(wf_ckpt_find(&c, "lm_head.weight")->file, 0);
+
+    /* Multimodal models say it further in. The adapter's own factors for the head come first. */
+    fx_assert_worked(f, lay(f, "{\"text_config\":" TIED "}", base, LORA "}", table, &c));
+    addend_of(&c, "lm_head.weight");
+    fx_assert_worked(f, lay(f, TIED, base, LORA "}", factors, &c));
+    assert_product(addend_of(&c, "lm_head.weight"), 9, 4, 2, "lora_B.weight", "lora_A.weight",
+                   false);
+
+    fx_assert_worked(f, lay(f, TIED, base, LORA ",\"modules_to_save\":[\"embed_tokens\"]}",
+                            LIST("model.embed_tokens.weight 9x4 BF16"), &c));
+    const struct wf_tensor *head = wf_ckpt_find(&c, "lm_head.weight");
+    assert_int_equal(head->file, 1);
+    assert_int_equal(head->dtype, WF_BF16);
+    assert_string_equal(head->name, "lm_head.weight");
+
+    /* Not tied, or of another shape. */
+    fx_assert_worked(f, lay(f, "{\"tie_word_embeddings\":false}", base, LORA "}", table, &c));
+    assert_null(wf_ckpt_find(&c, "lm_head.weight")->addend);
+    fx_assert_worked(f, lay(f, "{}", base, LORA "}", table, &c));
+    assert_null(wf_ckpt_find(&c, "lm_head.weight")->addend);
+    fx_assert_worked(f, lay(f, TIED, LIST("lm_head.weight 8x4", base[1]), LORA "}", table, &c));
+    assert_null(wf_ckpt_find(&c, "lm_head.weight")->addend);
 }
 
 static void what_does_not_fit_the_base_is_refused(void **state)
@@ -252,6 +292,7 @@ int main(void)
         T(prefixes_of_other_library_versions_are_tried),
         T(whole_tensors_and_biases_take_the_place_of_the_base),
         T(a_tied_head_shares_the_factors_of_the_embedding),
+        T(a_tied_head_that_is_stored_follows_the_embedding),
         T(what_does_not_fit_the_base_is_refused),
         T(all_misses_are_counted_and_the_first_named),
     };

@@ -88,6 +88,10 @@ sed -i "s|name: prose, parameters: {weight: 0}|name: prose, parameters: {weight:
 run merge ties.yaml ties --emit-components
 expect_usage_error "merge_method 'ties' is not a sum of its models' components"
 expect_absent ties ties.partial
+printf 'merge_method: byom_lora\nparameters: {rank: 2}\nmodels: [model: %s]\n' "$TINYLM/c-lora" >byom.yaml
+run merge byom.yaml byom --emit-components
+expect_usage_error "byom.yaml:1: --emit-components: merge_method 'byom_lora' is not a sum"
+expect_absent byom byom.partial
 
 # A damaged component is found.
 printf x | dd of=merged/components/c.safetensors bs=1 seek=9 conv=notrunc status=none

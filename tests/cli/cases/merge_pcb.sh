@@ -54,3 +54,31 @@ run merge recipe.yaml unmoved
 expect_exit 0
 expect_stderr_has "task 'base': its differences from the base are all of one size, so it adds nothing"
 expect_stderr_has 'recipe.yaml:1: with a density above 0.5, pcb'
+
+# Said too where the first tensor by name is empty; a NaN is named as the cause it is.
+tiny() { # FOLDER: an empty tensor and one of four numbers
+    local header='{"a.empty":{"dtype":"F32","shape":[0,3],"data_offsets":[0,0]},'
+    header+='"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}'
+    while (((${#header} + 8) % 8)); do header+=' '; done
+    mkdir -p "$1"
+    # shellcheck disable=SC2059
+    printf "$(little_endian ${#header} 8)" >"$1/model.safetensors"
+    printf '%s\1\2\200\77\1\2\0\100\1\2\100\100\1\2\200\100' "$header" >>"$1/model.safetensors"
+    echo '{"architectures": ["Test"]}' >"$1/config.json"
+}
+for model in small still sound broken; do tiny $model; done
+printf '\0\0\0\300' | dd of=sound/model.safetensors bs=1 seek=$(($(stat -c %s sound/model.safetensors) - 4)) \
+    conv=notrunc status=none
+printf '\0\0\300\177' | dd of=broken/model.safetensors bs=1 seek=$(($(stat -c %s broken/model.safetensors) - 4)) \
+    conv=notrunc status=none
+printf 'merge_method: pcb\nbase_model: small\nmodels: [model: still, model: sound]\n' >tiny.yaml
+run merge tiny.yaml tiny
+expect_exit 0
+expect_stderr_has "task 'still': its differences from the base are all of one size"
+sed 's/still/broken/' tiny.yaml >broken.yaml
+echo 'non_finite: allow' >>broken.yaml
+run merge broken.yaml broken.out
+expect_exit 0
+for task in broken sound; do
+    expect_stderr_has "task '$task': a NaN or infinity, its own or another task's"
+done
