@@ -42,7 +42,7 @@ golden         900  tests/suite/golden.sh
 recipes        900  tests/suite/recipes.sh
 deltas         900  tests/suite/deltas.sh
 install        900  tests/suite/install.sh
-cuda_build     300  tests/suite/cuda_build.sh
+cuda_build     900  tests/suite/cuda_build.sh
 style          300  tests/style/check.sh"
 
 build() { # VARIANT TARGETS MAKE-VARIABLES...

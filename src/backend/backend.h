@@ -103,8 +103,8 @@ struct wf_product {
     uint64_t cols;
     uint32_t rank;
     double scale;
-    const float *row; /* [rows][rank] */
-    const float *col; /* [rank][cols] */
+    const void *row; /* [rows][rank] of float; wide: of double */
+    const void *col; /* [rank][cols] likewise */
 };
 
 struct wf_backend {

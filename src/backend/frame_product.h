@@ -13,21 +13,21 @@
 #endif
 
 /* sums[c] += row[0] col[0][c] + row[1] col[1][c] + ..., for ranks [k, k + 4). */
-static void WF_NAME(add_four)(const float *row, const float *col, uint64_t stride, size_t count,
+static void WF_NAME(add_four)(const wf_real *row, const wf_real *col, uint64_t stride, size_t count,
                               wf_real *restrict sums)
 {
-    const float *restrict c0 = col, *restrict c1 = c0 + stride;
-    const float *restrict c2 = c1 + stride, *restrict c3 = c2 + stride;
+    const wf_real *restrict c0 = col, *restrict c1 = c0 + stride;
+    const wf_real *restrict c2 = c1 + stride, *restrict c3 = c2 + stride;
     wf_real r0 = row[0], r1 = row[1], r2 = row[2], r3 = row[3];
     for (size_t c = 0; c < count; c++)
         sums[c] = (((sums[c] + r0 * c0[c]) + r1 * c1[c]) + r2 * c2[c]) + r3 * c3[c];
 }
 
-static void WF_NAME(add_one)(const float *row, const float *restrict col, size_t count,
+static void WF_NAME(add_one)(const wf_real *row, const wf_real *restrict col, size_t count,
                              wf_real *restrict sums)
 {
     for (size_t c = 0; c < count; c++)
-        sums[c] += (wf_real)row[0] * col[c];
+        sums[c] += row[0] * col[c];
 }
 
 /* Columns [from, from + count) of one row, at most PRODUCT_PANEL. */
@@ -35,7 +35,8 @@ static void WF_NAME(add_row)(const struct wf_product *p, uint64_t r, uint64_t fr
                              wf_real *restrict values)
 {
     wf_real sums[PRODUCT_PANEL], scale = (wf_real)p->scale;
-    const float *row = p->row + r * p->rank, *col = p->col + from;
+    const wf_real *row = (const wf_real *)p->row + r * p->rank;
+    const wf_real *col = (const wf_real *)p->col + from;
     uint32_t k = 0;
     memset(sums, 0, count * sizeof *sums);
     for (; k + 4 <= p->rank; k += 4)

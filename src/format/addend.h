@@ -24,9 +24,10 @@ enum wf_addend_kind { WF_ADDEND_PRODUCT, WF_ADDEND_SPARSE };
 /* One factor as it lies on disk. `transposed`: the file holds the other order of axes. */
 struct wf_factor {
     const struct wf_tensor *tensor; /* its `file` counts in the checkpoint that has the addend;
-                                       NULL: nothing to load, `values` are there */
+                                       NULL: there is none, and all its numbers are one */
     bool transposed;
-    float *values; /* row factor: [rows][rank], column factor: [rank][cols]; NULL until loaded */
+    void *values; /* row factor: [rows][rank], column factor: [rank][cols], of float or, in a job
+                     that computes in double, of double; NULL until loaded */
 };
 
 struct wf_addend {

@@ -310,7 +310,7 @@ static int add_product(const struct laying *l, const struct wf_adapter_module *m
     return WF_OK;
 }
 
-/* A bias is a column: the bias of B times a factor of 1 x 1 that is one. */
+/* A bias is a column: the bias of B times a factor that is one number, one. */
 static int add_bias(struct laying *l, const struct wf_adapter_module *m)
 {
     struct wf_tensor *b = find_bias(l, m->path);
@@ -324,11 +324,9 @@ static int add_bias(struct laying *l, const struct wf_adapter_module *m)
     if (s)
         return s;
     struct wf_addend *d = wf_arena_alloc(l->a, l->e, 1, sizeof *d);
-    float *one = wf_arena_alloc(l->a, l->e, 1, sizeof *one);
     const struct wf_tensor *column = lift(l, m->bias);
-    if (!d || !one || !column)
+    if (!d || !column)
         return WF_MACHINE;
-    *one = 1;
     *d = (struct wf_addend){
         .kind = WF_ADDEND_PRODUCT,
         .scale = m->scale,
@@ -336,7 +334,6 @@ static int add_bias(struct laying *l, const struct wf_adapter_module *m)
         .cols = 1,
         .rank = 1,
         .row = {.tensor = column},
-        .col = {.values = one},
     };
     b->addend = d;
     return WF_OK;

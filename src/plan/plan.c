@@ -134,7 +134,8 @@ static void count_addends(struct wf_plan *plan, const struct wf_job *job, uint32
             return;
     for (const struct wf_addend *a = job->in[input]->addend; a; a = a->next) {
         if (a->kind == WF_ADDEND_PRODUCT) {
-            plan->addend_bytes += a->rank * (a->rows + a->cols) * sizeof(float);
+            plan->addend_bytes +=
+                a->rank * (a->rows + a->cols) * (job->wide ? sizeof(double) : sizeof(float));
             plan->bytes_read += factor_bytes(&a->row) + factor_bytes(&a->col);
         } else {
             plan->addend_bytes += wf_delta_index_bytes(a->part);

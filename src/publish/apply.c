@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "../base/file.h"
 #include "../format/delta_file.h"
 
 #define WHERE "weft apply" /* what messages call the command */
@@ -27,17 +26,17 @@ static int open_both(struct wf_err *e, const void *arg, struct wf_setup *s)
         status = wf_opened_get(e, &s->arena, &s->opened, WHERE, a->top, NULL, &top);
     if (!status)
         status = wf_opened_lay(e, &s->arena, &s->opened, WHERE, shared, top, &s->models[0]);
+    /* What a delta holds goes in as it is, NaN included: who made it has been asked. An adapter's
+     * sum is checked. */
+    s->recipe.allow_non_finite = !status && wf_delta_is(top);
     return status;
 }
 
-/* The same as a recipe; paths stand letter by letter, whatever they hold. What a delta holds goes
- * in as it is, NaN included: who made it has been asked. An adapter's sum is checked. */
+/* The same as a recipe; paths stand letter by letter, whatever they hold. */
 static void write_recipe(const struct applying *a, struct wf_str *s)
 {
-    wf_str_puts(s, "# made by weft apply\nmerge_method: passthrough\n");
-    if (!wf_is_folder(a->top))
-        wf_str_puts(s, "non_finite: allow\n");
-    wf_str_puts(s, "models:\n  - model:\n      model: {path: ");
+    wf_str_puts(s, "# made by weft apply\nmerge_method: passthrough\nmodels:\n"
+                   "  - model:\n      model: {path: ");
     wf_str_json(s, a->shared, strlen(a->shared));
     wf_str_puts(s, "}\n      lora: {path: ");
     wf_str_json(s, a->top, strlen(a->top));

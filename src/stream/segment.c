@@ -128,6 +128,12 @@ static int take_shares(const struct work *w, const struct wf_job *job, const str
     return status;
 }
 
+/* Whether NaN and infinity are errors. A sink alone looks at what was merged, or only copied. */
+static bool checks(const struct wf_ring *r)
+{
+    return !r->options->plan->recipe->allow_non_finite && !wf_stream_sinks_only(r->options);
+}
+
 static int run_tile(const struct work *w, const struct wf_segment *g, const char *const *in,
                     char *out)
 {
@@ -142,7 +148,7 @@ static int run_tile(const struct work *w, const struct wf_segment *g, const char
                            .n = job->n_inputs,
                            .cast = (uint8_t)plan->cast,
                            .wide = job->wide,
-                           .check = !plan->recipe->allow_non_finite,
+                           .check = checks(w->r),
                            .far = !w->slot->late,
                            .first = window.from,
                            .count = window.to - window.from,

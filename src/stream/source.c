@@ -1,6 +1,7 @@
 /* source.c - loads factors, and makes inputs from stored values and addends. */
 #include "source.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -10,56 +11,74 @@
 
 /* ---- factors ---- */
 
-/* The factor's numbers as the product wants them: [rows][rank], [rank][cols]. */
-static void put_in_order(const struct wf_factor *f, const float *stored, float *values)
+static uint64_t width_of(bool wide)
 {
-    uint64_t rows = f->tensor->shape[0], cols = f->tensor->count / (rows ? rows : 1);
-    if (!f->transposed) {
-        memcpy(values, stored, f->tensor->count * sizeof *values);
-        return;
-    }
-    for (uint64_t r = 0; r < rows; r++)
-        for (uint64_t c = 0; c < cols; c++)
-            values[c * rows + r] = stored[r * cols + c];
+    return wide ? sizeof(double) : sizeof(float);
 }
 
-static int check_finite(struct wf_ring *r, const char *path, const struct wf_factor *f,
-                        const float *values)
+/* The factor's numbers as the product wants them: [rows][rank], [rank][cols]. */
+static void turn(const struct wf_factor *f, bool wide, const char *stored, char *values)
 {
+    uint64_t rows = f->tensor->shape[0], cols = f->tensor->count / (rows ? rows : 1);
+    uint64_t width = width_of(wide);
+    for (uint64_t r = 0; r < rows; r++)
+        for (uint64_t c = 0; c < cols; c++)
+            memcpy(values + (c * rows + r) * width, stored + (r * cols + c) * width, width);
+}
+
+static int check_finite(struct wf_ring *r, const char *path, const struct wf_factor *f, bool wide,
+                        const void *values)
+{
+    const float *narrow = values;
+    const double *doubles = values;
     for (uint64_t k = 0; k < f->tensor->count && !r->options->plan->recipe->allow_non_finite; k++)
-        if (!isfinite(values[k]))
-            return wf_fail(r->e, WF_INPUT,
-                           "%s: tensor '%s' of the adapter holds NaN or infinity at element %llu; "
-                           "mend the adapter, or say non_finite: allow in the recipe",
-                           path, f->tensor->name, (unsigned long long)k);
+        if (!isfinite(wide ? doubles[k] : (double)narrow[k]))
+            return wf_fail(
+                r->e, WF_INPUT,
+                "%s: tensor '%s' of the adapter holds NaN or infinity at element %" PRIu64
+                ", or a number too large for float; mend the adapter, or say "
+                "non_finite: allow in the recipe",
+                path, f->tensor->name, k);
     return WF_OK;
 }
 
-/* A factor is read whole: what is loaded at a time is small beside what stays. */
-static int load_factor(struct wf_ring *r, uint32_t ckpt, struct wf_factor *f)
+/* Reads the factor's numbers, in the file's order. */
+static int read_factor(struct wf_ring *r, struct wf_infile *file, const struct wf_factor *f,
+                       bool wide, void *values)
 {
     const struct wf_tensor *t = f->tensor;
-    struct wf_infile *file = &r->inputs[ckpt][t->file];
     uint64_t at = t->offset % WF_DIRECT_ALIGN;
     uint64_t room = wf_round_up(at + t->bytes, WF_DIRECT_ALIGN);
     char *stored = wf_map_pages(r->e, room, "an adapter");
-    float *values = wf_alloc(r->e, WF_MEM_RING, t->count, sizeof *values, "an adapter");
-    float *wide = wf_alloc(r->e, WF_MEM_RING, t->count, sizeof *wide, "an adapter");
-    int status = stored && values && wide ? WF_OK : WF_MACHINE;
-    if (!status)
-        status = wf_infile_read(r->e, file, stored + at, t->offset, t->bytes);
+    if (!stored)
+        return WF_MACHINE;
+    int status = wf_infile_read(r->e, file, stored + at, t->offset, t->bytes);
     if (!status) {
         r->stats.bytes_read += t->bytes;
-        r->options->backend->widen(t->dtype, stored + at, t->count, false, wide);
-        status = check_finite(r, file->path, f, wide);
+        r->options->backend->widen(t->dtype, stored + at, t->count, wide, values);
+        status = check_finite(r, file->path, f, wide, values);
     }
-    if (!status)
-        put_in_order(f, wide, values);
-    if (stored)
-        wf_unmap_pages(stored, room);
-    wf_free(wide);
-    f->values = values;
+    wf_unmap_pages(stored, room);
     return status;
+}
+
+/* A factor is read whole: what is loaded at a time is small beside what stays. */
+static int load_factor(struct wf_ring *r, uint32_t ckpt, struct wf_factor *f, bool wide)
+{
+    struct wf_infile *file = &r->inputs[ckpt][f->tensor->file];
+    uint64_t count = f->tensor->count, width = width_of(wide);
+    char *turned = NULL;
+    char *values = f->values = wf_alloc(r->e, WF_MEM_RING, count, width, "an adapter");
+    int status = values ? read_factor(r, file, f, wide, values) : WF_MACHINE;
+    if (status || !f->transposed)
+        return status;
+    turned = wf_alloc(r->e, WF_MEM_RING, count, width, "an adapter");
+    if (!turned)
+        return WF_MACHINE;
+    turn(f, wide, values, turned);
+    wf_free(values);
+    f->values = turned;
+    return WF_OK;
 }
 
 static int load_part(struct wf_ring *r, uint32_t ckpt, struct wf_delta_part *part)
@@ -68,16 +87,16 @@ static int load_part(struct wf_ring *r, uint32_t ckpt, struct wf_delta_part *par
     return wf_delta_load(r->e, part, &r->inputs[ckpt][part->positions->file]);
 }
 
-static int load_addends(struct wf_ring *r, uint32_t ckpt, struct wf_addend *a)
+static int load_addends(struct wf_ring *r, uint32_t ckpt, struct wf_addend *a, bool wide)
 {
     int status = WF_OK;
     for (; a && !status; a = a->next) {
         if (a->kind == WF_ADDEND_SPARSE && !a->part->marks)
             status = load_part(r, ckpt, a->part);
-        if (a->kind == WF_ADDEND_PRODUCT && !a->row.values)
-            status = load_factor(r, ckpt, &a->row);
-        if (a->kind == WF_ADDEND_PRODUCT && !status && !a->col.values)
-            status = load_factor(r, ckpt, &a->col);
+        if (!status && a->row.tensor && !a->row.values)
+            status = load_factor(r, ckpt, &a->row, wide);
+        if (!status && a->col.tensor && !a->col.values)
+            status = load_factor(r, ckpt, &a->col, wide);
     }
     return status;
 }
@@ -89,15 +108,13 @@ int wf_sources_create(struct wf_ring *r)
     for (size_t j = 0; j < plan->n_jobs && !status; j++) {
         const struct wf_job *job = &plan->jobs[j];
         for (uint32_t i = 0; i < job->n_inputs && !status; i++)
-            status = load_addends(r, job->input_ckpt[i], job->in[i]->addend);
+            status = load_addends(r, job->input_ckpt[i], job->in[i]->addend, job->wide);
     }
     return status;
 }
 
 static void unload(struct wf_factor *f)
 {
-    if (!f->tensor) /* its values are not ours */
-        return;
     wf_free(f->values);
     f->values = NULL;
 }
@@ -137,14 +154,25 @@ static struct wf_infile *file_of(const struct making *m, const struct wf_delta_p
     return &m->r->inputs[m->job->input_ckpt[m->input]][part->positions->file];
 }
 
+/* A factor that is not there is one number, one. */
+static const void *values_of(const struct wf_factor *f, bool wide)
+{
+    static const float narrow_one = 1;
+    static const double wide_one = 1;
+    if (f->tensor)
+        return f->values;
+    return wide ? (const void *)&wide_one : (const void *)&narrow_one;
+}
+
 static void add_product(const struct making *m, const struct wf_addend *a)
 {
+    bool wide = m->job->wide;
     struct wf_product p = {.cols = a->cols,
                            .rank = a->rank,
                            .scale = a->scale,
-                           .row = a->row.values,
-                           .col = a->col.values};
-    m->r->options->backend->add_product(&p, m->range.from, m->range.to, m->job->wide, m->values);
+                           .row = values_of(&a->row, wide),
+                           .col = values_of(&a->col, wide)};
+    m->r->options->backend->add_product(&p, m->range.from, m->range.to, wide, m->values);
 }
 
 /* Adds what several deltas add together: the sum is made before the tensor's own value is looked

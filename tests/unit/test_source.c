@@ -17,7 +17,7 @@ static const struct ef_tensor written_out[] = {
     {"m", WF_F32, 2, {ROWS, COLS}}, {"v", WF_BF16, 1, {999}}, {"w", WF_F64, 2, {40, 33}}};
 static const struct ef_tensor factors[] = {{"m.row", WF_F32, 2, {RANK, ROWS}}, /* transposed */
                                            {"m.col", WF_BF16, 2, {RANK, COLS}},
-                                           {"w.row", WF_F16, 2, {40, RANK}},
+                                           {"w.row", WF_F64, 2, {40, RANK}},
                                            {"w.col", WF_F32, 2, {33, RANK}}}; /* transposed */
 
 /* A tensor's values as doubles; to be freed. */
@@ -213,7 +213,7 @@ static void products_are_as_if_written_out(void **state)
         struct wf_plan over, out;
         assert_worked(t, ef_plan(t, r, p.base, p.over, 0, &over));
         assert_worked(t, ef_plan(t, r, p.base, p.out, 0, &out));
-        assert_int_equal(over.addend_bytes, MODELS * RANK * (ROWS + COLS + 40 + 33) * 4);
+        assert_int_equal(over.addend_bytes, MODELS * RANK * ((ROWS + COLS) * 4 + (40 + 33) * 8));
         assert_int_equal(out.addend_bytes, 0);
         char *wanted = run(t, &out, 64 << 20, 2);
         for (unsigned m = 0; m < 4; m++) {
