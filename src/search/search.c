@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,6 +17,7 @@
 #include "../format/json.h"
 #include "../publish/combine.h"
 #include "../publish/merge.h"
+#include "../publish/territory.h"
 #include "cmaes.h"
 #include "fitness.h"
 #include "searched_recipe.h"
@@ -41,6 +44,7 @@ struct searching {
     struct wf_cmaes cma;
     const struct wf_json *lines; /* evaluations of an earlier run */
     size_t n_done;
+    int lock_fd; /* the folder, -1 until it is ours */
 };
 
 /* ---- the question ---- */
@@ -103,14 +107,17 @@ static void put_vector(struct wf_str *s, const struct searching *q, const double
         wf_str_printf(s, ",\"density\":%s", wf_format_f64(x[q->n_tasks], number));
 }
 
-static void put_header(struct wf_str *line, const struct searching *s)
+/* `plan` is of the first candidate: what else decides the candidates' bytes, inputs and flags. */
+static void put_header(struct wf_str *line, const struct searching *s,
+                       const struct wf_hash128 *plan)
 {
     struct wf_hash128 hash = wf_xxh128(s->recipe.text, s->recipe.text_n);
-    char hex[33], number[32];
+    char recipe_hex[33], plan_hex[33], number[32];
     wf_str_printf(line,
-                  "{\"search\":1,\"recipe\":\"%s\",\"seed\":%llu,\"weight_max\":%s,\"fitness\":",
-                  wf_hash128_hex(&hash, hex), (unsigned long long)s->how->seed,
-                  wf_format_f64(s->how->weight_max, number));
+                  "{\"search\":1,\"recipe\":\"%s\",\"plan\":\"%s\",\"seed\":%llu,"
+                  "\"weight_max\":%s,\"fitness\":",
+                  wf_hash128_hex(&hash, recipe_hex), wf_hash128_hex(plan, plan_hex),
+                  (unsigned long long)s->how->seed, wf_format_f64(s->how->weight_max, number));
     wf_str_json(line, s->how->fitness, strlen(s->how->fitness));
     wf_str_printf(line, ",\"minimize\":%s,", s->how->minimize ? "true" : "false");
     put_vector(line, s, s->start);
@@ -172,50 +179,36 @@ static int parse_lines(struct searching *s, const char *text, size_t n)
     return status;
 }
 
-/* An earlier run's log. A last line that was cut is forgotten. */
-static int read_log(struct searching *s, const char *header)
+static int cut_log(struct searching *s, size_t n)
+{
+    if (truncate(s->log, (off_t)n))
+        return wf_fail_errno(s->e, WF_MACHINE, errno, "%s: cannot cut", s->log);
+    return WF_OK;
+}
+
+/* An earlier run's log, or one that has not begun. A last line that was cut is forgotten. */
+static int read_log(struct searching *s, const struct wf_str *header)
 {
     char *text = NULL;
-    size_t n = 0, head = strlen(header);
+    size_t n = 0, head = header->n;
     int status = wf_read_small(s->e, WF_MACHINE, s->log, LOG_BYTES_MAX, &text, &n);
     if (status)
         return status;
-    if (n < head || memcmp(text, header, head) != 0)
+    bool begun = n >= head;
+    if (memcmp(text, header->text, begun ? head : n) != 0)
         status = wf_fail(s->e, WF_USAGE,
-                         "--resume: %s is of another search (recipe, seed, fitness or flags); "
-                         "--overwrite starts anew",
+                         "--resume: %s is of another search (recipe, models, seed, fitness or "
+                         "flags); --overwrite starts anew",
                          s->log);
     while (n > head && text[n - 1] != '\n')
         n--;
-    if (!status)
+    if (!status && begun)
         status = parse_lines(s, text + head, n - head);
-    if (!status && truncate(s->log, (off_t)n))
-        status = wf_fail_errno(s->e, WF_MACHINE, errno, "%s: cannot cut", s->log);
+    if (!status)
+        status = cut_log(s, begun ? n : 0);
+    if (!status && !begun)
+        status = append(s, header);
     wf_free(text);
-    return status;
-}
-
-static int open_log(struct searching *s)
-{
-    struct wf_str header = {0};
-    put_header(&header, s);
-    int status = wf_str_finish(&header, s->e);
-    bool there = wf_exists(s->folder);
-    if (!status && there && !s->options->resume && !s->options->overwrite)
-        status = wf_fail(s->e, WF_USAGE,
-                         "%s exists: --resume goes on with that search, --overwrite starts anew",
-                         s->folder);
-    if (!status && there && s->options->resume && wf_is_file(s->log)) {
-        status = read_log(s, header.text);
-    } else if (!status) {
-        status = wf_remove_tree(s->e, s->folder);
-        if (!status && mkdir(s->folder, 0777))
-            status =
-                wf_fail_errno(s->e, WF_MACHINE, errno, "%s: cannot make the folder", s->folder);
-        if (!status)
-            status = append(s, &header);
-    }
-    wf_str_free(&header);
     return status;
 }
 
@@ -256,6 +249,97 @@ static void say_less(const struct searching *s, bool less)
     enum wf_log_level usual = (enum wf_log_level)s->options->log_level;
     wf_log_set_level(less && usual < WF_LOG_DEBUG ? WF_LOG_ERROR : usual);
 }
+
+/* ---- the folder ---- */
+
+/* What is removed may not be what is merged. `path` may be NULL. */
+static int check_input(const struct searching *s, const char *path, int line)
+{
+    char folder[PATH_MAX], real[PATH_MAX];
+    if (!path || !realpath(s->folder, folder) || !realpath(path, real) ||
+        !wf_path_within(real, folder))
+        return WF_OK;
+    return wf_fail(s->e, WF_USAGE, "%s:%d: '%s' lies in %s, where weft search works; move it",
+                   s->recipe.path, line, path, s->folder);
+}
+
+static int check_reference(const struct searching *s, const struct wf_reference *r)
+{
+    int status = check_input(s, r->is_path ? r->text : r->model, r->line);
+    return status ? status : check_input(s, r->is_path ? NULL : r->adapter, r->line);
+}
+
+static int check_folder(const struct searching *s)
+{
+    const struct wf_recipe *r = &s->recipe;
+    if (!s->options->resume && !s->options->overwrite)
+        return wf_fail(s->e, WF_USAGE,
+                       "%s exists: --resume goes on with that search, --overwrite starts anew",
+                       s->folder);
+    if (!wf_is_folder(s->folder) || (!wf_is_file(s->log) && !wf_folder_is_empty(s->folder)))
+        return wf_fail(s->e, WF_USAGE,
+                       "%s exists and holds no search; weft search works there: move it",
+                       s->folder);
+    int status = check_reference(s, &r->base);
+    for (size_t i = 0; !status && i < r->n_models; i++)
+        status = check_reference(s, &r->models[i].ref);
+    return status;
+}
+
+/* Ours alone from here on. The log is there before anything else, to tell whose folder it is. */
+static int open_folder(struct searching *s)
+{
+    bool there = wf_exists(s->folder);
+    int status = there ? check_folder(s) : WF_OK;
+    if (!status && !there && mkdir(s->folder, 0777))
+        status = wf_fail_errno(s->e, WF_MACHINE, errno, "%s: cannot make the folder", s->folder);
+    if (status)
+        return status;
+    s->lock_fd = open(s->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (s->lock_fd < 0)
+        return wf_fail_errno(s->e, WF_MACHINE, errno, "%s: cannot open the folder", s->folder);
+    status = wf_lock_fd(s->e, s->lock_fd, s->folder);
+    if (!status && !s->options->resume)
+        status = wf_empty_folder(s->e, s->folder);
+    return status ? status : append(s, &(struct wf_str){.text = ""});
+}
+
+static int hash_plan(struct searching *s, struct wf_hash128 *hash)
+{
+    struct wf_setup setup = {0};
+    struct weft_options o = quiet(s);
+    struct wf_merge_source source = {.recipe = s->candidate_recipe};
+    o.backend = WEFT_BACKEND_CPU;
+    int status = write_recipe(s, s->start, s->candidate_recipe);
+    say_less(s, true);
+    if (!status)
+        status = wf_setup_recipe(s->e, &o, &source, &setup);
+    if (!status)
+        status = wf_setup_create(s->e, &o, &source, false, &setup);
+    say_less(s, false);
+    *hash = setup.plan.hash;
+    wf_setup_destroy(&setup);
+    return status;
+}
+
+static int open_log(struct searching *s)
+{
+    struct wf_str header = {0};
+    struct wf_hash128 plan;
+    int status = open_folder(s);
+    if (!status)
+        status = hash_plan(s, &plan);
+    if (status)
+        return status;
+    put_header(&header, s, &plan);
+    status = wf_str_finish(&header, s->e);
+    if (!status)
+        status = read_log(s, &header);
+    wf_str_free(&header);
+    return status;
+}
+
+/* ---- candidates ---- */
 
 /* Sums of components need to be balanced once; a density changes the balance. */
 static bool has_components(const struct searching *s)
@@ -406,7 +490,7 @@ int wf_search_run(struct wf_err *e, const struct weft_options *options, const ch
     struct searching *s = wf_arena_alloc(&a, e, 1, sizeof *s);
     if (!s)
         return WF_MACHINE;
-    *s = (struct searching){.e = e, .options = options, .how = how, .stop = stop};
+    *s = (struct searching){.e = e, .options = options, .how = how, .stop = stop, .lock_fd = -1};
     int status =
         wf_recipe_read(e, &s->a, recipe, options->compat == WEFT_COMPAT_MERGEKIT, &s->recipe);
     if (!status)
@@ -421,6 +505,7 @@ int wf_search_run(struct wf_err *e, const struct weft_options *options, const ch
         status = search(s);
     if (!status)
         status = publish(s, result);
+    wf_close(s->lock_fd);
     wf_arena_destroy(&s->a);
     wf_arena_destroy(&a);
     return status;

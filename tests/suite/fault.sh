@@ -17,6 +17,8 @@ build/plain/mkckpt --out "$SCRATCH/in/tuned" --layers 1 --hidden 32 --vocab 64 -
     --base-seed 1 --delta 0.1 --config
 recipe "$SCRATCH/in/recipe.yaml" task_arithmetic keep "$SCRATCH/in/base" "$SCRATCH/in/tuned"
 { cat "$SCRATCH/in/recipe.yaml"; echo 'task_deltas: {density: 0.2}'; } >"$SCRATCH/in/deltas.yaml"
+printf 'merge_method: pcb\nbase_model: %s\nmodels: [model: %s]\n' "$SCRATCH/in/base" "$SCRATCH/in/tuned" \
+    >"$SCRATCH/in/components.yaml"
 small_models "$SCRATCH/in/small"
 while read -r name memory _; do
     [ -z "$name" ] || stage_recipe "$SCRATCH/in/$name-$memory.yaml" "$name" "$SCRATCH/in/small/"{1,2,3,4}
@@ -124,6 +126,15 @@ done
 sweep write :always merge "${merge[@]}"
 rm -rf served
 cp -r out served
+# Components: taken from the stream itself.
+what="components"
+merge=("$weft" merge in/components.yaml out --emit-components --threads 2 --memory 64Mi --progress none)
+rm -rf out out.partial
+"${merge[@]}" >/dev/null 2>err || fail "$what without faults" "$(head -c 300 err)"
+reference=$(digest out)
+for kind in alloc open write sync; do
+    sweep $kind "" merge "${merge[@]}"
+done
 if [ "$LONG" = 1 ]; then every; else fine; fi
 what= merge=("${plain_merge[@]}")
 

@@ -11,6 +11,7 @@ size=$([ "$LONG" = 1 ] && echo 600MB || echo 120MB)
 small=(--layers 2 --hidden 64 --vocab 200 --shard-size 60000 --config)
 "$mkckpt" --out "$SCRATCH/small/base" "${small[@]}" --seed 1
 "$mkckpt" --out "$SCRATCH/small/tuned" "${small[@]}" --seed 2 --base-seed 1 --delta 0.1
+"$mkckpt" --out "$SCRATCH/small/other" "${small[@]}" --seed 5 --base-seed 1 --delta 0.1
 "$mkckpt" --out "$SCRATCH/large/base" --bytes $size --seed 3 --config
 "$mkckpt" --out "$SCRATCH/large/tuned" --bytes $size --seed 4 --base-seed 3 --delta 0.1 --config
 small_models "$SCRATCH/staged"
@@ -19,6 +20,8 @@ while read -r name memory _; do
 done <<<"$WAYS"
 recipe "$SCRATCH/deltas.yaml" task_arithmetic keep "$SCRATCH/small/base" "$SCRATCH/small/tuned"
 echo 'task_deltas: {density: 0.2}' >>"$SCRATCH/deltas.yaml"
+printf 'merge_method: pcb\nbase_model: %s\nmodels:\n  - {model: %s, name: one}\n  - {model: %s, name: two}\n' \
+    "$SCRATCH/small/base" "$SCRATCH/small/tuned" "$SCRATCH/small/other" >"$SCRATCH/components.yaml"
 for size in small large; do
     recipe "$SCRATCH/$size.yaml" task_arithmetic keep "$SCRATCH/$size/base" "$SCRATCH/$size/tuned"
 done
@@ -51,22 +54,32 @@ reference_of() {
     digest out
 }
 
-# SIGKILL exactly at the n-th call of a kind; with task deltas, too, which are made after the shards.
-for recipe in small.yaml deltas.yaml; do
+# For n = 1, 2 ... until the merge has no n-th call of the kind; STEP is what is added to n.
+kill_at_each() { # NAME KIND STEP
+    local n code killed=0
+    for ((n = 1; n < 500; n += (LONG == 1 ? 1 : $3))); do
+        rm -rf out out.partial
+        killed_at $2 $n
+        code=$?
+        [ $code = 0 ] && break
+        killed=$((killed + 1))
+        if [ $code != 137 ]; then
+            fail "$1: kill at $2 $n" "exit $code: $(head -c 300 err)"
+        else
+            resumes "$1: kill at $2 $n"
+        fi
+    done
+    [ $killed != 0 ] || fail "$1: kill at $2" "nothing was killed: is this a build with FAULTS=1?"
+}
+
+# SIGKILL exactly at the n-th call of a kind; with task deltas, too, which are made after the shards, and with
+# components, which are made of the stream.
+for recipe in small.yaml deltas.yaml components.yaml; do
     flags=(--threads 2 --memory 64Mi --progress none --shard-size 100000)
+    [ $recipe != components.yaml ] || flags+=(--emit-components)
     reference=$(reference_of)
     for kind in write sync rename open; do
-        for ((n = 1; n < 500; n += (LONG == 1 || n < 10 ? 1 : 4))); do
-            rm -rf out out.partial
-            killed_at $kind $n
-            code=$?
-            [ $code = 0 ] && break
-            if [ $code != 137 ]; then
-                fail "$recipe: kill at $kind $n" "exit $code: $(head -c 300 err)"
-            else
-                resumes "$recipe: kill at $kind $n"
-            fi
-        done
+        kill_at_each $recipe $kind 'n < 10 ? 1 : 4'
     done
 done
 
@@ -76,17 +89,7 @@ while read -r name memory what; do
     recipe=$name.yaml flags=(--threads 3 --memory $memory --progress none --shard-size 200000)
     reference=$(reference_of)
     for kind in write sync; do
-        for ((n = 1; n < 500; n += (LONG == 1 ? 1 : 1 + n / 3))); do
-            rm -rf out out.partial
-            killed_at $kind $n
-            code=$?
-            [ $code = 0 ] && break
-            if [ $code != 137 ]; then
-                fail "$what: kill at $kind $n" "exit $code: $(head -c 300 err)"
-            else
-                resumes "$what: kill at $kind $n"
-            fi
-        done
+        kill_at_each "$what" $kind '1 + n / 3'
     done
 done <<<"$WAYS"
 recipe=small.yaml flags=(--threads 2 --memory 64Mi --progress none --shard-size 100000)

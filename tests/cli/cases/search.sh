@@ -63,3 +63,36 @@ for pair in "echo word #:printed 'word'" 'true #:printed nothing' 'kill -9 $$ #:
 done
 run search recipe.yaml --budget 3
 expect_usage_error 'search needs --fitness COMMAND and --budget N'
+
+# Ratings are of these models, and the log says so; a log that has not begun is no obstacle.
+cp -r "$TINYLM/python" changing
+sed "s|$TINYLM/python|changing|" recipe.yaml >changing.yaml
+run search changing.yaml --fitness "$like" --budget 3 --out changed
+expect_exit 0
+rm -r changed changing
+cp -r "$TINYLM/c" changing
+run search changing.yaml --fitness "$like" --budget 5 --out changed --resume
+expect_usage_error 'is of another search (recipe, models'
+expect_absent changed
+run search changing.yaml --fitness "$like" --budget 3 --out changed --overwrite
+expect_exit 0
+cp changed.search/search.jsonl log
+rm -r changed
+head -c 20 log >changed.search/search.jsonl
+run search changing.yaml --fitness "$like" --budget 3 --out changed --resume
+expect_exit 0
+expect_same_file log changed.search/search.jsonl
+
+# A folder that holds no search is nobody's to remove, nor is a model that is searched for.
+mkdir other.search
+echo precious >other.search/mine
+for flag in --resume --overwrite; do
+    run search recipe.yaml --fitness "$like" --budget 3 --out other $flag
+    expect_usage_error 'other.search exists and holds no search'
+    [[ $(cat other.search/mine) == precious ]] || fail "$flag removed it"
+done
+mv changing changed.search/model
+sed -i 's|model: changing|model: changed.search/model|' changing.yaml
+run search changing.yaml --fitness "$like" --budget 3 --out changed --overwrite
+expect_usage_error "'changed.search/model' lies in changed.search, where weft search works"
+[[ -e changed.search/model/config.json ]] || fail 'the model is gone'
