@@ -28,11 +28,11 @@ mkdir -p $logs
 
 # name, seconds it may take, command; the longest first
 all="fault     1500 tests/suite/fault.sh
-emu            900  tests/suite/emu.sh
+emu            1800 tests/suite/emu.sh
 device         1500 tests/suite/device.sh
 resume         1500 tests/suite/resume.sh
-same_bytes     900  tests/suite/same_bytes.sh
-statistics     900  tests/suite/statistics.sh
+same_bytes     1500 tests/suite/same_bytes.sh
+statistics     1500 tests/suite/statistics.sh
 unit-asan      1500 tests/suite/unit.sh asan
 cli            900  tests/cli/run.sh build/plain/weft
 races          900  tests/suite/races.sh
