@@ -208,11 +208,11 @@ void wf_components_destroy(struct wf_components *c)
 void wf_components_manifest(struct wf_str *s, const struct wf_setup *setup,
                             const struct wf_components *c)
 {
+    char real[PATH_MAX];
+    if (!c->n) /* nor a base, perhaps */
+        return;
     const struct wf_job *first = first_merged(&setup->plan);
     const char *base = setup->base->place.path;
-    char real[PATH_MAX];
-    if (!c->n)
-        return;
     if (realpath(base, real))
         base = real;
     wf_str_puts(s, ",\n  \"components\": {\n    \"base\": ");

@@ -47,7 +47,7 @@ static void check_values(const struct wf_method *m, const struct wf_value *value
 
 static void check_reference(const struct wf_reference *r)
 {
-    CHECK(r->text[0] && r->model[0] && !r->adapter && r->line > 0);
+    CHECK(r->text[0] && r->model[0] && (!r->adapter || r->adapter[0]) && r->line > 0);
     for (const char *c = r->text; *c; c++)
         CHECK((unsigned char)*c >= 0x20);
 }
