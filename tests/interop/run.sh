@@ -37,7 +37,8 @@ programs=(merge_oracle delta_oracle adapter_oracle lowrank_oracle peft_oracle) #
 {
     $venv/bin/python tests/interop/interop.py --weft build/plain/weft --mkckpt build/plain/mkckpt --scratch "$scratch"
     for program in "${programs[@]}"; do
-        $venv/bin/python "tests/interop/$program.py" --weft build/plain/weft --scratch "$scratch"
+        mkdir "$scratch/$program"
+        $venv/bin/python "tests/interop/$program.py" --weft build/plain/weft --scratch "$scratch/$program"
     done
 } </dev/null | awk -v expected=$((1 + ${#programs[@]})) '
     /^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ { programs++; passed += $1; failed += $3; skipped += $5; next }
