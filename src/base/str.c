@@ -118,6 +118,12 @@ void wf_str_free(struct wf_str *s)
     *s = (struct wf_str){0};
 }
 
+const char *wf_last_word(const char *text)
+{
+    const char *dot = strrchr(text, '.');
+    return dot ? dot + 1 : text;
+}
+
 bool wf_starts_with(const char *text, const char *prefix)
 {
     return !strncmp(text, prefix, strlen(prefix));

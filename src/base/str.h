@@ -29,6 +29,8 @@ int wf_str_finish(struct wf_str *s, struct wf_err *e);
 void wf_str_free(struct wf_str *s);
 
 bool wf_starts_with(const char *text, const char *prefix);
+/* What stands behind the last '.': of "layers.0.q_proj" it is "q_proj". */
+const char *wf_last_word(const char *text);
 bool wf_ends_with(const char *text, const char *suffix);
 
 /* The part after the last '/', ignoring trailing slashes ("a/b/" gives "b", length in *n). */

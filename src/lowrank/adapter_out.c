@@ -84,10 +84,8 @@ int wf_adapter_targets(struct wf_err *e, struct wf_arena *a, const char *const *
     size_t kept = 0;
     if (!last)
         return WF_MACHINE;
-    for (size_t i = 0; i < n; i++) {
-        const char *dot = strrchr(paths[i], '.');
-        last[i] = dot ? dot + 1 : paths[i];
-    }
+    for (size_t i = 0; i < n; i++)
+        last[i] = wf_last_word(paths[i]);
     qsort(last, n, sizeof *last, by_text);
     for (size_t i = 0; i < n; i++)
         if (i == 0 || strcmp(last[i], last[i - 1]))

@@ -27,16 +27,10 @@ static bool is_word(const char *word, const char *const *words)
     return false;
 }
 
-static const char *last_part(const char *path)
-{
-    const char *dot = strrchr(path, '.');
-    return dot ? dot + 1 : path;
-}
-
 static bool is_embedding(const char *path)
 {
     static const char *const words[] = {"wte", "wpe", "shared", NULL};
-    const char *last = last_part(path);
+    const char *last = wf_last_word(path);
     return strstr(last, "embed") || is_word(last, words);
 }
 
@@ -44,7 +38,7 @@ static bool is_head(const char *path)
 {
     static const char *const words[] = {"lm_head", "embed_out",  "output",
                                         "score",   "classifier", NULL};
-    return is_word(last_part(path), words);
+    return is_word(wf_last_word(path), words);
 }
 
 /* ---- roles ------------------------------------------------------------------------------------
@@ -168,7 +162,7 @@ static bool is_ambiguous(const struct wf_extract_item *items, const bool *kept, 
 {
     for (size_t i = 0; i < n; i++)
         if (!kept[i] && items[i].path && is_matrix(items[i].tensor) &&
-            !strcmp(last_part(items[i].path), last))
+            !strcmp(wf_last_word(items[i].path), last))
             return true;
     return false;
 }
@@ -180,7 +174,8 @@ static int by_text(const void *left, const void *right)
 
 static bool is_target(const struct wf_extract_item *item, bool kept, const char *last)
 {
-    return kept && item->role == WF_ROLE_FACTOR && (!last || !strcmp(last_part(item->path), last));
+    return kept && item->role == WF_ROLE_FACTOR &&
+           (!last || !strcmp(wf_last_word(item->path), last));
 }
 
 int wf_extract_targets(struct wf_err *e, struct wf_arena *a, const struct wf_extract_item *items,
@@ -193,7 +188,7 @@ int wf_extract_targets(struct wf_err *e, struct wf_arena *a, const struct wf_ext
         return WF_MACHINE;
     for (size_t i = 0; i < n; i++)
         if (is_target(&items[i], kept[i], NULL))
-            words[n_words++] = last_part(items[i].path);
+            words[n_words++] = wf_last_word(items[i].path);
     if (n_words)
         qsort(words, n_words, sizeof *words, by_text);
     for (size_t k = 0; k < n_words; k++) {

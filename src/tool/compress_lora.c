@@ -10,7 +10,6 @@
 #include "lowrank_print.h"
 
 #define WHERE "compress-lora"
-#define NAME_WIDTH_MAX 72u
 
 struct compress_job {
     struct wf_err *e;
@@ -70,18 +69,11 @@ static int fill(struct compress_job *j, const char *out, unsigned rank, const vo
                                      .arg = &print};
     struct wf_lowrank_row total;
     for (size_t i = 0; i < j->adapter.n_modules; i++)
-        print.name_width =
-            wf_max_u64(print.name_width, wf_report_width(j->adapter.modules[i].path));
-    print.name_width = wf_min_u64(print.name_width, NAME_WIDTH_MAX);
+        print.name_width = wf_report_widen(print.name_width, j->adapter.modules[i].path);
     int s = wf_compress_adapter(j->e, &j->adapter, j->output.partial, &co, &total);
     if (!s)
         wf_lowrank_print_total(&print, &total, out);
-    int finished = wf_report_finish(&j->report, j->e);
-    if (!s && !finished)
-        s = wf_adapter_record_write(j->e, j->options, j->output.partial, &j->record);
-    if (!s && !finished)
-        s = wf_output_publish(j->e, &j->output);
-    return s ? s : finished;
+    return wf_lowrank_publish(j->e, j->options, s, &j->report, &j->record, &j->output);
 }
 
 int wf_compress_lora_run(struct wf_err *e, const struct weft_options *o, const char *adapter,

@@ -30,7 +30,6 @@
 #include "report.h"
 
 #define BLOCK_BYTES ((size_t)2 << 20)
-#define NAME_WIDTH_MAX 72u /* longer names push their row to the right */
 
 enum { A, B, BASE, SIDES };
 
@@ -445,8 +444,8 @@ static size_t widest_name(const struct compare *c)
     size_t width = strlen("tensor");
     for (int s = A; s <= B; s++)
         for (size_t i = 0; i < c->ckpt[s].n_tensors; i++)
-            width = wf_max_u64(width, wf_report_width(c->ckpt[s].tensors[i].name));
-    return wf_min_u64(width, NAME_WIDTH_MAX);
+            width = wf_report_widen(width, c->ckpt[s].tensors[i].name);
+    return width;
 }
 
 /* Sets up workers inside one mapping of n * SIDES blocks, and runs. */

@@ -14,7 +14,6 @@
 #include "report.h"
 
 #define WHERE "extract-lora"
-#define NAME_WIDTH_MAX 72u
 
 struct extract_job {
     struct wf_err *e;
@@ -124,8 +123,8 @@ static size_t name_width(const struct wf_ckpt *model)
 {
     size_t width = 6;
     for (size_t i = 0; i < model->n_tensors; i++)
-        width = wf_max_u64(width, wf_report_width(model->tensors[i].name));
-    return wf_min_u64(width, NAME_WIDTH_MAX);
+        width = wf_report_widen(width, model->tensors[i].name);
+    return width;
 }
 
 static int fill(struct extract_job *j, const char *out, const struct weft_extract *how,
@@ -149,12 +148,7 @@ static int fill(struct extract_job *j, const char *out, const struct weft_extrac
     int s = wf_extract_adapter(j->e, j->model, j->base, j->output.partial, &eo, &total);
     if (!s)
         wf_lowrank_print_total(&j->print, &total, out);
-    int finished = wf_report_finish(&j->report, j->e);
-    if (!s && !finished)
-        s = wf_adapter_record_write(j->e, j->options, j->output.partial, &j->record);
-    if (!s && !finished)
-        s = wf_output_publish(j->e, &j->output);
-    return s ? s : finished;
+    return wf_lowrank_publish(j->e, j->options, s, &j->report, &j->record, &j->output);
 }
 
 int wf_extract_lora_run(struct wf_err *e, const struct weft_options *o, const char *model,

@@ -28,7 +28,6 @@
 #include "inspect_adapter.h"
 #include "report.h"
 
-#define NAME_WIDTH_MAX 72u
 #define LABEL_WIDTH 14
 #define GROUPS_SHOWN 24u /* in the heading for people; JSON has all */
 
@@ -395,8 +394,8 @@ static size_t widest_name(const struct wf_ckpt *c)
 {
     size_t width = strlen("tensor");
     for (size_t i = 0; i < c->n_tensors; i++)
-        width = wf_max_u64(width, wf_report_width(c->tensors[i].name));
-    return wf_min_u64(width, NAME_WIDTH_MAX);
+        width = wf_report_widen(width, c->tensors[i].name);
+    return width;
 }
 
 static int gather(struct inspection *in, const char *model)

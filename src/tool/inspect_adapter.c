@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "../base/num.h"
+#include "../base/str.h"
 #include "../format/adapter.h"
 #include "../format/adapter_config.h"
 
@@ -93,18 +94,12 @@ static void number_fact(const struct heading *h, const char *name, const char *k
     fact(h, name, n && n->kind == WF_JSON_NUMBER ? n->text : NULL);
 }
 
-static const char *last_part(const char *path)
-{
-    const char *dot = strrchr(path, '.');
-    return dot ? dot + 1 : path;
-}
-
 /* Modules whose paths end alike, and that are treated alike, are one line. */
 static int by_target(const void *left, const void *right)
 {
     const struct wf_adapter_module *x = *(const struct wf_adapter_module *const *)left;
     const struct wf_adapter_module *y = *(const struct wf_adapter_module *const *)right;
-    int order = strcmp(last_part(x->path), last_part(y->path));
+    int order = strcmp(wf_last_word(x->path), wf_last_word(y->path));
     if (!order)
         order = (x->rank > y->rank) - (x->rank < y->rank);
     return order ? order : (x->scale > y->scale) - (x->scale < y->scale);
@@ -115,7 +110,7 @@ static void text_target(const struct heading *h, const struct wf_adapter_module 
 {
     char scale[32];
     wf_report_name(h->r, first ? "targets" : "", h->label_width);
-    wf_report_name(h->r, last_part(m->path), 0);
+    wf_report_name(h->r, wf_last_word(m->path), 0);
     wf_report_text(h->r, ": %zu module%s, rank %u, scale %s", n, n == 1 ? "" : "s",
                    (unsigned)m->rank, wf_format_f64(m->scale, scale));
     wf_report_end(h->r);

@@ -64,6 +64,18 @@ void wf_lowrank_print_total(struct wf_lowrank_print *p, const struct wf_lowrank_
     figures(r, total);
 }
 
+int wf_lowrank_publish(struct wf_err *e, const struct weft_options *o, int status,
+                       struct wf_report *r, struct wf_adapter_record *record,
+                       struct wf_output *output)
+{
+    int finished = wf_report_finish(r, e);
+    if (!status)
+        status = finished;
+    if (!status)
+        status = wf_adapter_record_write(e, o, output->partial, record);
+    return status ? status : wf_output_publish(e, output);
+}
+
 int wf_lowrank_print_done(struct wf_report *r, struct wf_err *e, const char *out)
 {
     if (r->json) {

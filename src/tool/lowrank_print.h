@@ -11,6 +11,7 @@
 #define WF_LOWRANK_PRINT_H
 
 #include "../lowrank/compress.h"
+#include "../publish/adapter_record.h"
 #include "report.h"
 
 struct wf_lowrank_print {
@@ -25,6 +26,12 @@ void wf_lowrank_print_head(struct wf_lowrank_print *p);
 void wf_lowrank_print_row(void *print, const struct wf_lowrank_row *row);
 void wf_lowrank_print_total(struct wf_lowrank_print *p, const struct wf_lowrank_row *total,
                             const char *out);
+
+/* The end of a command that made an adapter in output->partial, `status` being how that went: ends
+ * the report, and publishes unless something failed. */
+int wf_lowrank_publish(struct wf_err *e, const struct weft_options *o, int status,
+                       struct wf_report *r, struct wf_adapter_record *record,
+                       struct wf_output *output);
 
 /* --resume found OUT finished:  {"kind":"done","out":S,"already_done":true}  */
 int wf_lowrank_print_done(struct wf_report *r, struct wf_err *e, const char *out);

@@ -66,7 +66,10 @@ static void add_clean(struct wf_str *s, const char *text)
     }
 }
 
-size_t wf_report_width(const char *text)
+#define NAME_WIDTH_MAX 72u
+
+/* Columns that `text` takes when wf_report_name prints it. */
+static size_t width_of(const char *text)
 {
     bool utf8 = wf_utf8_valid(text, strlen(text), NULL);
     size_t width = 0;
@@ -75,10 +78,15 @@ size_t wf_report_width(const char *text)
     return width;
 }
 
+size_t wf_report_widen(size_t width, const char *text)
+{
+    return wf_min_u64(wf_max_u64(width, width_of(text)), NAME_WIDTH_MAX);
+}
+
 void wf_report_name(struct wf_report *r, const char *text, size_t width)
 {
     add_clean(&r->line, text);
-    for (size_t n = wf_report_width(text); n < width; n++)
+    for (size_t n = width_of(text); n < width; n++)
         wf_str_add(&r->line, " ", 1);
 }
 

@@ -49,8 +49,9 @@ void wf_report_bool(struct wf_report *r, const char *key, bool value);
 void wf_report_raw(struct wf_report *r, const char *key, const char *json);
 void wf_report_close(struct wf_report *r);
 
-/* Columns that `text` takes when wf_report_name prints it. */
-size_t wf_report_width(const char *text);
+/* The width of a column of names, `text` among them: it starts with that of the column's head and
+ * stops growing where longer names push their row to the right. */
+size_t wf_report_widen(size_t width, const char *text);
 
 /* Host bytes that a command may use for buffers: the option, or a quarter of RAM. */
 uint64_t wf_tool_memory(const struct weft_options *o);

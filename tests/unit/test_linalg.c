@@ -11,24 +11,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "../../src/linalg/linalg.h"
-
-static const struct wf_linalg *la;
-
-static int open_table(void **state)
-{
-    struct wf_err e = {0};
-    (void)state;
-    if (wf_linalg_cpu(&e, &la))
-        print_message("%s\n", e.text);
-    return 0;
-}
-
-#define NEEDS_LIBRARY()                                                                            \
-    do {                                                                                           \
-        if (!la)                                                                                   \
-            skip();                                                                                \
-    } while (0)
+#include "linalg_fixture.h"
 
 static double *matrix(int m, int n, unsigned seed)
 {

@@ -2,6 +2,7 @@
  * is written of them.
  */
 #include "adapter_fixture.h"
+#include "linalg_fixture.h"
 
 #include <math.h>
 
@@ -10,23 +11,6 @@
 #include "../../src/lowrank/delta_svd.h"
 #include "../../src/lowrank/extract_plan.h"
 #include "../../src/lowrank/values.h"
-
-static const struct wf_linalg *la;
-
-static int open_table(void **state)
-{
-    struct wf_err e = {0};
-    (void)state;
-    if (wf_linalg_cpu(&e, &la))
-        print_message("%s\n", e.text);
-    return 0;
-}
-
-#define NEEDS_LIBRARY()                                                                            \
-    do {                                                                                           \
-        if (!la)                                                                                   \
-            skip();                                                                                \
-    } while (0)
 
 /* The generator that published golden values of low-rank methods start from. */
 static uint32_t lcg;
