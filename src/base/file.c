@@ -262,3 +262,10 @@ char *wf_path_join(struct wf_arena *a, struct wf_err *e, const char *dir, const 
     size_t n = strlen(dir);
     return wf_arena_printf(a, e, "%s%s%s", dir, n && dir[n - 1] == '/' ? "" : "/", name);
 }
+
+int wf_make_folder(struct wf_err *e, const char *path)
+{
+    if (mkdir(path, 0777) && errno != EEXIST)
+        return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot make the folder", path);
+    return WF_OK;
+}

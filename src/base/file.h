@@ -54,6 +54,8 @@ bool wf_exists(const char *path);  /* anything at all, dangling links included *
 
 /* Removes a folder and all in it; links are removed, never followed. A missing folder is fine. */
 int wf_remove_tree(struct wf_err *e, const char *path);
+/* One that is there already is as good. WF_MACHINE otherwise. */
+int wf_make_folder(struct wf_err *e, const char *path);
 
 /* Removes what is in a folder and keeps the folder. */
 int wf_empty_folder(struct wf_err *e, const char *path);

@@ -290,10 +290,9 @@ static int make_sub_folder(struct wf_err *e, struct wf_arena *a, const char *fol
     char *path = wf_arena_printf(a, e, "%s/%.*s", folder, (int)(slash - name), name);
     if (!path)
         return wf_err_status(e);
-    if (mkdir(path, 0777) && errno != EEXIST)
-        return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot make the folder", path);
     *made = path;
-    return wf_sync_folder(e, folder);
+    int s = wf_make_folder(e, path);
+    return s ? s : wf_sync_folder(e, folder);
 }
 
 int wf_sidecar_copy(struct wf_err *e, const struct wf_sidecar *s, const char *folder)

@@ -144,15 +144,6 @@ static uint32_t ckpt_index(const struct wf_plan *plan, const struct wf_ckpt *ckp
     return c;
 }
 
-static void set_input(struct wf_job *job, uint32_t i, uint32_t ckpt, const struct wf_tensor *t)
-{
-    job->input_ckpt[i] = ckpt;
-    job->in[i] = t;
-    job->in_dtype[i] = t->dtype;
-    job->wide |= t->dtype == WF_F64;
-    job->has_addends |= t->addend != NULL;
-}
-
 static int add_job(struct building *b, const struct wf_tensor *shared)
 {
     struct wf_delta_plan *d = b->out;
@@ -173,15 +164,13 @@ static int add_job(struct building *b, const struct wf_tensor *shared)
     job->in_dtype = wf_arena_alloc(b->a, b->e, n, sizeof *job->in_dtype);
     if (!job->input_ckpt || !job->in || !job->in_dtype)
         return WF_MACHINE;
-    set_input(job, 0, 0, shared);
+    wf_job_set_input(job, 0, 0, shared);
     for (uint32_t i = 1; i < n; i++) {
         struct wf_delta_task *t = &d->tasks[i - 1];
         const struct wf_tensor *own = task_tensor(t, shared);
-        set_input(job, i, own == shared ? 0 : ckpt_index(&d->plan, t->ckpt), own);
+        wf_job_set_input(job, i, own == shared ? 0 : ckpt_index(&d->plan, t->ckpt), own);
     }
-    for (uint32_t i = 1; i < n; i++)
-        if (job->in[i]->addend)
-            job->in_dtype[i] = job->wide ? WF_F64 : WF_F32;
+    wf_job_type_addends(job);
     job->rows = wf_method_rows(job->method, job->shape, job->n_dims);
     return WF_OK;
 }

@@ -234,32 +234,6 @@ static struct wf_job *add_job(struct matcher *m, const struct wf_tensor *like,
     return job;
 }
 
-/* Components have a type of their own. */
-static bool adds_doubles(const struct wf_tensor *t)
-{
-    for (const struct wf_addend *a = t->addend; a; a = a->next)
-        if (a->kind == WF_ADDEND_SPARSE && a->part->values->dtype == WF_F64)
-            return true;
-    return false;
-}
-
-static void set_input(struct wf_job *job, uint32_t i, uint32_t ckpt, const struct wf_tensor *t)
-{
-    job->input_ckpt[i] = ckpt;
-    job->in[i] = t;
-    job->in_dtype[i] = t->dtype;
-    job->wide |= job->action == WF_ACTION_MAP && (t->dtype == WF_F64 || adds_doubles(t));
-    job->has_addends |= t->addend != NULL;
-}
-
-/* Inputs with addends come as numbers of the arithmetic's own type. Once all inputs are set. */
-static void type_addends(struct wf_job *job)
-{
-    for (uint32_t i = 0; i < job->n_inputs; i++)
-        if (job->in[i]->addend)
-            job->in_dtype[i] = job->wide ? WF_F64 : WF_F32;
-}
-
 /* Changes a job's stored type; its bytes follow. */
 static int set_dtype(struct matcher *m, struct wf_job *job, enum wf_dtype d)
 {
@@ -288,7 +262,7 @@ static int add_single(struct matcher *m, uint32_t ckpt, const struct wf_tensor *
     struct wf_job *job = add_job(m, t, convert ? WF_ACTION_MAP : WF_ACTION_COPY, 1);
     if (!job)
         return WF_MACHINE;
-    set_input(job, 0, ckpt, t);
+    wf_job_set_input(job, 0, ckpt, t);
     if (!convert)
         return WF_OK;
     struct wf_args *args = wf_arena_alloc(m->plan->arena, m->e, 1, sizeof *args);
@@ -300,7 +274,7 @@ static int add_single(struct matcher *m, uint32_t ckpt, const struct wf_tensor *
     *args = (struct wf_args){.m = row, .n = 1, .map = job->method->map};
     args->scope[0] = WF_SCOPE_ELEMENT;
     job->args = args;
-    type_addends(job);
+    wf_job_type_addends(job);
     return set_dtype(m, job, stored);
 }
 
@@ -503,7 +477,7 @@ static int add_equal(struct matcher *m, const char *name)
     if (!job)
         return WF_MACHINE;
     for (uint32_t c = 0; c < plan->n_ckpts; c++)
-        set_input(job, c, c, m->here[c]);
+        wf_job_set_input(job, c, c, m->here[c]);
     return WF_OK;
 }
 
@@ -561,8 +535,8 @@ static int add_merged(struct matcher *m)
     job->method = r->method;
     job->args = args;
     for (uint32_t i = 0; i < m->n_inputs; i++)
-        set_input(job, i, m->inputs[i], m->here[m->inputs[i]]);
-    type_addends(job);
+        wf_job_set_input(job, i, m->inputs[i], m->here[m->inputs[i]]);
+    wf_job_type_addends(job);
     job->rows = wf_job_has_scope(job, WF_SCOPE_COLUMN)
                     ? (struct wf_rows){job->shape[0], job->shape[1]}
                     : wf_method_rows(r->method, job->shape, job->n_dims);

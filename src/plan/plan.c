@@ -26,6 +26,31 @@ const char *wf_job_action_name(const struct wf_plan *plan, const struct wf_job *
     return job->method == plan->recipe->method ? job->method->name : "convert";
 }
 
+/* Components have a type of their own. */
+static bool adds_doubles(const struct wf_tensor *t)
+{
+    for (const struct wf_addend *a = t->addend; a; a = a->next)
+        if (a->kind == WF_ADDEND_SPARSE && a->part->values->dtype == WF_F64)
+            return true;
+    return false;
+}
+
+void wf_job_set_input(struct wf_job *job, uint32_t i, uint32_t ckpt, const struct wf_tensor *t)
+{
+    job->input_ckpt[i] = ckpt;
+    job->in[i] = t;
+    job->in_dtype[i] = t->dtype;
+    job->wide |= job->action == WF_ACTION_MAP && (t->dtype == WF_F64 || adds_doubles(t));
+    job->has_addends |= t->addend != NULL;
+}
+
+void wf_job_type_addends(struct wf_job *job)
+{
+    for (uint32_t i = 0; i < job->n_inputs; i++)
+        if (job->in[i]->addend)
+            job->in_dtype[i] = job->wide ? WF_F64 : WF_F32;
+}
+
 bool wf_job_has_scope(const struct wf_job *job, enum wf_scope scope)
 {
     bool found = false;
@@ -149,6 +174,11 @@ static void count_addends(struct wf_plan *plan, const struct wf_job *job, uint32
     }
 }
 
+uint64_t wf_plan_places_bytes(void)
+{
+    return wf_delta_scratch_bytes() + WF_DELTA_CHUNK * sizeof(double);
+}
+
 static void count_bytes(struct wf_plan *plan)
 {
     for (size_t i = 0; i < plan->n_jobs; i++) {
@@ -163,7 +193,7 @@ static void count_bytes(struct wf_plan *plan)
         plan->n_copied += copied;
     }
     if (plan->has_deltas)
-        plan->thread_bytes += wf_delta_scratch_bytes() + WF_DELTA_CHUNK * sizeof(double);
+        plan->thread_bytes += wf_plan_places_bytes();
 }
 
 /* One set of numbers for the whole group: what differs by tensor cannot cut it in one go. */

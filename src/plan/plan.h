@@ -155,11 +155,20 @@ void wf_plan_destroy(struct wf_plan *plan);
  * has no jobs. */
 int wf_plan_hash(struct wf_err *e, struct wf_plan *plan);
 
+/* What a compute thread needs to apply kept places: wf_delta_scratch_bytes(), then sums of one
+ * chunk. */
+uint64_t wf_plan_places_bytes(void);
+
 /* One and the same files, however they were named. */
 bool wf_plan_same_ckpt(const struct wf_ckpt *a, const struct wf_ckpt *b);
 
 /* What a job does, in one word: "copy", the recipe's method, or "convert". */
 const char *wf_job_action_name(const struct wf_plan *plan, const struct wf_job *job);
+
+/* Input i of a job that is being planned; and, once all inputs are set, the types of those with
+ * addends, which come as numbers of the arithmetic's own type. */
+void wf_job_set_input(struct wf_job *job, uint32_t i, uint32_t ckpt, const struct wf_tensor *t);
+void wf_job_type_addends(struct wf_job *job);
 
 /* True if input i is not in the slot as it was read: its addends are applied to a copy. COPY
  * changes the bytes that were read. */

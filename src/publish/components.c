@@ -1,12 +1,9 @@
 /* components.c - spools the shares of a merge's stream, and makes files of them. */
 #include "components.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "../base/file.h"
 #include "../base/num.h"
@@ -110,12 +107,10 @@ int wf_components_check(struct wf_err *e, const struct wf_setup *s)
 
 /* ---- the run ---- */
 
-static int make_folder(struct wf_err *e, const char *path)
+static int empty_folder(struct wf_err *e, const char *path)
 {
     int status = wf_remove_tree(e, path);
-    if (!status && mkdir(path, 0777))
-        status = wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot make the folder", path);
-    return status;
+    return status ? status : wf_make_folder(e, path);
 }
 
 /* The text of the option density, as the recipe has it or as it is. */
@@ -147,9 +142,9 @@ int wf_components_begin(struct wf_err *e, struct wf_setup *s, const char *partia
         return WF_MACHINE;
     for (uint32_t i = 1; i < first->n_inputs; i++)
         tasks[i - 1] = task_of(s, i);
-    int status = make_folder(e, folder);
+    int status = empty_folder(e, folder);
     if (!status)
-        status = make_folder(e, c->spool_folder);
+        status = empty_folder(e, c->spool_folder);
     if (!status)
         status = wf_delta_spool_create(e, &s->arena, &c->subject, &s->budget, c->spool_folder,
                                        &c->spool);
@@ -158,37 +153,20 @@ int wf_components_begin(struct wf_err *e, struct wf_setup *s, const char *partia
     return status;
 }
 
-static int finish_one(struct wf_err *e, struct wf_setup *s, const struct weft_options *o,
-                      const char *partial, const volatile int *stop, struct wf_components *c,
-                      size_t task)
-{
-    const char *name = wf_arena_printf(&s->arena, e, "%s/%s.safetensors", WF_COMPONENTS_FOLDER,
-                                       c->subject.tasks[task]);
-    const char *path = name ? wf_path_join(&s->arena, e, partial, name) : NULL;
-    if (!path)
-        return WF_MACHINE;
-    struct wf_delta_assembly how = {.path = path,
-                                    .name = name,
-                                    .shared_name = s->plan.ckpts[0].task,
-                                    .hashing = o->manifest == WEFT_MANIFEST_XXH3,
-                                    .direct = o->io != WEFT_IO_BUFFERED,
-                                    .stop = stop};
-    int status = wf_delta_assemble(e, &c->spool, task, &how, &c->made[task]);
-    c->files[task] = c->made[task].file;
-    if (!status) { /* gives the disk back before the next one needs it */
-        wf_outfile_close(&c->spool.tasks[task].file);
-        unlink(c->spool.tasks[task].file.path);
-    }
-    return status;
-}
-
 int wf_components_finish(struct wf_err *e, struct wf_setup *s, const struct weft_options *options,
                          const char *partial, const volatile int *stop, struct wf_components *c)
 {
     const char *folder = wf_path_join(&s->arena, e, partial, WF_COMPONENTS_FOLDER);
     int status = folder ? WF_OK : WF_MACHINE;
-    for (size_t i = 0; !status && i < c->n; i++)
-        status = finish_one(e, s, options, partial, stop, c, i);
+    struct wf_delta_target target = {.partial = partial,
+                                     .dir = WF_COMPONENTS_FOLDER,
+                                     .shared_name = s->plan.ckpts[0].task,
+                                     .options = options,
+                                     .stop = stop};
+    for (size_t i = 0; !status && i < c->n; i++) {
+        status = wf_delta_assemble_below(e, &c->spool, i, &target, &c->made[i]);
+        c->files[i] = c->made[i].file;
+    }
     if (!status)
         status = wf_remove_tree(e, c->spool_folder);
     return status ? status : wf_sync_folder(e, folder);

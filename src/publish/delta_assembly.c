@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../base/file.h"
 #include "../base/num.h"
@@ -350,5 +351,27 @@ int wf_delta_assemble(struct wf_err *e, struct wf_delta_spool *spool, size_t tas
     wf_free(b.buffer);
     wf_free(b.records);
     wf_arena_destroy(&b.a);
+    return status;
+}
+
+int wf_delta_assemble_below(struct wf_err *e, struct wf_delta_spool *spool, size_t task,
+                            const struct wf_delta_target *target, struct wf_delta_made *out)
+{
+    const char *name = wf_arena_printf(&out->arena, e, "%s/%s.safetensors", target->dir,
+                                       spool->subject->tasks[task]);
+    const char *path = name ? wf_path_join(&out->arena, e, target->partial, name) : NULL;
+    if (!path)
+        return WF_MACHINE;
+    struct wf_delta_assembly how = {.path = path,
+                                    .name = name,
+                                    .shared_name = target->shared_name,
+                                    .hashing = target->options->manifest == WEFT_MANIFEST_XXH3,
+                                    .direct = target->options->io != WEFT_IO_BUFFERED,
+                                    .stop = target->stop};
+    int status = wf_delta_assemble(e, spool, task, &how, out);
+    if (!status) { /* before the next one needs room */
+        wf_outfile_close(&spool->tasks[task].file);
+        unlink(spool->tasks[task].file.path);
+    }
     return status;
 }

@@ -9,6 +9,7 @@
 #ifndef WF_DELTA_ASSEMBLY_H
 #define WF_DELTA_ASSEMBLY_H
 
+#include "../../include/weft.h"
 #include "delta_spool.h"
 #include "made_file.h"
 
@@ -32,5 +33,16 @@ struct wf_delta_made {
  * owner is the caller, also after a failure. */
 int wf_delta_assemble(struct wf_err *e, struct wf_delta_spool *spool, size_t task,
                       const struct wf_delta_assembly *how, struct wf_delta_made *out);
+
+/* Where the files of all tasks go: PARTIAL/DIR/TASK.safetensors. */
+struct wf_delta_target {
+    const char *partial, *dir, *shared_name;
+    const struct weft_options *options;
+    const volatile int *stop;
+};
+
+/* The same, there; then gives back the disk that the task's spool file took. */
+int wf_delta_assemble_below(struct wf_err *e, struct wf_delta_spool *spool, size_t task,
+                            const struct wf_delta_target *target, struct wf_delta_made *out);
 
 #endif

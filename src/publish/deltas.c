@@ -1,11 +1,8 @@
 /* deltas.c - plans and runs the second step of a merge. */
 #include "deltas.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "../base/file.h"
 #include "../base/log.h"
@@ -83,13 +80,6 @@ struct running {
     const char *spool_folder;
 };
 
-static int make_folder(struct wf_err *e, const char *path)
-{
-    if (mkdir(path, 0777) && errno != EEXIST)
-        return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot make the folder", path);
-    return WF_OK;
-}
-
 /* Does something to every folder of a path below `root`, from the outermost in. */
 static int each_folder(struct wf_err *e, struct wf_arena *a, const char *root, const char *below,
                        int (*act)(struct wf_err *e, const char *path))
@@ -116,8 +106,8 @@ static int clear_folders(struct running *r)
     if (!status)
         status = wf_remove_tree(r->e, path);
     if (!status)
-        status = make_folder(r->e, r->spool_folder);
-    return status ? status : each_folder(r->e, r->a, r->run->partial, dir, make_folder);
+        status = wf_make_folder(r->e, r->spool_folder);
+    return status ? status : each_folder(r->e, r->a, r->run->partial, dir, wf_make_folder);
 }
 
 /* The shards are there by now: their paths, and what the stream compares files with. */
@@ -239,26 +229,14 @@ static int assemble_task(void *shared, void *worker)
 {
     struct assembly *all = shared;
     struct running *r = all->r;
-    const struct weft_options *o = r->run->options;
     size_t task = ((struct assembler *)worker)->task;
     struct wf_delta_made *made = &all->out->made[task];
-    const char *name = wf_arena_printf(&made->arena, r->e, "%s/%s.safetensors",
-                                       r->run->setup->recipe.deltas.dir, r->d->tasks[task].name);
-    const char *path = name ? wf_path_join(&made->arena, r->e, r->run->partial, name) : NULL;
-    if (!path)
-        return WF_MACHINE;
-    struct wf_delta_assembly how = {.path = path,
-                                    .name = name,
-                                    .shared_name = all->shared,
-                                    .hashing = o->manifest == WEFT_MANIFEST_XXH3,
-                                    .direct = o->io != WEFT_IO_BUFFERED,
-                                    .stop = r->run->stop};
-    int status = wf_delta_assemble(r->e, &r->spool, task, &how, made);
-    if (!status) { /* gives the disk back before the next one needs it */
-        wf_outfile_close(&r->spool.tasks[task].file);
-        unlink(r->spool.tasks[task].file.path);
-    }
-    return status;
+    struct wf_delta_target target = {.partial = r->run->partial,
+                                     .dir = r->run->setup->recipe.deltas.dir,
+                                     .shared_name = all->shared,
+                                     .options = r->run->options,
+                                     .stop = r->run->stop};
+    return wf_delta_assemble_below(r->e, &r->spool, task, &target, made);
 }
 
 #define ASSEMBLER_BYTES (2u << 20) /* buffers */

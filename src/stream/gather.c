@@ -65,7 +65,7 @@ static int create_benches(struct wf_ring *r)
             return WF_MACHINE;
         r->benches[i].number = i;
         if (r->options->plan->has_deltas) {
-            r->benches[i].places = wf_map_pages(r->e, wf_sources_scratch_bytes(), "task deltas");
+            r->benches[i].places = wf_map_pages(r->e, wf_plan_places_bytes(), "task deltas");
             if (!r->benches[i].places)
                 return WF_MACHINE;
         }
@@ -126,7 +126,7 @@ void wf_gathers_destroy(struct wf_ring *r)
         if (r->benches[i].fetched)
             wf_unmap_pages(r->benches[i].fetched, b->fetch_bytes);
         if (r->benches[i].places)
-            wf_unmap_pages(r->benches[i].places, wf_sources_scratch_bytes());
+            wf_unmap_pages(r->benches[i].places, wf_plan_places_bytes());
         if (r->benches[i].share)
             wf_unmap_pages(r->benches[i].share, WF_SINK_BYTES);
         wf_unit_destroy(r->benches[i].unit);

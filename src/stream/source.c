@@ -134,11 +134,6 @@ void wf_sources_destroy(struct wf_ring *r)
 
 /* ---- inputs ---- */
 
-uint64_t wf_sources_scratch_bytes(void)
-{
-    return wf_delta_scratch_bytes() + WF_DELTA_CHUNK * sizeof(double);
-}
-
 /* One input of one segment. */
 struct making {
     struct wf_ring *r;

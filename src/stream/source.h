@@ -12,9 +12,6 @@
 int wf_sources_create(struct wf_ring *r);
 void wf_sources_destroy(struct wf_ring *r);
 
-/* What a compute thread needs to apply deltas. */
-uint64_t wf_sources_scratch_bytes(void);
-
 /* Applies the addends of the slot's inputs. Once for each time that a slot is read, before anything
  * else; the slot is the caller's. */
 int wf_sources_make(struct wf_ring *r, const struct wf_slot *slot, const struct wf_bench *bench);
