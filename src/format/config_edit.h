@@ -18,8 +18,7 @@ struct wf_config_edit {
     int insert;        /* 1: add the member (to its object, at the end) when it is absent */
 };
 
-/* Applies edits to text[0..n) (a valid JSON object, WF_JSON_CONFIG words allowed) into `out`.
- * weft itself calls wf_config_for_merge alone; this form is for tests and fuzzing of the edits. */
+/* Applies edits to text[0..n) (a valid JSON object, WF_JSON_CONFIG words allowed) into `out`. */
 int wf_config_apply(struct wf_err *e, const char *path_for_messages, const char *text, size_t n,
                     const struct wf_config_edit *edits, size_t n_edits, struct wf_str *out);
 

@@ -29,19 +29,29 @@ bool wf_is_token_table(const char *name)
     return is_weight_of(name, modules);
 }
 
-static bool says_tied(const struct wf_json *config)
+bool wf_is_head(const char *name)
+{
+    static const char *const modules[] = {"lm_head", "embed_out", NULL};
+    return is_weight_of(name, modules);
+}
+
+static bool is_set(const struct wf_json *config)
 {
     const struct wf_json *tied = wf_json_get(config, "tie_word_embeddings");
     return tied && tied->kind == WF_JSON_BOOL && tied->number != 0;
 }
 
+bool wf_says_tied(const struct wf_ckpt *c)
+{
+    return c->config && (is_set(c->config) || is_set(wf_json_get(c->config, "text_config")));
+}
+
 const struct wf_tensor *wf_tied_head(const struct wf_ckpt *c)
 {
-    static const char *const modules[] = {"lm_head", "embed_out", NULL};
-    if (!c->config || !(says_tied(c->config) || says_tied(wf_json_get(c->config, "text_config"))))
+    if (!wf_says_tied(c))
         return NULL;
     for (size_t i = 0; i < c->n_tensors; i++)
-        if (is_weight_of(c->tensors[i].name, modules))
+        if (wf_is_head(c->tensors[i].name))
             return &c->tensors[i];
     return NULL;
 }

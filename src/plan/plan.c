@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "../../include/weft.h"
+#include "../format/config_edit.h"
 #include "../format/delta_file.h"
 #include "../recipe/coefficients.h"
 #include "../stage/unit.h"
+#include "result_config.h"
 
 const char *wf_plan_part_name(enum wf_plan_part part)
 {
@@ -95,6 +97,9 @@ static int hash_inputs(struct wf_err *e, struct wf_plan *plan)
         struct wf_hash128 config = wf_xxh128(donor->config_text, donor->config_n);
         wf_str_printf(&s, "config %s\n", wf_hash128_hex(&config, hex));
     }
+    for (size_t i = 0; i < plan->n_config_edits; i++)
+        wf_str_printf(&s, "config %s = %s\n", plan->config_edits[i].path,
+                      plan->config_edits[i].value);
     if (plan->facts)
         wf_str_puts(&s, plan->facts);
     if (plan->sidecars)
@@ -272,6 +277,8 @@ int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *
                          .components = options->components,
                          .thread_bytes = options->sink_bytes};
     int status = wf_match(e, out, base, models);
+    if (!status)
+        status = wf_result_config(e, out, models);
     if (!status)
         status = wf_plan_settle(e, out);
     return status ? status : wf_plan_hash(e, out);

@@ -23,6 +23,8 @@
 #include "../method/method.h"
 #include "../recipe/recipe.h"
 
+struct wf_config_edit;
+
 enum wf_action {
     WF_ACTION_MAP,  /* compute */
     WF_ACTION_COPY, /* move the bytes of in[0]; further inputs must hold the same bytes */
@@ -91,11 +93,13 @@ struct wf_plan {
     struct wf_plan_ckpt *ckpts; /* the first, the base or else the first model, is the donor: it
                                    gives types and copies */
     size_t n_ckpts;
-    const int *input_model; /* by input of the recipe's method: its entry in the recipe; negative:
-                               the base */
+    const int *input_model; /* by input of the first slice: its entry in the recipe; negative: the
+                               base */
     const struct wf_ckpt *config_donor; /* gives config.json, side files; NULL: there are none */
     const struct wf_sidecars *sidecars; /* of the config donor; may be NULL */
-    struct wf_job *jobs;                /* in file order: shard, then offset */
+    const struct wf_config_edit *config_edits; /* of its config.json, beside the type */
+    size_t n_config_edits;
+    struct wf_job *jobs; /* in file order: shard, then offset */
     size_t n_jobs;
     struct wf_shard *shards;
     size_t n_shards;
@@ -106,6 +110,7 @@ struct wf_plan {
     const char *uncomputed; /* first tensor of a float type that weft only copies, though the method
                                would change it; NULL if none */
     size_t n_uncomputed;
+    size_t n_tied; /* inputs without a head of their own, whose embedding table stands in */
     uint64_t bytes_read, bytes_written; /* tensor bytes of one whole run */
     uint64_t addend_bytes; /* memory for what inputs add to stored values, from first to last */
     bool has_deltas;       /* kept places are among it */

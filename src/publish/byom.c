@@ -62,7 +62,7 @@ int wf_byom_open(struct wf_err *e, struct wf_setup *s, struct wf_byom *out)
 {
     const struct wf_recipe *r = &s->recipe;
     int option = wf_method_option(r->method, "rank");
-    double rank = wf_recipe_value(r, (size_t)option, -1, "");
+    double rank = wf_recipe_value(r, (size_t)option, -1, NULL);
     *out = (struct wf_byom){.n = r->n_models};
     out->tasks = wf_arena_alloc(&s->arena, e, out->n, sizeof *out->tasks);
     int status = out->tasks ? WF_OK : WF_MACHINE;

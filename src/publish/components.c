@@ -80,6 +80,9 @@ int wf_components_check(struct wf_err *e, const struct wf_setup *s)
     const struct wf_job *first = first_merged(&s->plan);
     if (!r->method->share)
         return wf_components_refuse(e, r);
+    if (r->is_sliced || r->n_modules)
+        return wf_fail(e, WF_USAGE,
+                       "%s: --emit-components needs whole models, listed under 'models'", r->path);
     if (s->plan.cast != WF_DTYPE_NONE)
         return wf_fail(
             e, WF_USAGE,
@@ -118,7 +121,7 @@ static const char *density_text(struct wf_err *e, struct wf_setup *s)
 {
     char text[32];
     int option = wf_method_option(s->recipe.method, "density");
-    double density = option < 0 ? 1.0 : wf_recipe_value(&s->recipe, (size_t)option, -1, "");
+    double density = option < 0 ? 1.0 : wf_recipe_value(&s->recipe, (size_t)option, -1, NULL);
     wf_format_f64(density, text);
     return wf_arena_strdup(&s->arena, e, text);
 }

@@ -53,6 +53,12 @@ static void warn(const struct wf_plan *plan)
                "%zu tensor%s of a float type that weft only copies (F8 and the like) and stay as "
                "they are (first: '%s')",
                plan->n_uncomputed, plan->n_uncomputed == 1 ? " is" : "s are", plan->uncomputed);
+    if (plan->n_tied)
+        wf_log(WF_LOG_INFO,
+               "%zu model%s no head of %s own; the embedding table stands in for it, as the config "
+               "says",
+               plan->n_tied, plan->n_tied == 1 ? " has" : "s have",
+               plan->n_tied == 1 ? "its" : "their");
     if (!plan->config_donor->config)
         wf_log(WF_LOG_WARNING, "no model has a config.json, so the result has none");
     if (plan->n_left_out)

@@ -45,8 +45,13 @@ static int put_config(struct writer *w)
     struct wf_str s = {0};
     if (!donor->config_text)
         return WF_OK;
-    int status = wf_config_for_merge(w->e, donor->config_path, donor->config_text, donor->config_n,
+    struct wf_str edited = {0};
+    int status = wf_config_apply(w->e, donor->config_path, donor->config_text, donor->config_n,
+                                 w->plan->config_edits, w->plan->n_config_edits, &edited);
+    if (!status)
+        status = wf_config_for_merge(w->e, donor->config_path, edited.text, edited.n,
                                      w->plan->recipe->dtype, &s);
+    wf_str_free(&edited);
     return put(w, "config.json", &s, status);
 }
 

@@ -176,7 +176,8 @@ static int read_base(struct wf_recipe_reader *r, const struct wf_yaml *document)
     recipe->has_base = v != NULL;
     if (v)
         return wf_recipe_reference(r, v, "base_model", &recipe->base);
-    if (recipe->method->base == WF_BASE_REQUIRED)
+    bool is_sliced = wf_recipe_get(document, "slices") || wf_recipe_get(document, "modules");
+    if (recipe->method->base == WF_BASE_REQUIRED && !is_sliced) /* slices may have their own */
         return wf_recipe_fail(r, recipe->method_line, "merge_method '%s' needs 'base_model'",
                               recipe->method->name);
     if (recipe->include)
@@ -185,7 +186,7 @@ static int read_base(struct wf_recipe_reader *r, const struct wf_yaml *document)
     return WF_OK;
 }
 
-/* Everything at the top level but `models`. */
+/* Everything at the top level but what the result is made from. */
 static int read_top(struct wf_recipe_reader *r, const struct wf_yaml *document)
 {
     struct wf_recipe *recipe = r->out;
@@ -218,6 +219,29 @@ static int read_top(struct wf_recipe_reader *r, const struct wf_yaml *document)
     return s;
 }
 
+/* What only makes sense where every model is whole and stands for a task. */
+static int check_parts(struct wf_recipe_reader *r, const struct wf_yaml *document)
+{
+    static const char *const of_models[] = {"coefficients", "task_deltas", NULL};
+    const struct wf_recipe *recipe = r->out;
+    if (!recipe->is_sliced && !recipe->n_modules)
+        return WF_OK;
+    const char *part = recipe->n_modules ? "modules" : "slices";
+    for (size_t i = 0; of_models[i]; i++) {
+        const struct wf_yaml *v = wf_recipe_get(document, of_models[i]);
+        if (v)
+            return wf_recipe_fail(r, v->key_line,
+                                  "'%s' needs whole models, listed under 'models', not '%s'",
+                                  of_models[i], part);
+    }
+    if (recipe->method->adapters)
+        return wf_recipe_fail(r, recipe->method_line,
+                              "merge_method '%s' needs whole adapters, listed under 'models', not "
+                              "'%s'",
+                              recipe->method->name, part);
+    return WF_OK;
+}
+
 static int read_document(struct wf_recipe_reader *r, struct wf_yaml *const *docs, size_t n_docs)
 {
     const struct wf_yaml *document = docs[0];
@@ -238,7 +262,9 @@ static int read_document(struct wf_recipe_reader *r, struct wf_yaml *const *docs
     if (!s)
         s = read_top(r, document);
     if (!s)
-        s = wf_recipe_models(r, document);
+        s = wf_recipe_parts(r, document);
+    if (!s)
+        s = check_parts(r, document);
     if (!s)
         s = wf_recipe_deltas(r, document);
     return s || !r->out->method->adapters ? s : wf_recipe_adapters(r, document);

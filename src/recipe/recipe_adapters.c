@@ -14,8 +14,13 @@ static int check_rank(struct wf_recipe_reader *r)
     const struct wf_recipe *recipe = r->out;
     for (size_t i = 0; i < recipe->n_values; i++) {
         const struct wf_value *v = &recipe->values[i];
-        if (!strcmp(v->name, "rank") && v->number != floor(v->number))
-            return wf_recipe_fail(r, v->line, "'rank' is %g; it must be a whole number", v->number);
+        if (strcmp(v->name, "rank") != 0)
+            continue;
+        if (!wf_value_is_plain(v))
+            return wf_recipe_fail(r, v->line, "'rank' is one whole number for all modules");
+        double rank = v->cases[0].numbers[0];
+        if (rank != floor(rank))
+            return wf_recipe_fail(r, v->line, "'rank' is %g; it must be a whole number", rank);
     }
     return WF_OK;
 }

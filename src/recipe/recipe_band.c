@@ -31,46 +31,48 @@ int wf_recipe_check_level_band(struct wf_recipe_reader *r, const struct wf_value
                           a->name, b->name);
 }
 
-bool wf_recipe_band_hides(const struct wf_recipe_model *model, const char *name)
+bool wf_recipe_band_hides(const struct wf_value *values, size_t n, const char *name)
 {
     bool is_percentile = !strcmp(name, percentiles[0]) || !strcmp(name, percentiles[1]);
-    return is_percentile && either(model->values, model->n_values, shares);
+    return is_percentile && either(values, n, shares);
 }
 
-/* One model's percentiles, from whatever level. */
-static int check_band(struct wf_recipe_reader *r, size_t model, size_t low_option,
-                      size_t high_option)
+/* One model's percentiles, from whatever level; what differs by tensor is checked with each tensor,
+ * by the method. */
+static int check_band(struct wf_recipe_reader *r, size_t model)
 {
     const struct wf_recipe *recipe = r->out;
     const struct wf_recipe_model *entry = &recipe->models[model];
-    double low = wf_recipe_value(recipe, low_option, (int)model, "");
-    double high = wf_recipe_value(recipe, high_option, (int)model, "");
-    if (isnan(low) && isnan(high))
-        return WF_OK;
-    const struct wf_value *v = either(entry->values, entry->n_values, percentiles);
-    if (!v)
-        v = either(recipe->values, recipe->n_values, percentiles);
-    if (isnan(low) || isnan(high))
-        return wf_recipe_fail(r, v->line, "'%s' needs '%s' as well: a band has two ends",
-                              isnan(low) ? "high" : "low", isnan(low) ? "low" : "high");
+    const struct wf_recipe_slice *slice = &recipe->slices[entry->slice];
+    const struct wf_position anywhere = {.tensor = "", .input = "", .slice = entry->slice};
+    const struct wf_value *given = NULL;
+    double ends[2];
+    for (int k = 1; k >= 0; k--) {
+        const struct wf_value *v = wf_recipe_strongest(recipe, slice, entry, percentiles[k]);
+        if (v && !wf_value_is_plain(v))
+            return WF_OK;
+        given = v ? v : given;
+        ends[k] = wf_recipe_value(recipe, (size_t)wf_method_option(recipe->method, percentiles[k]),
+                                  (int)model, &anywhere);
+    }
     struct wf_clip clip;
-    if (low > high)
-        return wf_recipe_fail(r, v->line, "'low' is greater than 'high' for model '%s'",
+    if (isnan(ends[0]) != isnan(ends[1]))
+        return wf_recipe_fail(r, given->line, "'%s' needs '%s' as well: a band has two ends",
+                              percentiles[isnan(ends[0])], percentiles[!isnan(ends[0])]);
+    if (ends[0] > ends[1])
+        return wf_recipe_fail(r, given->line, "'low' is greater than 'high' for model '%s'",
                               wf_clip(entry->ref.text, &clip));
     return WF_OK;
 }
 
-int wf_recipe_check_bands(struct wf_recipe_reader *r)
+int wf_recipe_check_bands(struct wf_recipe_reader *r, const struct wf_recipe_slice *slice)
 {
     const struct wf_recipe *recipe = r->out;
-    int low = wf_method_option(recipe->method, percentiles[0]);
-    int high = wf_method_option(recipe->method, percentiles[1]);
-    if (low < 0 || high < 0)
+    int s = WF_OK;
+    if (wf_method_option(recipe->method, percentiles[0]) < 0)
         return WF_OK;
-    for (size_t i = 0; i < recipe->n_models; i++) {
-        int s = wf_recipe_exempt(recipe, i) ? WF_OK : check_band(r, i, (size_t)low, (size_t)high);
-        if (s)
-            return s;
-    }
-    return WF_OK;
+    for (size_t i = slice->first; !s && i < slice->first + slice->n; i++)
+        if (!wf_recipe_exempt(recipe, i))
+            s = check_band(r, i);
+    return s;
 }

@@ -19,7 +19,7 @@ struct key {
 
 static const struct key top_keys[] = {
     {"merge_method", NULL, true},
-    {"models", NULL, true},
+    {"models", NULL, false},
     {"base_model", NULL, false},
     {"parameters", NULL, false},
     {"dtype", NULL, false},
@@ -30,8 +30,8 @@ static const struct key top_keys[] = {
     {"name", NULL, false},
     {"non_finite", NULL, false},
     {"allow_mixed", NULL, false},
-    {"slices", "list whole models under 'models'", false},
-    {"modules", "list whole models under 'models'", false},
+    {"slices", NULL, false},
+    {"modules", NULL, false},
     {"tokenizer_source", "without it the tokenizer files are copied from one model, unchanged",
      false},
     {"tokenizer", "without it the tokenizer files are copied from one model, unchanged", false},
@@ -48,7 +48,31 @@ static const struct key model_keys[] = {
     {NULL, NULL, false},
 };
 
-static const struct key *const keys_of[WF_LEVELS] = {top_keys, model_keys};
+static const struct key slice_keys[] = {
+    {"sources", NULL, true},
+    {"base_model", NULL, false},
+    {"parameters", NULL, false},
+    {NULL, NULL, false},
+};
+
+static const struct key source_keys[] = {
+    {"model", NULL, true},
+    {"layer_range", NULL, true},
+    {"parameters", NULL, false},
+    {NULL, NULL, false},
+};
+
+static const struct key module_keys[] = {
+    {"models", NULL, false},
+    {"slices", NULL, false},
+    {"parameters", NULL, false},
+    {NULL, NULL, false},
+};
+
+static const struct key *const keys_of[WF_LEVELS] = {top_keys, model_keys, slice_keys, source_keys,
+                                                     module_keys};
+static const char *const places[WF_LEVELS] = {"", " in a model's entry", " in a slice",
+                                              " in a source of a slice", " in a module"};
 
 #define KEYS_MAX (sizeof top_keys / sizeof *top_keys)
 
@@ -145,7 +169,7 @@ static int misspelled_key(struct wf_recipe_reader *r, const struct wf_yaml *v,
     struct wf_clip clip;
     char hint[128];
     wf_clip(v->key, &clip);
-    const char *where = level == WF_LEVEL_MODEL ? " in a model's entry" : "";
+    const char *where = places[level];
     const char *near = wf_nearest(v->key, names);
     if (near && !find_key(level, near))
         return wf_recipe_ignore(r, v->key_line,
@@ -166,12 +190,17 @@ static int unknown_key(struct wf_recipe_reader *r, const struct wf_yaml *v,
         return wf_recipe_ignore(r, v->key_line,
                                 "'%s' is a parameter of '%s': it belongs under 'parameters'",
                                 v->key, method->name);
-    if (level == WF_LEVEL_MODEL && find_key(WF_LEVEL_TOP, v->key))
+    if (level != WF_LEVEL_TOP && find_key(WF_LEVEL_TOP, v->key))
         return wf_recipe_ignore(r, v->key_line,
-                                "'%s' belongs at the top level of the recipe, not with a model",
-                                v->key);
-    if (level == WF_LEVEL_TOP && find_key(WF_LEVEL_MODEL, v->key))
+                                "'%s' belongs at the top level of the recipe, not%s", v->key,
+                                level == WF_LEVEL_MODEL ? " with a model" : places[level]);
+    if (level != WF_LEVEL_MODEL && find_key(WF_LEVEL_MODEL, v->key))
         return wf_recipe_ignore(r, v->key_line, "'%s' belongs in an entry of 'models'", v->key);
+    if (level != WF_LEVEL_SOURCE && find_key(WF_LEVEL_SOURCE, v->key))
+        return wf_recipe_ignore(r, v->key_line, "'%s' belongs in an entry of a slice's 'sources'",
+                                v->key);
+    if (level != WF_LEVEL_SLICE && find_key(WF_LEVEL_SLICE, v->key))
+        return wf_recipe_ignore(r, v->key_line, "'%s' belongs in an entry of 'slices'", v->key);
     return misspelled_key(r, v, level, method);
 }
 

@@ -154,30 +154,37 @@ static bool same_path(const char *a, const char *b)
     return n == m && !memcmp(a, b, n);
 }
 
-static bool same_reference(const struct wf_reference *a, const struct wf_reference *b)
+bool wf_recipe_same_reference(const struct wf_reference *a, const struct wf_reference *b)
 {
     bool adapters = a->adapter && b->adapter && same_path(a->adapter, b->adapter);
     return same_path(a->model, b->model) && (adapters || (!a->adapter && !b->adapter));
 }
 
-static int model_entry(struct wf_recipe_reader *r, const struct wf_yaml *v,
-                       struct wf_recipe_model *out)
+/* What an entry at this level is called, and what it looks like. */
+static int entry_kind(struct wf_recipe_reader *r, const struct wf_yaml *v,
+                      enum wf_recipe_level level)
 {
-    struct wf_recipe *recipe = r->out;
+    const char *list = level == WF_LEVEL_MODEL ? "models" : "sources";
     struct wf_clip clip;
     if (v->kind == WF_YAML_SCALAR)
-        return wf_recipe_fail(r, v->line, "an entry of 'models' is a map: write '- model: %s'",
+        return wf_recipe_fail(r, v->line, "an entry of '%s' is a map: write '- model: %s'", list,
                               wf_clip(v->text, &clip));
     if (v->kind != WF_YAML_MAP)
-        return wf_recipe_fail(r, v->line,
-                              "an entry of 'models' is a map such as {model: PATH}, not %s",
-                              wf_recipe_kind(v));
-    int s = wf_recipe_check_keys(r, v, WF_LEVEL_MODEL, recipe->method);
+        return wf_recipe_fail(r, v->line, "an entry of '%s' is a map such as {model: PATH}, not %s",
+                              list, wf_recipe_kind(v));
+    int s = wf_recipe_check_keys(r, v, level, r->out->method);
+    if (!s && !wf_yaml_get(v, "model"))
+        s = wf_recipe_fail(r, v->line, "an entry of '%s' has no 'model'", list);
+    return s;
+}
+
+int wf_recipe_entry(struct wf_recipe_reader *r, const struct wf_yaml *v, enum wf_recipe_level level,
+                    const struct wf_reference *base, struct wf_recipe_model *out)
+{
+    int s = entry_kind(r, v, level);
     if (s)
         return s;
     const struct wf_yaml *model = wf_yaml_get(v, "model"), *name = wf_recipe_get(v, "name");
-    if (!model)
-        return wf_recipe_fail(r, v->line, "an entry of 'models' has no 'model'");
     out->line = wf_recipe_line(model);
     out->name_line = name ? wf_recipe_line(name) : 0;
     s = wf_recipe_reference(r, model, "model", &out->ref);
@@ -185,21 +192,19 @@ static int model_entry(struct wf_recipe_reader *r, const struct wf_yaml *v,
         s = name ? task_name(r, name, &out->task)
                  : wf_reference_task_name(r->e, r->arena, &out->ref, &out->task);
     if (!s)
-        s = wf_recipe_parameters(r, wf_recipe_get(v, "parameters"), WF_LEVEL_MODEL, &out->values,
+        s = wf_recipe_parameters(r, wf_recipe_get(v, "parameters"), level, &out->values,
                                  &out->n_values);
-    if (s)
-        return s;
-    out->is_base = recipe->has_base && same_reference(&out->ref, &recipe->base);
-    return WF_OK;
+    out->is_base = base && !s && wf_recipe_same_reference(&out->ref, base);
+    return s;
 }
 
 /* A name that was given tells one entry from the others; derived ones may be equal. */
-static int check_names(struct wf_recipe_reader *r)
+static int check_names(struct wf_recipe_reader *r, const struct wf_recipe_slice *slice)
 {
     const struct wf_recipe_model *models = r->out->models;
     struct wf_clip clip;
-    for (size_t i = 0; i < r->out->n_models; i++) {
-        for (size_t k = 0; models[i].name_line && k < i; k++)
+    for (size_t i = slice->first; i < slice->first + slice->n; i++) {
+        for (size_t k = slice->first; models[i].name_line && k < i; k++)
             if (models[k].name_line && !strcmp(models[k].task, models[i].task))
                 return wf_recipe_fail(r, models[i].name_line,
                                       "a second model with the name '%s' (first on line %d); give "
@@ -210,20 +215,20 @@ static int check_names(struct wf_recipe_reader *r)
 }
 
 /* Entries that are inputs of the method, against what it takes. */
-static int check_count(struct wf_recipe_reader *r, int line)
+static int check_count(struct wf_recipe_reader *r, const struct wf_recipe_slice *slice)
 {
     const struct wf_recipe *recipe = r->out;
     const struct wf_method *m = recipe->method;
     const struct wf_recipe_model *base = NULL; /* an entry that is it */
     size_t n = 0;
-    for (size_t i = 0; i < recipe->n_models; i++)
+    for (size_t i = slice->first; i < slice->first + slice->n; i++)
         if (wf_recipe_exempt(recipe, i))
             base = &recipe->models[i];
         else
             n++;
     if (n >= m->min_models && n <= m->max_models)
         return WF_OK;
-    bool few = n < m->min_models;
+    bool few = n < m->min_models, besides = base || (m->base != WF_BASE_NONE && recipe->has_base);
     unsigned limit = few ? m->min_models : m->max_models;
     const char *bound = m->min_models == m->max_models ? "exactly" : few ? "at least" : "at most";
     char aside[128] = "";
@@ -231,15 +236,15 @@ static int check_count(struct wf_recipe_reader *r, int line)
     if (few && base) /* told where it stands: it was perhaps meant as a model */
         snprintf(aside, sizeof aside, " ('%s' on line %d is the base itself)",
                  wf_clip(base->ref.text, &clip), base->line);
-    return wf_recipe_fail(r, line, "merge_method '%s' takes %s %u model%s%s; here are %zu%s",
+    return wf_recipe_fail(r, slice->line, "merge_method '%s' takes %s %u model%s%s; here are %zu%s",
                           m->name, bound, limit, limit == 1 ? "" : "s",
-                          wf_recipe_uses_base(recipe) ? " besides the base" : "", n, aside);
+                          besides ? " besides the base" : "", n, aside);
 }
 
 /* Parameters of the base's own entry are legal in the dialect and mean nothing: say so. */
-static void warn_of_base_parameters(struct wf_recipe_reader *r)
+static void warn_of_base_parameters(struct wf_recipe_reader *r, const struct wf_recipe_slice *slice)
 {
-    for (size_t i = 0; i < r->out->n_models; i++) {
+    for (size_t i = slice->first; i < slice->first + slice->n; i++) {
         const struct wf_recipe_model *m = &r->out->models[i];
         if (m->n_values && wf_recipe_exempt(r->out, i))
             wf_log(WF_LOG_WARNING,
@@ -248,39 +253,44 @@ static void warn_of_base_parameters(struct wf_recipe_reader *r)
     }
 }
 
-int wf_recipe_models(struct wf_recipe_reader *r, const struct wf_yaml *document)
+int wf_recipe_check_slice(struct wf_recipe_reader *r, const struct wf_recipe_slice *slice)
 {
-    const struct wf_yaml *list = wf_yaml_get(document, "models");
+    int s = check_names(r, slice);
+    if (!s)
+        s = check_count(r, slice);
+    if (!s)
+        s = wf_recipe_check_required(r, slice);
+    if (!s)
+        s = wf_recipe_check_bands(r, slice);
+    if (!s)
+        warn_of_base_parameters(r, slice);
+    return s;
+}
+
+int wf_recipe_models(struct wf_recipe_reader *r, const struct wf_yaml *list, int module)
+{
     struct wf_recipe *recipe = r->out;
-    if (!list)
-        return wf_recipe_fail(r, document->line, "the recipe has no 'models'");
-    int line = list->key_line;
+    int line = list->key_line, s = WF_OK;
     if (list->kind != WF_YAML_LIST)
         return wf_recipe_fail(r, line, "'models' needs a list of '- model: PATH' entries, not %s",
                               wf_recipe_kind(list));
     if (list->n == 0)
         return wf_recipe_fail(r, line, "'models' is an empty list");
-    size_t most = WF_MODELS_MAX - wf_recipe_uses_base(recipe);
+    if (recipe->method->base == WF_BASE_REQUIRED && !recipe->has_base)
+        return wf_recipe_fail(r, recipe->method_line, "merge_method '%s' needs 'base_model'",
+                              recipe->method->name);
+    size_t most = WF_MODELS_MAX - (recipe->method->base != WF_BASE_NONE && recipe->has_base);
     if (list->n > most)
         return wf_recipe_fail(r, line, "'models' has %zu entries; at most %zu are taken", list->n,
                               most);
-    recipe->models = wf_arena_alloc(r->arena, r->e, list->n, sizeof *recipe->models);
-    if (!recipe->models)
-        return WF_MACHINE;
-    for (size_t i = 0; i < list->n; i++) {
-        int s = model_entry(r, list->children[i], &recipe->models[i]);
-        if (s)
-            return s;
-        recipe->n_models++;
+    struct wf_recipe_slice *slice = &recipe->slices[recipe->n_slices];
+    *slice = (struct wf_recipe_slice){.first = recipe->n_models, .module = module, .line = line};
+    for (; !s && slice->n < list->n; slice->n++) {
+        struct wf_recipe_model *model = &recipe->models[recipe->n_models++];
+        s = wf_recipe_entry(r, list->children[slice->n], WF_LEVEL_MODEL,
+                            recipe->has_base ? &recipe->base : NULL, model);
+        model->slice = recipe->n_slices;
     }
-    int s = check_names(r);
-    if (!s)
-        s = check_count(r, line);
-    if (!s)
-        s = wf_recipe_check_required(r);
-    if (!s)
-        s = wf_recipe_check_bands(r);
-    if (!s)
-        warn_of_base_parameters(r);
-    return s;
+    recipe->n_slices++;
+    return s ? s : wf_recipe_check_slice(r, slice);
 }

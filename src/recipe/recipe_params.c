@@ -49,95 +49,6 @@ static int unknown_parameter(struct wf_recipe_reader *r, const struct wf_yaml *v
     return s;
 }
 
-/* Lists and maps as values: the dialect's gradients and filters. */
-static int structured_value(struct wf_recipe_reader *r, const struct wf_yaml *v)
-{
-    bool filters = v->kind == WF_YAML_MAP ? wf_yaml_get(v, "value") || wf_yaml_get(v, "filter")
-                                          : v->n > 0 && v->children[0]->kind == WF_YAML_MAP;
-    if (filters)
-        return wf_recipe_fail(
-            r, v->key_line, "this version does not have filters yet: give '%s' one value", v->key);
-    if (v->kind == WF_YAML_LIST)
-        return wf_recipe_fail(
-            r, v->key_line,
-            "this version does not have gradients (lists of numbers) yet: give '%s' one value",
-            v->key);
-    return wf_recipe_fail(r, v->key_line, "'%s' needs one value, not a map", v->key);
-}
-
-/* A text in quotes that would be a boolean without them. */
-static bool is_quoted_truth(const struct wf_yaml *v)
-{
-    struct wf_yaml plain = *v;
-    bool truth;
-    plain.quoted = false;
-    return v->quoted && wf_yaml_bool(&plain, &truth);
-}
-
-/* Plain, or in quotes as templates write them: mergekit takes both. Between quotes a number is
- * decimal, so "010" is ten. */
-static bool is_number(const struct wf_yaml *v, double *out)
-{
-    return v->quoted ? wf_parse_f64(v->text, v->text_n, out) : wf_yaml_number(v, out);
-}
-
-/* A scalar as a number; booleans are 0 and 1, whatever the option's kind, as in mergekit. */
-static int scalar_value(struct wf_recipe_reader *r, const struct wf_yaml *v,
-                        const struct wf_option *option, double *out)
-{
-    struct wf_clip clip;
-    bool truth, is_switch = option->kind == WF_OPTION_BOOL;
-    const char *wanted = is_switch ? "true or false" : "a finite number";
-    if (is_quoted_truth(v))
-        return wf_recipe_fail(r, v->key_line, "'%s' needs %s: write %s without quotes", v->key,
-                              wanted, wf_clip(v->text, &clip));
-    bool good = is_number(v, out) && isfinite(*out);
-    if (!good && wf_yaml_bool(v, &truth)) {
-        *out = truth;
-        good = true;
-    }
-    if (!good || (is_switch && *out != 0 && *out != 1))
-        return wf_recipe_fail(r, v->key_line, "'%s' needs %s, not '%s'", v->key, wanted,
-                              wf_clip(v->text, &clip));
-    return WF_OK;
-}
-
-/* One of the option's words, plain or in quotes; its place among them. */
-static int choice_value(struct wf_recipe_reader *r, const struct wf_yaml *v,
-                        const struct wf_option *option, double *out)
-{
-    for (size_t i = 0; option->choices[i]; i++)
-        if (!strcmp(option->choices[i], v->text)) {
-            *out = (double)i;
-            return WF_OK;
-        }
-    struct wf_clip clip;
-    char hint[128], list[WF_CHOICES_TEXT];
-    return wf_recipe_fail(r, v->key_line, "'%s' is '%s'%s; it must be %s", v->key,
-                          wf_clip(v->text, &clip),
-                          wf_did_you_mean(v->text, option->choices, hint, sizeof hint),
-                          wf_choices_text(option->choices, list));
-}
-
-static int check_range(struct wf_recipe_reader *r, const struct wf_yaml *v,
-                       const struct wf_option *option, double number)
-{
-    if (option->kind != WF_OPTION_NUMBER || (number >= option->min && number <= option->max))
-        return WF_OK;
-    char is[32], low[32], high[32];
-    wf_format_f64(number, is);
-    wf_format_f64(option->min, low);
-    wf_format_f64(option->max, high);
-    if (isinf(option->max))
-        return wf_recipe_fail(r, v->key_line, "'%s' is %s; it must be at least %s", v->key, is,
-                              low);
-    if (isinf(option->min))
-        return wf_recipe_fail(r, v->key_line, "'%s' is %s; it must be at most %s", v->key, is,
-                              high);
-    return wf_recipe_fail(r, v->key_line, "'%s' is %s; it must be from %s to %s", v->key, is, low,
-                          high);
-}
-
 /* One member of a `parameters` map; *set is false when it is null or was ignored (compat). */
 static int parameter(struct wf_recipe_reader *r, const struct wf_yaml *v,
                      enum wf_recipe_level level, struct wf_value *out, bool *set)
@@ -150,18 +61,12 @@ static int parameter(struct wf_recipe_reader *r, const struct wf_yaml *v,
     if (v->kind == WF_YAML_NULL)
         return WF_OK;
     const struct wf_option *option = &m->options[index];
-    if (level == WF_LEVEL_MODEL && option->where == WF_GLOBAL)
+    if ((level == WF_LEVEL_MODEL || level == WF_LEVEL_SOURCE) && option->where == WF_GLOBAL)
         return wf_recipe_ignore(
-            r, v->key_line,
-            "'%s' concerns the whole merge: it belongs in 'parameters' at the top level",
-            option->name);
-    if (v->kind == WF_YAML_LIST || v->kind == WF_YAML_MAP)
-        return structured_value(r, v);
-    *out = (struct wf_value){.name = option->name, .line = v->key_line};
-    int s = option->kind == WF_OPTION_CHOICE ? choice_value(r, v, option, &out->number)
-                                             : scalar_value(r, v, option, &out->number);
-    if (!s)
-        s = check_range(r, v, option, out->number);
+            r, v->key_line, "'%s' concerns the whole merge: it belongs in 'parameters' at %s",
+            option->name,
+            level == WF_LEVEL_MODEL ? "the top level" : "the slice's or the recipe's top level");
+    int s = wf_recipe_read_value(r, v, option, out);
     *set = !s;
     return s;
 }
@@ -204,49 +109,106 @@ int wf_recipe_parameters(struct wf_recipe_reader *r, const struct wf_yaml *v,
     return wf_recipe_check_level_band(r, *values, *n);
 }
 
-int wf_recipe_check_required(struct wf_recipe_reader *r)
+const struct wf_recipe_module *wf_recipe_module_of(const struct wf_recipe *r,
+                                                   const struct wf_recipe_slice *slice)
+{
+    return slice->module < 0 ? NULL : &r->modules[slice->module];
+}
+
+const struct wf_value *wf_recipe_strongest(const struct wf_recipe *recipe,
+                                           const struct wf_recipe_slice *slice,
+                                           const struct wf_recipe_model *model, const char *name)
+{
+    const struct wf_recipe_module *module = wf_recipe_module_of(recipe, slice);
+    const struct wf_value *v = model ? wf_recipe_find(model->values, model->n_values, name) : NULL;
+    if (!v)
+        v = wf_recipe_find(slice->values, slice->n_values, name);
+    if (!v && module)
+        v = wf_recipe_find(module->values, module->n_values, name);
+    return v ? v : wf_recipe_find(recipe->values, recipe->n_values, name);
+}
+
+/* One required option of one slice. */
+static int check_option(struct wf_recipe_reader *r, const struct wf_recipe_slice *slice,
+                        const struct wf_option *option)
 {
     const struct wf_recipe *recipe = r->out;
-    const struct wf_method *m = recipe->method;
-    for (size_t o = 0; o < m->n_options; o++) {
-        const char *name = m->options[o].name;
-        if (!m->options[o].required || wf_recipe_find(recipe->values, recipe->n_values, name) ||
-            (recipe->coefficients && !strcmp(name, "weight")))
-            continue;
-        if (m->options[o].where == WF_GLOBAL)
-            return wf_recipe_fail(r, recipe->method_line,
-                                  "merge_method '%s' needs '%s' in 'parameters' at the top level",
-                                  m->name, name);
-        for (size_t i = 0; i < recipe->n_models; i++) {
-            const struct wf_recipe_model *model = &recipe->models[i];
-            struct wf_clip clip;
-            if (wf_recipe_exempt(recipe, i) || wf_recipe_find(model->values, model->n_values, name))
-                continue;
+    struct wf_clip clip;
+    if (option->where == WF_GLOBAL && !wf_recipe_strongest(recipe, slice, NULL, option->name))
+        return wf_recipe_fail(r, recipe->method_line,
+                              "merge_method '%s' needs '%s' in 'parameters' at the top level%s",
+                              recipe->method->name, option->name,
+                              recipe->is_sliced ? ", or in every slice" : "");
+    for (size_t i = slice->first; option->where == WF_PER_MODEL && i < slice->first + slice->n;
+         i++) {
+        const struct wf_recipe_model *model = &recipe->models[i];
+        if (!wf_recipe_exempt(recipe, i) &&
+            !wf_recipe_strongest(recipe, slice, model, option->name))
             return wf_recipe_fail(r, model->line,
                                   "model '%s' has no '%s', which merge_method '%s' needs: put it "
                                   "under the entry's 'parameters', or at the top level for all",
-                                  wf_clip(model->ref.text, &clip), name, m->name);
-        }
+                                  wf_clip(model->ref.text, &clip), option->name,
+                                  recipe->method->name);
     }
     return WF_OK;
 }
 
-double wf_recipe_value(const struct wf_recipe *r, size_t option, int model, const char *tensor)
+int wf_recipe_check_required(struct wf_recipe_reader *r, const struct wf_recipe_slice *slice)
 {
+    const struct wf_method *m = r->out->method;
+    int s = WF_OK;
+    for (size_t o = 0; !s && o < m->n_options; o++)
+        if (m->options[o].required &&
+            !(r->out->coefficients && !strcmp(m->options[o].name, "weight")))
+            s = check_option(r, slice, &m->options[o]);
+    return s;
+}
+
+/* ---- values for one tensor ---- */
+
+/* Parameters of one level, with the tensor's name there. */
+struct level {
+    const struct wf_value *values;
+    size_t n;
+    const char *tensor;
+};
+
+/* Strongest first. */
+static size_t levels_of(const struct wf_recipe *r, const struct wf_option *o, int model,
+                        const struct wf_position *at, struct level out[4])
+{
+    size_t n = 0;
+    const struct wf_recipe_slice *slice = &r->slices[at->slice];
+    const struct wf_recipe_module *module = wf_recipe_module_of(r, slice);
+    if (model >= 0 && o->where == WF_PER_MODEL)
+        out[n++] = (struct level){r->models[model].values, r->models[model].n_values, at->input};
+    out[n++] = (struct level){slice->values, slice->n_values, at->tensor};
+    if (module)
+        out[n++] = (struct level){module->values, module->n_values, at->tensor};
+    out[n++] = (struct level){r->values, r->n_values, at->tensor};
+    return n;
+}
+
+double wf_recipe_value(const struct wf_recipe *r, size_t option, int model,
+                       const struct wf_position *at)
+{
+    static const struct wf_position anywhere = {.tensor = "", .input = ""};
     const struct wf_option *o = &r->method->options[option];
-    const struct wf_value *v = NULL;
-    bool hidden = false;
+    struct level levels[4];
+    double number;
+    at = at ? at : &anywhere;
     const double *learned = r->table && model >= 0 && !strcmp(o->name, "weight")
-                                ? wf_coefficients_find(r->table, tensor)
+                                ? wf_coefficients_find(r->table, at->tensor)
                                 : NULL;
     if (learned)
         return learned[model];
-    if (model >= 0 && o->where == WF_PER_MODEL) {
-        const struct wf_recipe_model *entry = &r->models[model];
-        v = wf_recipe_find(entry->values, entry->n_values, o->name);
-        hidden = wf_recipe_band_hides(entry, o->name);
+    size_t n = levels_of(r, o, model, at, levels);
+    for (size_t i = 0; i < n; i++) {
+        const struct wf_value *v = wf_recipe_find(levels[i].values, levels[i].n, o->name);
+        if (v && wf_value_at(v, levels[i].tensor, at->t, &number))
+            return number;
+        if (wf_recipe_band_hides(levels[i].values, levels[i].n, o->name))
+            break;
     }
-    if (!v && !hidden)
-        v = wf_recipe_find(r->values, r->n_values, o->name);
-    return v ? wf_value_at(v, tensor) : o->fallback;
+    return o->required ? (double)NAN : o->fallback;
 }

@@ -3,7 +3,9 @@
  *   recipe.c         the document and its top level
  *   recipe_keys.c    key tables, messages, plain texts
  *   recipe_models.c  `models`, `base_model`, references
- *   recipe_params.c  `parameters` against the method's options
+ *   recipe_slices.c  `slices` and `modules`: which entries make which part of the result
+ *   recipe_params.c  `parameters` against the method's options; levels
+ *   recipe_value.c   one parameter's value: numbers, gradients, filters
  *   recipe_band.c    two ways to give a band: `density` and `gamma`, or `low` and `high`
  *   recipe_deltas.c  `task_deltas`
  *   reference.c      a reference's text (messages only)
@@ -18,8 +20,11 @@
 #include "recipe.h"
 
 enum wf_recipe_level {
-    WF_LEVEL_TOP,   /* the document */
-    WF_LEVEL_MODEL, /* an entry of `models` */
+    WF_LEVEL_TOP,    /* the document */
+    WF_LEVEL_MODEL,  /* an entry of `models` */
+    WF_LEVEL_SLICE,  /* an entry of `slices` */
+    WF_LEVEL_SOURCE, /* an entry of a slice's `sources` */
+    WF_LEVEL_MODULE, /* a member of `modules` */
     WF_LEVELS
 };
 
@@ -79,9 +84,25 @@ int wf_recipe_text(struct wf_recipe_reader *r, const struct wf_yaml *v, const ch
 int wf_recipe_reference(struct wf_recipe_reader *r, const struct wf_yaml *v, const char *key,
                         struct wf_reference *out);
 
-/* The list, with base and top-level parameters already read: entries, their number, and that
- * every required option has a value. */
-int wf_recipe_models(struct wf_recipe_reader *r, const struct wf_yaml *document);
+/* The same model as written: texts that differ may still turn out to be one. */
+bool wf_recipe_same_reference(const struct wf_reference *a, const struct wf_reference *b);
+
+/* One entry of `models` or of a slice's `sources`, without its slice and layers. `base`: of its
+ * slice, or NULL. */
+int wf_recipe_entry(struct wf_recipe_reader *r, const struct wf_yaml *v, enum wf_recipe_level level,
+                    const struct wf_reference *base, struct wf_recipe_model *out);
+
+/* `models` of the document or a module, as one slice of whole models; base and parameters of the
+ * top level were read. */
+int wf_recipe_models(struct wf_recipe_reader *r, const struct wf_yaml *list, int module);
+
+/* A slice is complete: the number of its entries, required options, bands. */
+int wf_recipe_check_slice(struct wf_recipe_reader *r, const struct wf_recipe_slice *slice);
+
+/* --- slices and modules (recipe_slices.c) --- */
+
+/* `models`, `slices` or `modules`, whichever the document has. */
+int wf_recipe_parts(struct wf_recipe_reader *r, const struct wf_yaml *document);
 
 /* --- parameters (recipe_params.c) --- */
 
@@ -92,20 +113,18 @@ int wf_recipe_parameters(struct wf_recipe_reader *r, const struct wf_yaml *v,
 /* The value of that name, NULL if there is none. */
 const struct wf_value *wf_recipe_find(const struct wf_value *values, size_t n, const char *name);
 
+/* The strongest level that names the option, whatever its filters: the entry (may be NULL), the
+ * slice, the module, the top level. NULL: none does. */
+const struct wf_value *wf_recipe_strongest(const struct wf_recipe *recipe,
+                                           const struct wf_recipe_slice *slice,
+                                           const struct wf_recipe_model *model, const char *name);
+
+/* One parameter in any of the forms of value.h (recipe_value.c). */
+int wf_recipe_read_value(struct wf_recipe_reader *r, const struct wf_yaml *v,
+                         const struct wf_option *option, struct wf_value *out);
+
 /* Every required option has a value where the method needs one. */
-int wf_recipe_check_required(struct wf_recipe_reader *r);
-
-/* The recipe has a base and its method makes use of it. */
-static inline bool wf_recipe_uses_base(const struct wf_recipe *recipe)
-{
-    return recipe->method->base != WF_BASE_NONE && recipe->has_base;
-}
-
-/* The entry is the base itself, and not an input of its own. */
-static inline bool wf_recipe_exempt(const struct wf_recipe *recipe, size_t model)
-{
-    return wf_recipe_uses_base(recipe) && recipe->models[model].is_base;
-}
+int wf_recipe_check_required(struct wf_recipe_reader *r, const struct wf_recipe_slice *slice);
 
 /* --- task deltas (recipe_deltas.c) --- */
 
@@ -125,9 +144,10 @@ int wf_recipe_adapters(struct wf_recipe_reader *r, const struct wf_yaml *documen
 int wf_recipe_check_level_band(struct wf_recipe_reader *r, const struct wf_value *values, size_t n);
 
 /* Every model with `low` has `high`, and the other way round, and they are in order. */
-int wf_recipe_check_bands(struct wf_recipe_reader *r);
+int wf_recipe_check_bands(struct wf_recipe_reader *r, const struct wf_recipe_slice *slice);
 
-/* The model's own values give a band in the other way, so `name` of the top level is not for it. */
-bool wf_recipe_band_hides(const struct wf_recipe_model *model, const char *name);
+/* These values give a band in the other way, so `name` of weaker levels is not for their tensors.
+ */
+bool wf_recipe_band_hides(const struct wf_value *values, size_t n, const char *name);
 
 #endif

@@ -70,26 +70,29 @@ static int read_question(struct searching *s)
         return wf_fail(s->e, WF_USAGE, "%s:%d: weft search needs %s", r->path, r->method_line,
                        weight < 0 ? "a merge_method with weights"
                                   : "weights in the recipe, not a table of coefficients");
+    if (r->is_sliced || r->n_modules)
+        return wf_fail(s->e, WF_USAGE, "%s: weft search needs whole models, listed under 'models'",
+                       r->path);
     if (s->how->density && density < 0)
         return wf_fail(s->e, WF_USAGE, "%s:%d: merge_method '%s' has no density to search", r->path,
                        r->method_line, r->method->name);
     s->tasks = wf_arena_alloc(&s->a, s->e, r->n_models, sizeof *s->tasks);
     if (!s->tasks)
         return WF_MACHINE;
-    double factor = lambda < 0 ? 1 : wf_recipe_value(r, (size_t)lambda, -1, "");
+    double factor = lambda < 0 ? 1 : wf_recipe_value(r, (size_t)lambda, -1, NULL);
     for (size_t i = 0; i < r->n_models; i++) {
         if (r->models[i].is_base)
             continue;
         if (s->n_tasks + s->how->density == WF_CMAES_MAX)
             return wf_fail(s->e, WF_USAGE, "%s: weft search takes at most %d models", r->path,
                            WF_CMAES_MAX - s->how->density);
-        double own = wf_recipe_value(r, (size_t)weight, (int)i, "") * factor;
+        double own = wf_recipe_value(r, (size_t)weight, (int)i, NULL) * factor;
         s->start[s->n_tasks] = isnan(own) ? 1 : own;
         s->tasks[s->n_tasks++] = r->models[i].task;
     }
     s->d = (unsigned)s->n_tasks;
     if (s->how->density)
-        s->start[s->d++] = wf_recipe_value(r, (size_t)density, r->n_models ? 0 : -1, "");
+        s->start[s->d++] = wf_recipe_value(r, (size_t)density, r->n_models ? 0 : -1, NULL);
     return WF_OK;
 }
 

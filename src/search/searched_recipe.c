@@ -38,19 +38,44 @@ static void put_reference(struct wf_str *s, const struct wf_recipe *r,
     wf_str_puts(s, "}}");
 }
 
+static void put_number_of(struct wf_str *s, const struct wf_option *o, double value)
+{
+    char number[32];
+    if (o->kind == WF_OPTION_CHOICE)
+        wf_str_puts(s, o->choices[(size_t)value]);
+    else if (o->kind == WF_OPTION_BOOL)
+        wf_str_puts(s, value != 0 ? "true" : "false");
+    else
+        wf_str_puts(s, wf_format_f64(value, number));
+}
+
+/* A number, or {filter, value: [...]} entries. */
 static void put_value(struct wf_str *s, const struct wf_recipe *r, const struct wf_value *v,
                       bool *any)
 {
     const struct wf_option *o = &r->method->options[wf_method_option(r->method, v->name)];
-    char number[32];
     wf_str_printf(s, "%s%s: ", *any ? ", " : "", v->name);
-    if (o->kind == WF_OPTION_CHOICE)
-        wf_str_puts(s, o->choices[(size_t)v->number]);
-    else if (o->kind == WF_OPTION_BOOL)
-        wf_str_puts(s, v->number != 0 ? "true" : "false");
-    else
-        wf_str_puts(s, wf_format_f64(v->number, number));
     *any = true;
+    if (wf_value_is_plain(v)) {
+        put_number_of(s, o, v->cases[0].numbers[0]);
+        return;
+    }
+    for (size_t i = 0; i < v->n_cases; i++) {
+        const struct wf_value_case *c = &v->cases[i];
+        wf_str_puts(s, i ? ", {" : "[{");
+        if (c->filter) {
+            wf_str_puts(s, "filter: ");
+            wf_str_json(s, c->filter, strlen(c->filter));
+            wf_str_puts(s, ", ");
+        }
+        wf_str_puts(s, "value: [");
+        for (size_t k = 0; k < c->n; k++) {
+            wf_str_puts(s, k ? ", " : "");
+            put_number_of(s, o, c->numbers[k]);
+        }
+        wf_str_puts(s, "]}");
+    }
+    wf_str_puts(s, "]");
 }
 
 static bool is_searched(const char *name, double density)

@@ -272,7 +272,7 @@ static void print_types(struct inspection *in)
     }
 }
 
-static void text_layers(struct wf_report *r, const struct wf_census_layers *l, const char *prefix,
+static void text_layers(struct wf_report *r, const struct wf_stack *l, const char *prefix,
                         bool first)
 {
     uint64_t span = (uint64_t)(l->last - l->first) + 1;
@@ -288,9 +288,9 @@ static void text_layers(struct wf_report *r, const struct wf_census_layers *l, c
 static void print_layers(struct inspection *in)
 {
     struct wf_report *r = &in->report;
-    size_t n = in->census.n_layers, shown = r->json ? n : wf_min_u64(n, GROUPS_SHOWN);
+    size_t n = in->census.stacks.n, shown = r->json ? n : wf_min_u64(n, GROUPS_SHOWN);
     for (size_t i = 0; i < shown; i++) {
-        const struct wf_census_layers *l = &in->census.layers[i];
+        const struct wf_stack *l = &in->census.stacks.list[i];
         char prefix[WF_ST_NAME_MAX + 1];
         snprintf(prefix, sizeof prefix, "%.*s", (int)l->prefix_n, l->name);
         if (!r->json) {

@@ -55,6 +55,8 @@ struct wrong {
 #define NUSLERP "merge_method: nuslerp\nparameters: {weight: 1}\n"
 #define WEIGHT(v) LINEAR "models:\n  - model: a\n    parameters:\n      weight: " v "\n"
 
+#define SLICED(entries) "merge_method: passthrough\nslices:\n" entries
+
 static const struct wrong wrong[] = {
     /* the document */
     {"- a\n", 1, "a recipe is a map of keys"},
@@ -80,8 +82,8 @@ static const struct wrong wrong[] = {
     {LINEAR "models:\n  - model: a\n    wieght: 1\n", 4,
      "unknown key 'wieght' in a model's entry (did you mean 'weight'? It is a parameter"},
     /* keys of the dialect that come later */
-    {"slices: []\n" LINEAR, 1, "does not have 'slices' yet"},
-    {LINEAR "modules: {}\n", 2, "does not have 'modules' yet"},
+    {"slices: []\n" LINEAR, 1, "'slices' needs a list"},
+    {LINEAR "modules: {}\n", 2, "'modules' needs a map"},
     {LINEAR ONE "tokenizer_source: union\n", 6, "does not have 'tokenizer_source' yet"},
     {LINEAR ONE "tokenizer: {}\n", 6, "does not have 'tokenizer' yet"},
     {LINEAR ONE "chat_template: auto\n", 6, "does not have 'chat_template' yet"},
@@ -118,11 +120,59 @@ static const struct wrong wrong[] = {
     {LINEAR "models:\n  - model: x/a\n  - model: y\n    name: a\nparameters: {weight: 1}\n"
             "task_deltas: {density: 1}\n",
      4, "two models are the task 'a'"},
-    {LINEAR "models:\n  - model: a\n    parameters:\n      weight: [0, 1]\n", 5, "gradients"},
-    {LINEAR "models:\n  - model: a\n    parameters:\n      weight: {filter: x, value: 1}\n", 5,
-     "filters"},
-    {LINEAR "models:\n  - model: a\n    parameters:\n      weight:\n      - value: 1\n", 5,
-     "filters"},
+    {WEIGHT("[]"), 5, "an empty list"},
+    {WEIGHT("[0, [1]]"), 5, "not a list in a list of values"},
+    {WEIGHT("[0, ~]"), 5, "not nothing"},
+    {WEIGHT("[0, x]"), 5, "'weight' needs a finite number, not 'x'"},
+    {WEIGHT("[0, .inf]"), 5, "a finite number"},
+    {WEIGHT("{filter: x}"), 5, "has no 'value'"},
+    {WEIGHT("{filtre: x, value: 1}"), 5, "'filtre' (did you mean 'filter'?)"},
+    {WEIGHT("{filter: 'a[', value: 1}"), 5, "'[' without its ']'"},
+    {WEIGHT("[{value: 1}, 2]"), 5, "a single value among them"},
+    {WEIGHT("[{value: {value: 1}}]"), 5, "not a map"},
+    {TIES "models:\n- model: a\n  parameters:\n    weight: 1\n    density:\n    - filter: x\n"
+          "      value: [0, 2]\n",
+     9, "'density' is 2; it must be from 0 to 1"},
+    {SLICED("- sources: [{model: a}]\n"), 3, "no 'layer_range'"},
+    {SLICED("- sources: [{model: a, layer_range: 3}]\n"), 3, "needs two numbers"},
+    {SLICED("- sources: [{model: a, layer_range: [0, 1, 2]}]\n"), 3, "needs two numbers"},
+    {SLICED("- sources: [{model: a, layer_range: [0, -1]}]\n"), 3, "has -1; layers count from 0"},
+    {SLICED("- sources: [{model: a, layer_range: [0, 1.5]}]\n"), 3, "whole numbers, not 1.5"},
+    {SLICED("- sources: [{model: a, layer_range: [0, x]}]\n"), 3, "whole numbers, not x"},
+    {SLICED("- sources: [{model: a, layer_range: [2, 1]}]\n"), 3, "ends before it begins"},
+    {SLICED("- sources: [{model: a, layer_range: [2, 2]}]\n"), 3, "range' is empty"},
+    {SLICED("- sources: [{model: a, layer_range: [0, 1]}]\n"
+            "- sources: [{model: a, layer_range: [1, 1]}]\n"
+            "- sources: [{model: a, layer_range: [1, 2]}]\n"),
+     4, "'layer_range' is empty"},
+    {SLICED("- sources: []\n"), 3, "'sources' needs a list"},
+    {SLICED("- layers: []\n"), 3, "unknown key 'layers' in a slice"},
+    {SLICED("- a\n"), 3, "a map with 'sources'"},
+    {SLICED("- sources: [{model: a, layer_range: [0, 1], weight: 1}]\n"), 3,
+     "unknown key 'weight'"},
+    {SLICED("- model: a\n"), 3, "'model' belongs in an entry of 'models'"},
+    {"merge_method: linear\nslices:\n- sources:\n  - {model: a, layer_range: [0, 2]}\n"
+     "  - {model: b, layer_range: [0, 3]}\nparameters: {weight: 1}\n",
+     5, "this one has 3, the first has 2"},
+    {SLICED("- sources: [{model: a, layer_range: [0, 1]}]\nmodels: [{model: a}]\n"), 2,
+     "has 'models' and 'slices'"},
+    {"merge_method: slerp\nslices:\n- sources:\n  - {model: a, layer_range: [0, 2]}\n"
+     "  - {model: b, layer_range: [0, 2]}\nparameters: {t: 1}\n",
+     3, "needs 'base_model'"},
+    {"merge_method: slerp\nbase_model: c\nslices:\n- sources:\n"
+     "  - {model: a, layer_range: [0, 2]}\n  - {model: b, layer_range: [1, 3]}\nparameters: {t: "
+     "1}\n",
+     4, "list 'c', the base_model, among the 'sources'"},
+    {"merge_method: slerp\nbase_model: a\nslices:\n- sources:\n"
+     "  - {model: a, layer_range: [0, 2]}\n  - {model: b, layer_range: [1, 3]}\n",
+     1, "needs 't'"},
+    {SLICED("- sources: [{model: a, layer_range: [0, 1]}]\ntask_deltas: {density: 1}\n"), 4,
+     "needs whole models"},
+    {"merge_method: passthrough\nmodules: {x: {models: [{model: a}], slices: []}}\n", 2,
+     "has 'models' and 'slices'"},
+    {"merge_method: passthrough\nmodules: {x: {}}\n", 2, "no 'models' and no 'slices'"},
+    {"merge_method: passthrough\nmodules: {x: 3}\n", 2, "a map with 'models' or 'slices'"},
+    {"merge_method: passthrough\nmodules: {x: {model: a}}\n", 2, "'model' belongs in an entry"},
     {LINEAR "models:\n  - model: {model: {path: a}, lroa: {path: b}}\n", 3, "'lroa' (did you mean"},
     {LINEAR "models:\n  - model: {model: a+b, lora: {path: c}}\n", 3, "and 'lora' as well"},
     {LINEAR "models:\n  - model: {model: a, lora: b+c}\n", 3, "and 'lora' as well"},
@@ -239,7 +289,7 @@ static const struct wrong wrong[] = {
     {LINEAR "models:\n  - model: a\n    parameters:\n", 3, "model 'a' has no 'weight'"},
     {LINEAR ONE "parameters: {wieght: ~}\n", 6, "unknown parameter 'wieght'"},
     {WEIGHT("''"), 5, "needs a finite number"},
-    {WEIGHT("{a: 1}"), 5, "'weight' needs one value, not a map"},
+    {WEIGHT("{a: 1}"), 5, "unknown key 'a' in an entry of 'weight'"},
     {LINEAR "parameters: {normalize: 2}\n" ONE, 2, "'normalize' needs true or false, not '2'"},
     {LINEAR "parameters: {normalize: 0.5}\n" ONE, 2, "'normalize' needs true or false"},
     {LINEAR "parameters: {normalize: maybe}\n" ONE, 2, "'normalize' needs true or false"},
@@ -256,8 +306,8 @@ static const struct wrong wrong[] = {
     {TIES "parameters: {scope: 1}\n" ONE, 3, "'scope' is '1'; it must be"},
     {TIES "parameters: {scope: true}\n" ONE, 3, "'scope' is 'true'; it must be"},
     {TIES "parameters: {scope: ''}\n" ONE, 3, "'scope' is ''; it must be"},
-    {TIES "parameters: {scope: [row]}\n" ONE, 3, "give 'scope' one value"},
-    {TIES "parameters: {scope: {a: row}}\n" ONE, 3, "'scope' needs one value, not a map"},
+    {TIES "parameters: {scope: [row]}\n" ONE, 3, "needs one word, not a list"},
+    {TIES "parameters: {scope: {a: row}}\n" ONE, 3, "unknown key 'a' in an entry of 'scope'"},
     {TIES "parameters: {ties: exactly}\n" ONE, 3, "it must be inclusive or exact"},
     {TIES "parameters: {ties: 0}\n" ONE, 3, "'ties' is '0'; it must be inclusive or exact"},
     {TIES "scope: row\n" ONE, 3, "'scope' is a parameter of 'ties': it belongs under"},
@@ -354,6 +404,100 @@ static void more_models_than_the_engine_takes_are_refused(void **state)
     wf_arena_destroy(&t.a);
 }
 
+/* --- values by tensor, layer and level ---------------------------------------------------------
+ */
+
+static double value_at(const struct recipe_test *t, const char *option, int model,
+                       const char *tensor, const char *input, double x, size_t slice)
+{
+    struct wf_position at = {.tensor = tensor, .input = input, .t = x, .slice = slice};
+    return wf_recipe_value(&t->r, (size_t)wf_method_option(t->r.method, option), model, &at);
+}
+
+static void gradients_run_over_the_positions(void **state)
+{
+    (void)state;
+    struct recipe_test t;
+    accept(&t,
+           "merge_method: slerp\nbase_model: b\nmodels:\n- model: a\n"
+           "parameters: {t: [0, 0.5, 0.3, 0.7, 1]}\n",
+           false);
+    static const double cases[][2] = {{0, 0},       {0.125, 0.25}, {0.25, 0.5}, {0.5, 0.3},
+                                      {0.625, 0.5}, {0.75, 0.7},   {1, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_float_equal(value_at(&t, "t", -1, "x", "x", cases[i][0], 0), cases[i][1], 1e-15);
+    wf_arena_destroy(&t.a);
+}
+
+static void the_first_filter_that_matches_decides_then_weaker_levels(void **state)
+{
+    (void)state;
+    struct recipe_test t;
+    accept(&t,
+           "merge_method: linear\nslices:\n- parameters: {weight: {filter: slice, value: 7}}\n"
+           "  sources:\n  - model: a\n    layer_range: [0, 2]\n    parameters:\n      weight:\n"
+           "      - {filter: layers.1, value: 1}\n      - {filter: 'm*.q', value: [2, 4]}\n"
+           "      - {filter: '*', value: 3}\n"
+           "  - {model: b, layer_range: [2, 4]}\n"
+           "parameters:\n  weight: [{filter: top, value: 9}, {value: 8}]\n"
+           "  normalize: {filter: mlp, value: false}\n",
+           false);
+    assert_float_equal(value_at(&t, "weight", 0, "out", "layers.1.x", 0, 0), 1, 0);
+    assert_float_equal(value_at(&t, "weight", 0, "out", "layers.12.q", 0, 0), 1, 0); /* a part */
+    assert_float_equal(value_at(&t, "weight", 0, "out", "m.layers.2.q", 0.5, 0), 3, 0);
+    assert_float_equal(value_at(&t, "weight", 0, "layers.1", "z", 0, 0), 3, 0); /* input's name */
+    assert_float_equal(value_at(&t, "weight", 1, "a.slice.b", "z", 0, 0), 7, 0);
+    assert_float_equal(value_at(&t, "weight", 1, "top", "slice", 0, 0), 9, 0);
+    assert_float_equal(value_at(&t, "weight", 1, "z", "top", 0, 0), 8, 0);
+    assert_float_equal(value_at(&t, "normalize", -1, "x.mlp", "", 0, 0), 0, 0);
+    assert_float_equal(value_at(&t, "normalize", -1, "x.mlq", "", 0, 0), 1, 0); /* the default */
+    wf_arena_destroy(&t.a);
+}
+
+static void modules_stand_between_slices_and_the_top_level(void **state)
+{
+    (void)state;
+    struct recipe_test t;
+    accept(&t,
+           "merge_method: linear\nmodules:\n  u:\n    models: [{model: a}, {model: b}]\n"
+           "    parameters: {weight: 5}\n"
+           "  v:\n    slices:\n    - sources: [{model: a, layer_range: [0, 1]}]\n"
+           "      parameters: {weight: 6}\n    - sources: [{model: b, layer_range: [0, 1]}]\n"
+           "parameters: {weight: 4}\n",
+           false);
+    assert_int_equal(t.r.n_modules, 2);
+    assert_int_equal(t.r.n_slices, 3);
+    assert_int_equal(t.r.n_models, 4);
+    assert_true(t.r.is_sliced);
+    static const double expected[] = {5, 6, 4};
+    for (size_t i = 0; i < 3; i++)
+        assert_float_equal(value_at(&t, "weight", (int)t.r.slices[i].first, "x", "x", 0, i),
+                           expected[i], 0);
+    wf_arena_destroy(&t.a);
+}
+
+static void a_base_that_a_slice_does_not_list_joins_it(void **state)
+{
+    (void)state;
+    struct recipe_test t;
+    accept(&t,
+           "merge_method: ties\nslices:\n- base_model: c\n  sources:\n"
+           "  - {model: a, layer_range: [2, 4]}\n  - {model: b, layer_range: [2, 4]}\n"
+           "- base_model: a\n  sources:\n  - {model: b, layer_range: [0, 1]}\n"
+           "  - {model: a, layer_range: [4, 5]}\n  - {model: a, layer_range: [6, 7]}\n"
+           "parameters: {weight: 1}\n",
+           false);
+    assert_int_equal(t.r.n_models, 6);
+    assert_int_equal(t.r.slices[0].n, 3);
+    assert_true(t.r.models[2].is_base);
+    assert_int_equal(t.r.models[2].layer_from, 2);
+    assert_false(t.r.models[3].is_base);
+    assert_true(t.r.models[4].is_base);
+    assert_false(t.r.models[5].is_base); /* other layers of the base are an input */
+    assert_false(t.r.has_base);
+    wf_arena_destroy(&t.a);
+}
+
 /* --- compat: what mergekit ignores ------------------------------------------------------------ */
 
 static void compat_ignores_what_mergekit_ignores(void **state)
@@ -376,7 +520,7 @@ static void compat_ignores_what_mergekit_ignores(void **state)
         accept(&t, ignored[i], true);
         assert_int_equal(t.r.n_models, 1);
         assert_int_equal(t.r.models[0].n_values, 1);
-        assert_true(t.r.models[0].values[0].number == 1);
+        assert_true(t.r.models[0].values[0].cases[0].numbers[0] == 1);
         assert_int_equal(t.r.n_values, 0);
         assert_int_equal(t.r.dtype, WF_DTYPE_NONE);
         assert_false(t.r.has_base);
@@ -390,7 +534,7 @@ static void compat_still_refuses_what_would_change_the_result(void **state)
     static const char *const refused[] = {
         "slices: []\n" LINEAR,
         LINEAR ONE "tokenizer_source: union\n",
-        WEIGHT("[0, 1]"),
+        WEIGHT("[]"),
         WEIGHT("x"),
         WEIGHT("~"),
         "merge_method: liner\n" ONE,
@@ -482,7 +626,7 @@ static void has_defaults(struct recipe_test *t)
     assert_int_equal(t->r.n_models, 1);
     assert_string_equal(t->r.models[0].task, "a");
     assert_int_equal(t->r.models[0].n_values, 1);
-    assert_true(t->r.models[0].values[0].number == 1);
+    assert_true(t->r.models[0].values[0].cases[0].numbers[0] == 1);
 }
 
 static void absent_keys_have_their_defaults(void **state)
@@ -556,7 +700,8 @@ static void null_is_the_same_as_absent(void **state)
                   "  - model: b\n    parameters: {weight: ~}\n",
            false);
     assert_int_equal(t.r.models[0].n_values + t.r.models[1].n_values, 0);
-    assert_true(wf_recipe_value(&t.r, (size_t)wf_method_option(t.r.method, "weight"), 1, "t") == 2);
+    assert_true(wf_recipe_value(&t.r, (size_t)wf_method_option(t.r.method, "weight"), 1, NULL) ==
+                2);
     wf_arena_destroy(&t.a);
 }
 
@@ -588,12 +733,12 @@ static void the_nearest_level_gives_the_value(void **state)
     size_t density = (size_t)wf_method_option(m, "density");
     size_t lambda = (size_t)wf_method_option(m, "lambda");
     size_t normalize = (size_t)wf_method_option(m, "normalize");
-    assert_true(wf_recipe_value(&t.r, weight, 0, "t") == 3);
-    assert_true(wf_recipe_value(&t.r, weight, 1, "t") == 7);
-    assert_true(wf_recipe_value(&t.r, density, 0, "t") == 0.5);
-    assert_true(wf_recipe_value(&t.r, density, 1, "t") == 1);
-    assert_true(wf_recipe_value(&t.r, lambda, -1, "t") == 0.25);
-    assert_true(wf_recipe_value(&t.r, normalize, -1, "t") == 0);
+    assert_true(wf_recipe_value(&t.r, weight, 0, NULL) == 3);
+    assert_true(wf_recipe_value(&t.r, weight, 1, NULL) == 7);
+    assert_true(wf_recipe_value(&t.r, density, 0, NULL) == 0.5);
+    assert_true(wf_recipe_value(&t.r, density, 1, NULL) == 1);
+    assert_true(wf_recipe_value(&t.r, lambda, -1, NULL) == 0.25);
+    assert_true(wf_recipe_value(&t.r, normalize, -1, NULL) == 0);
     /* The same model twice counts twice. */
     assert_int_equal(t.r.n_models, 2);
     wf_arena_destroy(&t.a);
@@ -601,7 +746,7 @@ static void the_nearest_level_gives_the_value(void **state)
 
 static double value_of(const struct recipe_test *t, const char *option, int model)
 {
-    return wf_recipe_value(&t->r, (size_t)wf_method_option(t->r.method, option), model, "t");
+    return wf_recipe_value(&t->r, (size_t)wf_method_option(t->r.method, option), model, NULL);
 }
 
 static void words_are_read_plain_and_in_quotes(void **state)
@@ -687,8 +832,8 @@ static void numbers_and_booleans_are_read_as_in_mergekit(void **state)
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         struct recipe_test t;
         accept(&t, forms[i].text, false);
-        if (t.r.models[0].values[0].number != forms[i].number)
-            fail_msg("%s gives %g", forms[i].text, t.r.models[0].values[0].number);
+        if (t.r.models[0].values[0].cases[0].numbers[0] != forms[i].number)
+            fail_msg("%s gives %g", forms[i].text, t.r.models[0].values[0].cases[0].numbers[0]);
         wf_arena_destroy(&t.a);
     }
     static const char *const truths[] = {"1", "true", "yes", "on", "1.0", "'1'"};
@@ -697,7 +842,7 @@ static void numbers_and_booleans_are_read_as_in_mergekit(void **state)
         char text[256];
         snprintf(text, sizeof text, LINEAR "parameters: {normalize: %s}\n" ONE, truths[i]);
         accept(&t, text, false);
-        assert_true(t.r.values[0].number == 1);
+        assert_true(t.r.values[0].cases[0].numbers[0] == 1);
         wf_arena_destroy(&t.a);
     }
 }
@@ -973,6 +1118,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_recipes_are_refused_with_their_line),
         cmocka_unit_test(more_models_than_the_engine_takes_are_refused),
+        cmocka_unit_test(gradients_run_over_the_positions),
+        cmocka_unit_test(the_first_filter_that_matches_decides_then_weaker_levels),
+        cmocka_unit_test(modules_stand_between_slices_and_the_top_level),
+        cmocka_unit_test(a_base_that_a_slice_does_not_list_joins_it),
         cmocka_unit_test(compat_ignores_what_mergekit_ignores),
         cmocka_unit_test(compat_still_refuses_what_would_change_the_result),
         cmocka_unit_test(every_key_lands_in_its_field),

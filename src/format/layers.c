@@ -1,0 +1,174 @@
+/* layers.c - groups tensor names by what stands before their first number; see layers.h. */
+#include "layers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "st_header.h"
+
+/* A tensor of some layer, as sorting wants it. */
+struct row {
+    const char *name;
+    size_t prefix_n;
+    long layer;
+};
+
+/* Bytes of `name` before the component that wf_layer_of reads, without the '.': it is the first
+ * that is all digits, one to nine of them. */
+static size_t prefix_bytes(const char *name)
+{
+    const char *part = name;
+    for (;;) {
+        size_t n = strcspn(part, ".");
+        if (n && n <= 9 && strspn(part, "0123456789") == n)
+            return part == name ? 0 : (size_t)(part - name) - 1;
+        part += n + 1;
+    }
+}
+
+static int compare_prefix(const char *a, size_t n, const char *b, size_t m)
+{
+    int order = memcmp(a, b, n < m ? n : m);
+    return order || n == m ? order : n < m ? -1 : 1;
+}
+
+static int by_prefix_and_layer(const void *a, const void *b)
+{
+    const struct row *x = a, *y = b;
+    int order = compare_prefix(x->name, x->prefix_n, y->name, y->prefix_n);
+    return order ? order : (x->layer > y->layer) - (x->layer < y->layer);
+}
+
+static void group_rows(const struct row *rows, size_t n, struct wf_stacks *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct wf_stack *last = out->n ? &out->list[out->n - 1] : NULL;
+        if (!last || compare_prefix(last->name, last->prefix_n, rows[i].name, rows[i].prefix_n)) {
+            last = &out->list[out->n++];
+            *last = (struct wf_stack){
+                rows[i].name, rows[i].prefix_n, rows[i].layer, rows[i].layer, 1, 0};
+        }
+        last->layers += last->last != rows[i].layer;
+        last->last = rows[i].layer;
+        last->tensors++;
+    }
+}
+
+int wf_stacks_find(struct wf_err *e, struct wf_arena *a, const struct wf_ckpt *c,
+                   bool (*among)(const void *arg, const char *name), const void *arg,
+                   struct wf_stacks *out)
+{
+    struct row *rows = wf_alloc(e, WF_MEM_META, c->n_tensors, sizeof *rows, "a list of layers");
+    size_t n = 0;
+    *out = (struct wf_stacks){0};
+    if (!rows)
+        return wf_err_status(e);
+    for (size_t i = 0; i < c->n_tensors; i++) {
+        const char *name = c->tensors[i].name;
+        long layer = !among || among(arg, name) ? wf_layer_of(name) : -1;
+        if (layer >= 0)
+            rows[n++] = (struct row){name, prefix_bytes(name), layer};
+    }
+    qsort(rows, n, sizeof *rows, by_prefix_and_layer);
+    size_t n_stacks = 0;
+    for (size_t i = 0; i < n; i++)
+        n_stacks += i == 0 || compare_prefix(rows[i - 1].name, rows[i - 1].prefix_n, rows[i].name,
+                                             rows[i].prefix_n);
+    out->list = wf_arena_alloc(a, e, n_stacks, sizeof *out->list);
+    if (out->list)
+        group_rows(rows, n, out);
+    wf_free(rows);
+    return out->list ? WF_OK : wf_err_status(e);
+}
+
+const struct wf_stack *wf_stack_of(const struct wf_stacks *s, const char *name)
+{
+    if (wf_layer_of(name) < 0)
+        return NULL;
+    size_t prefix_n = prefix_bytes(name), low = 0, high = s->n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct wf_stack *k = &s->list[middle];
+        int order = compare_prefix(name, prefix_n, k->name, k->prefix_n);
+        if (order == 0)
+            return k;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return NULL;
+}
+
+static bool is_sense(const struct wf_stack *k)
+{
+    static const char *const senses[] = {"vision", "visual", "image", "audio"};
+    char prefix[WF_ST_NAME_MAX + 1];
+    snprintf(prefix, sizeof prefix, "%.*s", (int)k->prefix_n, k->name);
+    for (size_t i = 0; i < sizeof senses / sizeof *senses; i++)
+        if (strstr(prefix, senses[i]))
+            return true;
+    return false;
+}
+
+const struct wf_stack *wf_stack_main(const struct wf_stacks *s)
+{
+    const struct wf_stack *most = NULL;
+    for (size_t i = 0; i < s->n; i++) {
+        const struct wf_stack *k = &s->list[i];
+        bool better =
+            most && (is_sense(most) != is_sense(k) ? is_sense(most) : k->tensors > most->tensors);
+        if (!most || better)
+            most = k;
+    }
+    return most;
+}
+
+/* Components of names, as families call what is behind their layers; the second list, what says
+ * that a norm is one before them. */
+static const char *const behind[] = {
+    "lm_head",
+    "embed_out",
+    "output",
+    "head",
+    "score",
+    "classifier",
+    "norm",
+    "norm_f",
+    "ln_f",
+    "ln_out",
+    "final_norm",
+    "final_layernorm",
+    "pooler",
+    "cls",
+    "final_layer_norm",
+    "layer_norm",
+    "qa_outputs",
+    "post_layernorm",
+    "final_logits_bias",
+    "classification_head",
+};
+static const char *const before[] = {"emb", "wte", "wpe", "word_", "tok_"};
+
+static bool is_component(const char *name, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *part = name; part; part = strchr(part, '.') ? strchr(part, '.') + 1 : NULL)
+        if (!strncmp(part, word, n) && (part[n] == '.' || !part[n]))
+            return true;
+    return false;
+}
+
+bool wf_is_behind_layers(const char *name)
+{
+    if (is_component(name, "embed_out"))
+        return true;
+    for (size_t i = 0; i < sizeof before / sizeof *before; i++)
+        if (strstr(name, before[i]))
+            return false;
+    for (size_t i = 0; i < sizeof behind / sizeof *behind; i++)
+        if (is_component(name, behind[i]))
+            return true;
+    return false;
+}

@@ -1,0 +1,45 @@
+/* layers.h - stacks of layers, from tensor names alone: no table of architectures.
+ *
+ *     model.layers.12.mlp.up_proj.weight        layer 12 of the stack "model.layers"
+ *     vision_tower.blocks.3.experts.5.w1        layer 3 of "vision_tower.blocks"
+ *     model.norm.weight                         of no layer, behind the layers
+ *
+ * A layer's number is the name's first component that is all digits (wf_layer_of).
+ */
+#ifndef WF_LAYERS_H
+#define WF_LAYERS_H
+
+#include "ckpt.h"
+
+/* The tensors whose names are PREFIX, a number, and more. */
+struct wf_stack {
+    const char *name; /* of one of its tensors; its first prefix_n bytes name the stack */
+    size_t prefix_n;  /* without the final '.' */
+    long first, last;
+    uint64_t layers; /* different numbers; fewer than last - first + 1 where some are missing */
+    uint64_t tensors;
+};
+
+struct wf_stacks {
+    struct wf_stack *list; /* sorted by prefix */
+    size_t n;
+};
+
+/* The stacks of a checkpoint, or of those of its tensors that `among` (NULL: all) lets through;
+ * `out` lives in `a`. */
+int wf_stacks_find(struct wf_err *e, struct wf_arena *a, const struct wf_ckpt *c,
+                   bool (*among)(const void *arg, const char *name), const void *arg,
+                   struct wf_stacks *out);
+
+/* The stack that a tensor is part of; NULL if it is of no layer. */
+const struct wf_stack *wf_stack_of(const struct wf_stacks *s, const char *name);
+
+/* The stack that is meant by "the layers of the model": the one with most tensors, a tower for
+ * images or sound only where there is nothing else. NULL if there is none. */
+const struct wf_stack *wf_stack_main(const struct wf_stacks *s);
+
+/* Of a tensor outside layers: final norms, heads, poolers come behind them; embeddings, projectors
+ * and whatever is not known, before. */
+bool wf_is_behind_layers(const char *name);
+
+#endif

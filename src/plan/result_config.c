@@ -1,0 +1,265 @@
+/* result_config.c - edits of the donor's config.json; see result_config.h. */
+#include "result_config.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../base/str.h"
+#include "../format/config_edit.h"
+#include "../format/layers.h"
+#include "../format/model_part.h"
+#include "../format/tied_head.h"
+
+#define PATH_MAX_BYTES 512
+
+struct editing {
+    struct wf_err *e;
+    struct wf_plan *plan;
+    const struct wf_ckpt *const *models;
+    struct wf_config_edit *edits;
+    size_t n, max;
+    /* of the stack at hand */
+    size_t first_slice, n_slices;
+    uint64_t old_layers, new_layers;
+};
+
+static int add(struct editing *d, const char *path, const char *value)
+{
+    struct wf_arena *a = d->plan->arena;
+    if (d->n == d->max) {
+        size_t max = d->max ? 2 * d->max : 16;
+        struct wf_config_edit *more = wf_arena_alloc(a, d->e, max, sizeof *more);
+        if (!more)
+            return WF_MACHINE;
+        if (d->n)
+            memcpy(more, d->edits, d->n * sizeof *more);
+        d->edits = more;
+        d->max = max;
+    }
+    path = wf_arena_strdup(a, d->e, path);
+    value = wf_arena_strdup(a, d->e, value);
+    if (!path || !value)
+        return WF_MACHINE;
+    d->edits[d->n++] = (struct wf_config_edit){.path = path, .value = value};
+    return WF_OK;
+}
+
+/* ---- per-layer lists ---- */
+
+static void put_json(struct wf_str *s, const struct wf_json *v)
+{
+    static const char brackets[][2] = {[WF_JSON_ARRAY] = {'[', ']'}, [WF_JSON_OBJECT] = {'{', '}'}};
+    switch (v->kind) {
+    case WF_JSON_NULL:
+        wf_str_puts(s, "null");
+        return;
+    case WF_JSON_BOOL:
+        wf_str_puts(s, v->number != 0 ? "true" : "false");
+        return;
+    case WF_JSON_NUMBER:
+        wf_str_puts(s, v->text);
+        return;
+    case WF_JSON_STRING:
+        wf_str_json(s, v->text, strlen(v->text));
+        return;
+    default:
+        break;
+    }
+    wf_str_printf(s, "%c", brackets[v->kind][0]);
+    for (size_t i = 0; i < v->n; i++) {
+        wf_str_puts(s, i ? ", " : "");
+        if (v->kind == WF_JSON_OBJECT) {
+            wf_str_json(s, v->children[i].key, strlen(v->children[i].key));
+            wf_str_puts(s, ": ");
+        }
+        put_json(s, &v->children[i]);
+    }
+    wf_str_printf(s, "%c", brackets[v->kind][1]);
+}
+
+static const struct wf_json *at_path(const struct wf_json *v, const char *path)
+{
+    char part[PATH_MAX_BYTES];
+    for (const char *dot; v && (dot = strchr(path, '.')); path = dot + 1) {
+        snprintf(part, sizeof part, "%.*s", (int)(dot - path), path);
+        v = wf_json_get(v, part);
+    }
+    return v ? wf_json_get(v, path) : NULL;
+}
+
+/* The entry that gives a slice's types: its base, or its first source. */
+static size_t donor_of(const struct wf_recipe *r, const struct wf_recipe_slice *slice)
+{
+    for (size_t i = slice->first; i < slice->first + slice->n; i++)
+        if (wf_recipe_exempt(r, i))
+            return i;
+    return slice->first;
+}
+
+/* The list's entry for layer j of a slice: of the model that gives the layer, else of the donor. */
+static const struct wf_json *list_entry(const struct editing *d, const char *path,
+                                        const struct wf_json *list,
+                                        const struct wf_recipe_slice *slice, uint32_t j)
+{
+    const struct wf_recipe *r = d->plan->recipe;
+    size_t entry = donor_of(r, slice);
+    size_t layer = r->models[entry].layer_from + j;
+    const struct wf_json *config = d->models[entry]->config;
+    const struct wf_json *own = config ? at_path(config, path) : NULL;
+    if (own && own->kind == WF_JSON_ARRAY && layer < own->n)
+        return &own->children[layer];
+    return layer < list->n ? &list->children[layer] : &list->children[list->n - 1];
+}
+
+static int edit_list(struct editing *d, const char *path, const struct wf_json *list)
+{
+    struct wf_str s = {0};
+    bool first = true;
+    wf_str_puts(&s, "[");
+    for (size_t i = d->first_slice; i < d->first_slice + d->n_slices; i++) {
+        const struct wf_recipe_slice *slice = &d->plan->recipe->slices[i];
+        for (uint32_t j = 0; j < slice->n_layers; j++, first = false) {
+            wf_str_puts(&s, first ? "" : ", ");
+            put_json(&s, list_entry(d, path, list, slice, j));
+        }
+    }
+    wf_str_puts(&s, "]");
+    int status = wf_str_finish(&s, d->e);
+    if (!status)
+        status = add(d, path, s.text);
+    wf_str_free(&s);
+    return status;
+}
+
+/* ---- the tree ---- */
+
+static bool is_layer_count(const char *key)
+{
+    static const char *const keys[] = {"num_hidden_layers", "num_layers", "n_layer", "n_layers",
+                                       "num_decoder_layers"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (!strcmp(key, keys[i]))
+            return true;
+    return false;
+}
+
+/* The object holds the layer count of the stack at hand. */
+static bool counts_layers(const struct editing *d, const struct wf_json *object)
+{
+    uint64_t n;
+    for (size_t i = 0; i < object->n; i++)
+        if (is_layer_count(object->children[i].key) && wf_json_u64(&object->children[i], &n) &&
+            n == d->old_layers)
+            return true;
+    return false;
+}
+
+static int edit_member(struct editing *d, const char *path, const struct wf_json *v)
+{
+    char number[24];
+    uint64_t n;
+    snprintf(number, sizeof number, "%llu", (unsigned long long)d->new_layers);
+    if (is_layer_count(v->key) && wf_json_u64(v, &n) && n == d->old_layers)
+        return add(d, path, number);
+    if (v->kind == WF_JSON_ARRAY && v->n == d->old_layers)
+        return edit_list(d, path, v);
+    return WF_OK;
+}
+
+static bool is_sense(const char *key)
+{
+    return strstr(key, "vision") || strstr(key, "visual") || strstr(key, "audio");
+}
+
+/* Objects of the config that describe the stack: those of a tower only where the stack is one. */
+static int edit_object(struct editing *d, const char *path, const struct wf_json *object,
+                       bool tower)
+{
+    bool here = counts_layers(d, object);
+    int status = WF_OK;
+    for (size_t i = 0; !status && i < object->n; i++) {
+        const struct wf_json *v = &object->children[i];
+        char below[PATH_MAX_BYTES];
+        int n = snprintf(below, sizeof below, "%s%s%s", path, *path ? "." : "", v->key);
+        if (n < 0 || n >= (int)sizeof below || strchr(v->key, '.'))
+            continue;
+        if (v->kind == WF_JSON_OBJECT && (tower || !is_sense(v->key)))
+            status = edit_object(d, below, v, tower);
+        else if (here)
+            status = edit_member(d, below, v);
+    }
+    return status;
+}
+
+/* Slices first_slice .. of one module, which make one stack. */
+static int edit_stack(struct editing *d)
+{
+    const struct wf_plan *plan = d->plan;
+    const struct wf_recipe *r = plan->recipe;
+    const struct wf_recipe_slice *slices = &r->slices[d->first_slice];
+    const struct wf_recipe_module *module = wf_recipe_module_of(r, slices);
+    const struct wf_ckpt *donor = plan->config_donor;
+    struct wf_model_part part;
+    struct wf_stacks stacks;
+    bool has_part = module && wf_model_part_find(donor, module->name, &part);
+    int status = wf_stacks_find(d->e, plan->arena, donor, has_part ? wf_model_part_has : NULL,
+                                has_part ? &part : NULL, &stacks);
+    const struct wf_stack *main = status ? NULL : wf_stack_main(&stacks);
+    if (!main)
+        return status;
+    d->old_layers = (uint64_t)main->last + 1;
+    d->new_layers = 0;
+    for (size_t i = 0; i < d->n_slices; i++)
+        d->new_layers += slices[i].n_layers;
+    return edit_object(d, "", donor->config, module && is_sense(module->name));
+}
+
+/* ---- the head ---- */
+
+static bool has_head(const struct wf_plan *plan)
+{
+    for (size_t i = 0; i < plan->n_jobs; i++)
+        if (wf_is_head(plan->jobs[i].name))
+            return true;
+    return false;
+}
+
+/* The donor's config says that there is no head of its own, and the result has one. */
+static int edit_tie(struct editing *d)
+{
+    static const char *const paths[] = {"tie_word_embeddings", "text_config.tie_word_embeddings"};
+    const struct wf_plan *plan = d->plan;
+    bool all_tied = true;
+    for (size_t c = 0; c < plan->n_ckpts; c++)
+        all_tied &= wf_says_tied(plan->ckpts[c].ckpt);
+    if (all_tied || !wf_says_tied(plan->config_donor) || !has_head(plan))
+        return WF_OK;
+    int status = WF_OK;
+    for (size_t i = 0; !status && i < sizeof paths / sizeof *paths; i++)
+        if (at_path(plan->config_donor->config, paths[i]))
+            status = add(d, paths[i], "false");
+    return status;
+}
+
+int wf_result_config(struct wf_err *e, struct wf_plan *plan, const struct wf_ckpt *const *models)
+{
+    struct editing d = {.e = e, .plan = plan, .models = models};
+    const struct wf_recipe *r = plan->recipe;
+    int status = WF_OK;
+    if (!plan->config_donor->config)
+        return WF_OK;
+    for (size_t i = 0; !status && i < r->n_slices; i += d.n_slices) {
+        d.first_slice = i;
+        d.n_slices = 1;
+        while (i + d.n_slices < r->n_slices &&
+               r->slices[i + d.n_slices].module == r->slices[i].module)
+            d.n_slices++;
+        if (r->slices[i].has_layers)
+            status = edit_stack(&d);
+    }
+    if (!status)
+        status = edit_tie(&d);
+    plan->config_edits = d.edits;
+    plan->n_config_edits = d.n;
+    return status;
+}
