@@ -38,8 +38,10 @@ def read(folder):
     n = struct.unpack("<Q", data[:8])[0]
     header = json.loads(data[8:8 + n])
     header.pop("__metadata__", None)
-    return {name: np.frombuffer(data[8 + n:][slice(*e["data_offsets"])], "<f4").reshape(e["shape"]).astype(np.float64)
-            for name, e in header.items()}
+    return {
+        name: np.frombuffer(data[8 + n:][slice(*e["data_offsets"])], "<f4").reshape(e["shape"]).astype(np.float64)
+        for name, e in header.items()
+    }
 
 
 def model(seed, layers=LAYERS, head=True):
@@ -67,7 +69,8 @@ def case(models, recipe, *flags, configs=None, expect=0):
         write(f"{folder}/{name}", tensors, (configs or {}).get(name, CONFIG))
     json.dump(recipe, open(f"{folder}/recipe.json", "w"))
     run = subprocess.run([ARGS.weft, "merge", f"{folder}/recipe.json", f"{folder}/out", "--progress", "none", *flags],
-                         capture_output=True, text=True)
+                         capture_output=True,
+                         text=True)
     assert run.returncode == expect, f"{run.returncode}: {run.stderr}"
     if expect:
         return run.stderr
@@ -130,17 +133,54 @@ def test_head_and_final_norm_take_the_last_value_and_with_compat_the_first():
     for flags, behind in ((), 1.0), (("--compat", "mergekit"), 0.0):
         weights = [0.25, 2, 3]
         expected = {n: gradient(weights, position(n, LAYERS, behind=behind)) * a[n] + b[n] for n in a}
-        recipe = {"merge_method": "linear", "parameters": {"normalize": False},
-                  "models": [{"model": "a", "parameters": {"weight": weights}}, {"model": "b", "parameters": {"weight": 1}}]}
+        recipe = {
+            "merge_method": "linear",
+            "parameters": {
+                "normalize": False
+            },
+            "models": [{
+                "model": "a",
+                "parameters": {
+                    "weight": weights
+                }
+            }, {
+                "model": "b",
+                "parameters": {
+                    "weight": 1
+                }
+            }]
+        }
         check(case({"a": a, "b": b}, recipe, *flags)[0], expected)
 
 
 def test_layers_of_two_models_are_stacked():
     a, b = model(5), model(6, layers=7)
-    recipe = {"merge_method": "passthrough",
-              "slices": [{"sources": [{"model": "a", "layer_range": [0, 3]}]},
-                         {"sources": [{"model": "b", "layer_range": [1, 7], "parameters": {"scale": {"filter": "layers.6", "value": 2}}}]},
-                         {"sources": [{"model": "a", "layer_range": [2, 5]}]}]}
+    recipe = {
+        "merge_method":
+        "passthrough",
+        "slices": [{
+            "sources": [{
+                "model": "a",
+                "layer_range": [0, 3]
+            }]
+        }, {
+            "sources": [{
+                "model": "b",
+                "layer_range": [1, 7],
+                "parameters": {
+                    "scale": {
+                        "filter": "layers.6",
+                        "value": 2
+                    }
+                }
+            }]
+        }, {
+            "sources": [{
+                "model": "a",
+                "layer_range": [2, 5]
+            }]
+        }]
+    }
     got, config = case({"a": a, "b": b}, recipe, configs={"b": {**CONFIG, "num_hidden_layers": 7}})
     expected = {n: a[n] for n in ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")}
     stack = [(a, j, 1) for j in range(3)] + [(b, j, 2 if j == 6 else 1) for j in range(1, 7)] + [(a, j, 1) for j in range(2, 5)]
@@ -154,11 +194,52 @@ def test_layers_of_two_models_are_stacked():
 
 def test_gradients_run_over_each_slice_and_levels_have_their_order():
     a, b = model(7), model(8)
-    recipe = {"merge_method": "linear", "parameters": {"weight": 7, "normalize": {"filter": "layers.3", "value": False}},
-              "slices": [{"sources": [{"model": "a", "layer_range": [0, 3], "parameters": {"weight": [0, 1, 4]}},
-                                      {"model": "b", "layer_range": [2, 5]}], "parameters": {"weight": {"filter": "mlp", "value": [2, 3]}}},
-                         {"sources": [{"model": "a", "layer_range": [4, 5], "parameters": {"weight": [5, 6]}},
-                                      {"model": "b", "layer_range": [0, 1], "parameters": {"weight": {"filter": "layers.3", "value": 9}}}]}]}
+    recipe = {
+        "merge_method":
+        "linear",
+        "parameters": {
+            "weight": 7,
+            "normalize": {
+                "filter": "layers.3",
+                "value": False
+            }
+        },
+        "slices": [{
+            "sources": [{
+                "model": "a",
+                "layer_range": [0, 3],
+                "parameters": {
+                    "weight": [0, 1, 4]
+                }
+            }, {
+                "model": "b",
+                "layer_range": [2, 5]
+            }],
+            "parameters": {
+                "weight": {
+                    "filter": "mlp",
+                    "value": [2, 3]
+                }
+            }
+        }, {
+            "sources": [{
+                "model": "a",
+                "layer_range": [4, 5],
+                "parameters": {
+                    "weight": [5, 6]
+                }
+            }, {
+                "model": "b",
+                "layer_range": [0, 1],
+                "parameters": {
+                    "weight": {
+                        "filter": "layers.3",
+                        "value": 9
+                    }
+                }
+            }]
+        }]
+    }
     expected = {}
     for to, (i, j, first, layers) in enumerate([(0, 2, 0, 3), (1, 3, 0, 3), (2, 4, 0, 3), (4, 0, 3, 1)]):
         for name in a:
@@ -179,8 +260,25 @@ def test_gradients_run_over_each_slice_and_levels_have_their_order():
 
 def test_one_model_twice_in_a_slice_counts_twice():
     a = model(9)
-    recipe = {"merge_method": "linear", "slices": [{"sources": [
-        {"model": "a", "layer_range": [0, 2], "parameters": {"weight": 1}}, {"model": "a", "layer_range": [3, 5], "parameters": {"weight": 3}}]}]}
+    recipe = {
+        "merge_method":
+        "linear",
+        "slices": [{
+            "sources": [{
+                "model": "a",
+                "layer_range": [0, 2],
+                "parameters": {
+                    "weight": 1
+                }
+            }, {
+                "model": "a",
+                "layer_range": [3, 5],
+                "parameters": {
+                    "weight": 3
+                }
+            }]
+        }]
+    }
     expected = {n: v for n, v in a.items() if layer_of(n) is None}
     for name in a:
         if layer_of(name) in (0, 1):
@@ -191,9 +289,31 @@ def test_one_model_twice_in_a_slice_counts_twice():
 
 def test_a_slice_has_its_own_base_and_a_base_that_is_not_listed_joins():
     a, b, c = model(10), model(11), model(12)
-    recipe = {"merge_method": "task_arithmetic", "base_model": "c", "parameters": {"weight": 0.5, "lambda": [2, 1]},
-              "slices": [{"sources": [{"model": "a", "layer_range": [1, 3]}]},
-                         {"base_model": "b", "sources": [{"model": "a", "layer_range": [0, 2]}, {"model": "b", "layer_range": [3, 5]}]}]}
+    recipe = {
+        "merge_method":
+        "task_arithmetic",
+        "base_model":
+        "c",
+        "parameters": {
+            "weight": 0.5,
+            "lambda": [2, 1]
+        },
+        "slices": [{
+            "sources": [{
+                "model": "a",
+                "layer_range": [1, 3]
+            }]
+        }, {
+            "base_model": "b",
+            "sources": [{
+                "model": "a",
+                "layer_range": [0, 2]
+            }, {
+                "model": "b",
+                "layer_range": [3, 5]
+            }]
+        }]
+    }
     expected = {}
     for to, (base, i, j, factor) in enumerate([(c, 1, 1, 2), (c, 2, 2, 1), (b, 0, 3, 2), (b, 1, 4, 1)]):
         for name in a:
@@ -207,8 +327,20 @@ def test_a_slice_has_its_own_base_and_a_base_that_is_not_listed_joins():
 
 def test_an_empty_last_slice_gives_the_head():
     a, b = model(13), model(14)
-    recipe = {"merge_method": "passthrough", "slices": [{"sources": [{"model": "a", "layer_range": [0, 5]}]},
-                                                        {"sources": [{"model": "b", "layer_range": [5, 5]}]}]}
+    recipe = {
+        "merge_method": "passthrough",
+        "slices": [{
+            "sources": [{
+                "model": "a",
+                "layer_range": [0, 5]
+            }]
+        }, {
+            "sources": [{
+                "model": "b",
+                "layer_range": [5, 5]
+            }]
+        }]
+    }
     expected = {n: b[n] if n in ("model.norm.weight", "lm_head.weight") else a[n] for n in a}
     check(case({"a": a, "b": b}, recipe)[0], expected, 0)
 
@@ -223,16 +355,42 @@ def test_layers_that_are_not_there_are_refused():
 def test_lists_by_layer_and_nested_counts_follow_the_stack():
     a, b = model(16), model(17)
     kinds = lambda word: [f"{word}{i}" for i in range(LAYERS)]
-    config = lambda word: {"model_type": "x", "text_config": {"num_hidden_layers": LAYERS, "layer_types": kinds(word), "sizes": [1, 2, 3]},
-                           "vision_config": {"num_hidden_layers": LAYERS}}
-    recipe = {"merge_method": "passthrough", "slices": [{"sources": [{"model": "a", "layer_range": [0, 2]}]},
-                                                        {"sources": [{"model": "b", "layer_range": [1, 5]}]}]}
+    config = lambda word: {
+        "model_type": "x",
+        "text_config": {
+            "num_hidden_layers": LAYERS,
+            "layer_types": kinds(word),
+            "sizes": [1, 2, 3]
+        },
+        "vision_config": {
+            "num_hidden_layers": LAYERS
+        }
+    }
+    recipe = {
+        "merge_method": "passthrough",
+        "slices": [{
+            "sources": [{
+                "model": "a",
+                "layer_range": [0, 2]
+            }]
+        }, {
+            "sources": [{
+                "model": "b",
+                "layer_range": [1, 5]
+            }]
+        }]
+    }
     _, got = case({"a": a, "b": b}, recipe, configs={"a": config("a"), "b": config("b")})
-    assert got["text_config"] == {"num_hidden_layers": 6, "layer_types": ["a0", "a1", "b1", "b2", "b3", "b4"], "sizes": [1, 2, 3]}, got
+    assert got["text_config"] == {
+        "num_hidden_layers": 6,
+        "layer_types": ["a0", "a1", "b1", "b2", "b3", "b4"],
+        "sizes": [1, 2, 3]
+    }, got
     assert got["vision_config"]["num_hidden_layers"] == LAYERS
 
 
 def test_modules_take_their_tensors_and_the_rest_is_the_bases():
+
     def llava(seed):
         m = {"language_model." + n: v for n, v in model(seed, layers=3).items()}
         rng = np.random.default_rng(seed + 100)
@@ -241,22 +399,77 @@ def test_modules_take_their_tensors_and_the_rest_is_the_bases():
         m["vision_tower.embeddings.weight"] = rng.normal(size=(4, 4)).astype(np.float32).astype(np.float64)
         m["multi_modal_projector.linear.weight"] = rng.normal(size=(4, 4)).astype(np.float32).astype(np.float64)
         return m
+
     a, b = llava(20), llava(21)
-    recipe = {"merge_method": "linear", "base_model": "a", "parameters": {"weight": 1},
-              "modules": {"text_decoder": {"models": [{"model": "a"}, {"model": "b", "parameters": {"weight": [1, 3]}}], "parameters": {"weight": 2}},
-                          "vision_tower": {"slices": [{"sources": [{"model": "b", "layer_range": [1, 2]}]}]}}}
-    got, config = case({"a": a, "b": b}, recipe, configs={m: {"model_type": "llava", "text_config": {"num_hidden_layers": 3},
-                                                               "vision_config": {"num_hidden_layers": 2}} for m in "ab"})
-    expected = {"multi_modal_projector.linear.weight": a["multi_modal_projector.linear.weight"],
-                "vision_tower.embeddings.weight": b["vision_tower.embeddings.weight"],
-                "vision_tower.encoder.layers.0.w.weight": b["vision_tower.encoder.layers.1.w.weight"]}
+    recipe = {
+        "merge_method": "linear",
+        "base_model": "a",
+        "parameters": {
+            "weight": 1
+        },
+        "modules": {
+            "text_decoder": {
+                "models": [{
+                    "model": "a"
+                }, {
+                    "model": "b",
+                    "parameters": {
+                        "weight": [1, 3]
+                    }
+                }],
+                "parameters": {
+                    "weight": 2
+                }
+            },
+            "vision_tower": {
+                "slices": [{
+                    "sources": [{
+                        "model": "b",
+                        "layer_range": [1, 2]
+                    }]
+                }]
+            }
+        }
+    }
+    got, config = case({
+        "a": a,
+        "b": b
+    },
+                       recipe,
+                       configs={
+                           m: {
+                               "model_type": "llava",
+                               "text_config": {
+                                   "num_hidden_layers": 3
+                               },
+                               "vision_config": {
+                                   "num_hidden_layers": 2
+                               }
+                           }
+                           for m in "ab"
+                       })
+    expected = {
+        "multi_modal_projector.linear.weight": a["multi_modal_projector.linear.weight"],
+        "vision_tower.embeddings.weight": b["vision_tower.embeddings.weight"],
+        "vision_tower.encoder.layers.0.w.weight": b["vision_tower.encoder.layers.1.w.weight"]
+    }
     for name in a:
         if name.startswith("language_model."):
             w = gradient([1, 3], position(name[len("language_model."):], 3))
             expected[name] = (2 * a[name] + w * b[name]) / (2 + w)
     check(got, expected)
     assert config["vision_config"]["num_hidden_layers"] == 1 and config["text_config"]["num_hidden_layers"] == 3
-    assert "module 'tower'" in case({"a": a}, {"merge_method": "passthrough", "modules": {"tower": {"models": [{"model": "a"}]}}}, expect=2)
+    assert "module 'tower'" in case({"a": a}, {
+        "merge_method": "passthrough",
+        "modules": {
+            "tower": {
+                "models": [{
+                    "model": "a"
+                }]
+            }
+        }
+    },
+                                    expect=2)
 
 
 def test_a_tied_model_takes_part_with_its_table():
@@ -267,13 +480,38 @@ def test_a_tied_model_takes_part_with_its_table():
     full = {**a, "lm_head.weight": a["model.embed_tokens.weight"]}
     check(got, {n: (full[n] + b[n]) / 2 for n in b})
     assert config["tie_word_embeddings"] is False
-    got, config = case({"a": a, "c": model(32, head=False)}, {**recipe, "models": [{"model": "a"}, {"model": "c"}]}, configs={"a": tied, "c": tied})
+    got, config = case({
+        "a": a,
+        "c": model(32, head=False)
+    }, {
+        **recipe, "models": [{
+            "model": "a"
+        }, {
+            "model": "c"
+        }]
+    },
+                       configs={
+                           "a": tied,
+                           "c": tied
+                       })
     assert "lm_head.weight" not in got and config["tie_word_embeddings"] is True
 
 
 def test_a_filter_that_matches_nothing_leaves_a_required_parameter_open():
     a, b = model(33), model(34)
-    recipe = {"merge_method": "slerp", "base_model": "a", "models": [{"model": "b"}], "parameters": {"t": {"filter": "mlp", "value": 0.5}}}
+    recipe = {
+        "merge_method": "slerp",
+        "base_model": "a",
+        "models": [{
+            "model": "b"
+        }],
+        "parameters": {
+            "t": {
+                "filter": "mlp",
+                "value": 0.5
+            }
+        }
+    }
     message = case({"a": a, "b": b}, recipe, expect=2)
     assert "'t'" in message and "without a filter" in message, message
 
