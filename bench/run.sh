@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# run.sh [--size SIZE] [--rounds N] [--json FILE] [--keep] - speed and memory of weft on this machine, in one run.
+# run.sh [--size SIZE] [--rounds N] [--json FILE] [--keep] [--only memory|start|speed|research] - speed and memory of
+# weft on this machine, in one run.
 #
 # Makes synthetic bf16 checkpoints below build/bench (about six times SIZE, 2GB, of disk) and measures, in
 # rounds that take turns so that a slow minute of the disk hits all alike:
@@ -7,6 +8,7 @@
 #   null     read all inputs, write the output, compute nothing: what the machine needs for the bytes
 #   METHODS  below, of 3 models (a base and 2, where there is a base), or of 2 (against null2)
 #   model    ties at scope model with so little memory that the inputs are read again
+#   research pcb of a base and 3 models, with memory for the inputs and without; task deltas of 3 models beside the merge
 #   fio      the same bytes on the same files: 3 files read, 1 written, all at once, direct I/O, synced;
 #            the fastest of three block sizes
 #
@@ -14,13 +16,14 @@
 # Each figure is the median of the rounds; a ratio is the median of the ratios within rounds.
 set -eu
 cd "$(dirname "$0")/.."
-size=${SIZE:-2GB} rounds=${ROUNDS:-5} json='' keep=0
+size=${SIZE:-2GB} rounds=${ROUNDS:-5} json='' keep=0 only=''
 while [ $# -gt 0 ]; do
     case $1 in
     --size) size=$2; shift ;;
     --rounds) rounds=$2; shift ;;
     --json) json=$2; shift ;;
     --keep) keep=1 ;;
+    --only) only=$2; shift ;;
     *) sed -n '2,3s/^# //p' "$0" >&2; exit 2 ;;
     esac
     shift
@@ -55,7 +58,7 @@ recipe() { # FILE METHOD PARAMETERS MODEL...; of methods with a base the first i
         echo "models:"
         for model in "$@"; do
             printf '  - model: %s\n' "$model"
-            case $method in slerp | model_stock | sce) ;; *) printf '    parameters: {weight: 0.4}\n' ;; esac
+            case $method in slerp | model_stock | sce | pcb) ;; *) printf '    parameters: {weight: 0.4}\n' ;; esac
         done
     } >$dir/"$file"
 }
@@ -220,12 +223,63 @@ speed_row() { # LOG
     }' >>$dir/speed
 }
 
-: >$dir/speed
-check_memory
-check_start
-check_speed
+# ---- pcb and task deltas ----
 
-echo "$(nproc) CPUs, $(awk '/MemTotal/ { printf "%.0f GB", $2 / 1e6 }' /proc/meminfo), $(uname -sr); 3 models of $size," \
+# Bytes read as a multiple of the inputs': 1 is one pass.
+note_passes() { event $dir/events bytes_read | awk -v i="$input" '{ print 0, $1 / i }' >>$dir/"$1"-passes.log; } # LOG
+recipes_with_deltas() { # SCOPE...
+    local scope
+    for scope in "$@"; do
+        { cat $dir/plain.yaml; echo "task_deltas: {density: 0.1, scope: $scope}"; } >$dir/deltas-"$scope".yaml
+    done
+}
+research_rows() {
+    local held
+    for name in null4 pcb-again pcb-held plain tensor held again; do speed_row $name-cold; done
+    row "pcb, read again: passes" "$(number "$(column pcb-again-passes 2)" 2)" "" ""
+    row "the same / null, cold, per pass" \
+        "$(paste $dir/pcb-again-cold.log $dir/null4-cold.log $dir/pcb-again-passes.log | awk '{ print $2 / $6 / $10 }' | median)" \
+        x "<= 1.3"
+    row "pcb, inputs in memory / null, cold" "$(number "$(ratio pcb-held-cold null4-cold)" 3)" x "<= 2"
+    for held in tensor held; do
+        row "task deltas, $held / without, cold" "$(number "$(ratio $held-cold plain-cold)" 3)" x "<= 1.6"
+    done
+    row "task deltas, scope model, read again: extra passes" "$(awk '{ print $2 - 1 }' $dir/again-passes.log | median)" "" ""
+    row "time of each of these / null, cold" \
+        "$(paste $dir/again-cold.log $dir/plain-cold.log $dir/null4-cold.log $dir/again-passes.log |
+            awk '{ print ($2 - $6) / $10 / ($14 - 1) }' | median)" x "<= 1.3"
+}
+check_research() {
+    local i
+    say "research: a base and 3 models of $size, $rounds rounds"
+    model m0 --bytes "$size" --seed 1
+    for i in 1 2 3; do model m$i --bytes "$size" --seed $((i + 1)) --base-seed 1 --delta 0.1; done
+    recipe null4.yaml task_arithmetic "" m0 m1 m2 m3
+    recipe plain.yaml task_arithmetic "" m0 m1 m2 m3
+    recipe pcb.yaml pcb "density: 0.2" m0 m1 m2 m3
+    recipes_with_deltas tensor model
+    input=$(bytes_of $dir/m?) output=$(bytes_of $dir/m0)
+    for ((i = 1; i <= rounds; i++)); do
+        say "round $i"
+        run_weft null4-cold null4 --null-compute
+        run_weft pcb-again-cold pcb --memory 512MiB
+        note_passes pcb-again
+        run_weft pcb-held-cold pcb --memory 14GiB
+        run_weft plain-cold plain
+        run_weft tensor-cold deltas-tensor
+        run_weft held-cold deltas-model --memory 14GiB
+        run_weft again-cold deltas-model --memory 512MiB
+        note_passes again
+    done
+    research_rows
+}
+
+: >$dir/speed
+for part in memory start speed research; do
+    [ -n "$only" ] && [ "$only" != $part ] || check_$part
+done
+
+echo "$(nproc) CPUs, $(awk '/MemTotal/ { printf "%.0f GB", $2 / 1e6 }' /proc/meminfo), $(uname -sr); models of $size," \
     "$rounds rounds, medians"
 printf '\n%-14s %8s %8s %8s %8s %9s\n' "" "wall s" "GB/s in" "GB/s out" "CPU s" "peak MiB"
 cat $dir/speed
