@@ -176,6 +176,10 @@ for file in $(listed '\.[ch]$'); do
     *.c) grep -qE "\b${name%.c}\b" Makefile mk/*.mk $(listed '\.sh$') || echo "$file:1: built by nothing" ;;
     esac
 done | rule "no dead files"
+
+# A run in the wrong folder leaves a model there, and `git add -A` takes it.
+grep -vE '^((bench|configs|docs|include|kernels|mk|src|tests|\.ci)/|(Makefile|README\.md|\.clang-format|\.gitignore)$)' "$SCRATCH/files" |
+    sed 's/$/: is not of the project/' | rule "top level"
 for header in $(listed '^kernels/method/.*\.h$'); do
     grep -q "method/$(basename "$header")\"" kernels/methods.h || echo "$header:1: not listed in kernels/methods.h"
 done | rule "every method is listed"
