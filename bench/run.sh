@@ -238,13 +238,14 @@ research_rows() {
     for name in null4 pcb-again pcb-held plain tensor held again; do speed_row $name-cold; done
     row "pcb, read again: passes" "$(number "$(column pcb-again-passes 2)" 2)" "" ""
     row "the same / null, cold, per pass" \
-        "$(paste $dir/pcb-again-cold.log $dir/null4-cold.log $dir/pcb-again-passes.log | awk '{ print $2 / $6 / $10 }' | median)" \
-        x "<= 1.3"
+        "$(paste $dir/pcb-again-cold.log $dir/null4-cold.log $dir/pcb-again-passes.log |
+            awk '{ print $2 / $6 / $10 }' | median)" x "<= 1.3"
     row "pcb, inputs in memory / null, cold" "$(number "$(ratio pcb-held-cold null4-cold)" 3)" x "<= 2"
     for held in tensor held; do
         row "task deltas, $held / without, cold" "$(number "$(ratio $held-cold plain-cold)" 3)" x "<= 1.6"
     done
-    row "task deltas, scope model, read again: extra passes" "$(awk '{ print $2 - 1 }' $dir/again-passes.log | median)" "" ""
+    row "task deltas, scope model, read again: extra passes" \
+        "$(awk '{ print $2 - 1 }' $dir/again-passes.log | median)" "" ""
     row "time of each of these / null, cold" \
         "$(paste $dir/again-cold.log $dir/plain-cold.log $dir/null4-cold.log $dir/again-passes.log |
             awk '{ print ($2 - $6) / $10 / ($14 - 1) }' | median)" x "<= 1.3"

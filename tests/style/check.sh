@@ -178,7 +178,8 @@ for file in $(listed '\.[ch]$'); do
 done | rule "no dead files"
 
 # A run in the wrong folder leaves a model there, and `git add -A` takes it.
-grep -vE '^((bench|configs|docs|include|kernels|mk|src|tests|\.ci)/|(Makefile|README\.md|\.clang-format|\.gitignore)$)' "$SCRATCH/files" |
+grep -vE '^(bench|configs|docs|include|kernels|mk|src|tests|\.ci)/|^(Makefile|README\.md|\.clang-format|\.gitignore)$' \
+    "$SCRATCH/files" |
     sed 's/$/: is not of the project/' | rule "top level"
 for header in $(listed '^kernels/method/.*\.h$'); do
     grep -q "method/$(basename "$header")\"" kernels/methods.h || echo "$header:1: not listed in kernels/methods.h"
