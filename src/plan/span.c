@@ -251,12 +251,13 @@ void wf_span_close(struct wf_span *span)
             if (i < n) {
                 uint32_t ckpt = g->job->input_ckpt[i], file = g->job->in[i]->file;
                 uint64_t offset = wf_window_offset(g, i), bytes = wf_window_bytes(g, i);
-                if (!open || open->ckpt != ckpt || open->file != file ||
+                const struct wf_row_view *rows = g->job->in[i]->rows;
+                if (!open || rows || open->rows || open->ckpt != ckpt || open->file != file ||
                     open->offset + open->bytes != offset) {
                     open = &span->reads[span->n_reads++];
                     uint64_t page = wf_round_up(top, WF_DIRECT_ALIGN);
                     *open =
-                        (struct wf_read){ckpt, file, offset, 0, page + offset % WF_DIRECT_ALIGN};
+                        (struct wf_read){ckpt, file, offset, 0, page + offset % WF_DIRECT_ALIGN, rows};
                 }
                 place[i].stored = open->at + open->bytes;
                 open->bytes += bytes;

@@ -17,6 +17,7 @@
 #include "../format/dtype.h"
 #include "../method/method.h"
 #include "reference.h"
+#include "tokenizer_section.h"
 #include "value.h"
 
 struct wf_coefficients;
@@ -112,6 +113,7 @@ struct wf_recipe {
     int coefficients_line;
     const struct wf_coefficients *table; /* its content (coefficients.h), once it was read */
     struct wf_task_deltas deltas;
+    struct wf_recipe_tokenizer tokenizer;
     bool allow_non_finite;
     bool allow_mixed;
 };
@@ -123,6 +125,9 @@ int wf_recipe_read(struct wf_err *e, struct wf_arena *a, const char *path, bool 
 /* The same from memory, for tests and fuzzing; no path is looked up. `text` need not outlive it. */
 int wf_recipe_parse(struct wf_err *e, struct wf_arena *a, const char *path, const char *text,
                     size_t n, bool compat, struct wf_recipe *out);
+
+/* False if include and exclude leave the tensor to the base, or first model. */
+bool wf_recipe_takes_part(const struct wf_recipe *r, const char *tensor);
 
 /* The value of the method's option number `option` at a place of the result: of `weight` the table
  * of coefficients, if there is one and it has the tensor; else that of the model's entry, the
