@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "../base/num.h"
+#include "tied_head.h"
+#include "vocab_tensors.h"
 
 struct laying {
     struct wf_err *e;
@@ -15,6 +17,13 @@ struct laying {
     size_t n_donors;
     struct wf_ckpt *out;
 };
+
+/* A head that is tied to the table, and not stored, is the table. */
+static const struct wf_tensor *tensor_of(const struct wf_ckpt *c, const char *name)
+{
+    const struct wf_tensor *t = wf_ckpt_find(c, name);
+    return !t && wf_is_head(name) && wf_says_tied(c) ? wf_vocab_table(c) : t;
+}
 
 /* The tensor of this name in each model whose rows are wanted. */
 static int find_donors(const struct laying *l, const struct wf_tensor *t, struct wf_row_view *rows)
@@ -32,7 +41,7 @@ static int find_donors(const struct laying *l, const struct wf_tensor *t, struct
             if (d->tensor)
                 continue;
             d->ckpt = l->donors[ref->model].shown;
-            d->tensor = wf_ckpt_find(l->donors[ref->model].stored, t->name);
+            d->tensor = tensor_of(l->donors[ref->model].stored, t->name);
             if (!d->tensor || !wf_dtype_info((enum wf_dtype)d->tensor->dtype)->arithmetic)
                 return wf_fail(l->e, WF_USAGE,
                                "%s: rows of tensor '%s' are to come from %s, which does not have "

@@ -22,29 +22,6 @@ struct opening {
 static const char *const forms[] = {"tokenizer.json", "tokenizer.model", "spiece.model",
                                     "vocab.json",     "vocab.txt",       NULL};
 
-bool wf_tokenizer_owns(const char *name)
-{
-    static const char *const globs[] = {"tokenizer*.json",
-                                        "tokenizer.model*",
-                                        "spiece.model",
-                                        "sentencepiece*.model",
-                                        "special_tokens_map.json",
-                                        "added_tokens.json",
-                                        "vocab.json",
-                                        "vocab.txt",
-                                        "merges.txt",
-                                        "*.tiktoken",
-                                        "tekken.json",
-                                        "tokenization_*.py",
-                                        "chat_template.*",
-                                        "additional_chat_templates/*",
-                                        NULL};
-    for (size_t i = 0; globs[i]; i++)
-        if (wf_glob(globs[i], name))
-            return true;
-    return false;
-}
-
 static bool has(const struct opening *o, const char *name)
 {
     return wf_folder_has(o->names, o->n_names, name);

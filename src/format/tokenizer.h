@@ -37,9 +37,6 @@ int wf_tokenizer_open(struct wf_err *e, struct wf_arena *a, const struct wf_plac
 int wf_tokenizer_hash(struct wf_err *e, const struct wf_place *place, bool *found,
                       struct wf_hash128 *hash);
 
-/* True for names of files that belong to a tokenizer, and travel with it. */
-bool wf_tokenizer_owns(const char *name);
-
 #define WF_TOKENIZER_BYTES_MAX ((size_t)256 << 20)
 
 #endif

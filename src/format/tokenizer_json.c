@@ -355,8 +355,6 @@ static int list_of_added(struct scan *s, struct wf_tokenizer_json *out)
 {
     size_t n = 0;
     bool more;
-    if (here(s) == 'n')
-        return scalar(s); /* null */
     int status = open_with(s, '[');
     out->added_open = out->added_end = s->at;
     while (!status && !(status = step(s, ']', &n, &more)) && more) {
@@ -640,9 +638,7 @@ int wf_tokenizer_config_scan(struct wf_err *e, const char *path, const char *tex
             status = read_roles(&s, k.name, out);
         else
             status = skip(&s, NULL, NULL);
-        out->members_end = s.at;
     }
-    out->empty = !members;
     if (!status)
         status = end_of_file(&s);
     return status ? status : add_decoded(&s, reckoned);

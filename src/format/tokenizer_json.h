@@ -49,8 +49,6 @@ struct wf_tokenizer_config {
     struct wf_token_role *roles;   /* in file order */
     size_t decoder_open;           /* offset behind the '{' of added_tokens_decoder; 0: none */
     size_t decoder_end;            /* behind its last member; decoder_open if it is empty */
-    size_t members_end;            /* behind the last member of the file */
-    bool empty;                    /* the file's object has no member */
 };
 
 /* tokenizer_config.json. Tokens of added_tokens_decoder that are new are added, in order of id; with

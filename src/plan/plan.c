@@ -299,6 +299,7 @@ int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *
         (struct wf_plan){.arena = a,
                          .recipe = recipe,
                          .sidecars = options->sidecars,
+                         .side_texts = options->side_texts,
                          .shard_bytes = options->shard_bytes,
                          .manifest = options->manifest,
                          .compat = options->compat,

@@ -35,7 +35,7 @@ uint32_t wf_rows_donor(const struct wf_ring *r, const struct wf_row_donor *d)
 {
     const struct wf_plan *plan = r->options->plan;
     uint32_t c = 0;
-    while (c + 1 < plan->n_ckpts && !wf_plan_same_ckpt(plan->ckpts[c].ckpt, d->ckpt))
+    while (c < plan->n_ckpts && !wf_plan_same_ckpt(plan->ckpts[c].ckpt, d->ckpt))
         c++;
     return c;
 }
@@ -59,6 +59,9 @@ static int read_values(const struct wf_making *m, const struct rows_scratch *scr
                        const struct wf_tensor *t, uint32_t ckpt, uint64_t from, uint64_t to)
 {
     uint64_t width = wf_dtype_info((enum wf_dtype)t->dtype)->bits / 8;
+    if (ckpt == m->r->options->plan->n_ckpts)
+        return wf_fail(m->r->e, WF_BUG, "tensor '%s': a model that gives rows is not in the plan",
+                       t->name);
     const struct wf_infile *f = &m->r->inputs[ckpt][t->file];
     int status = wf_pread(m->r->e, f->fd, f->path, scratch->stored, (to - from) * width,
                           t->offset + from * width);

@@ -106,7 +106,7 @@ static int load_donors(struct wf_ring *r, const struct wf_row_view *rows, bool w
 {
     int status = WF_OK;
     for (size_t d = 0; d < rows->n_donors && !status; d++)
-        if (rows->donors[d].tensor)
+        if (rows->donors[d].tensor && rows->donors[d].tensor->addend)
             status = load_addends(r, wf_rows_donor(r, &rows->donors[d]),
                                   rows->donors[d].tensor->addend, wide);
     return status;
