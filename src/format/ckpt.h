@@ -38,7 +38,7 @@ struct wf_tensor {
     uint32_t file;            /* index into files */
     uint64_t offset;          /* of the first byte, from the start of the file */
     struct wf_addend *addend; /* NULL: nothing is added */
-    struct wf_row_view *rows;     /* NULL: rows as they are stored (row_map.h) */
+    struct wf_row_view *rows; /* NULL: rows as they are stored (row_map.h) */
 };
 
 struct wf_ckpt {

@@ -47,8 +47,7 @@ static int find_donors(const struct laying *l, const struct wf_tensor *t, struct
                                "%s: rows of tensor '%s' are to come from %s, which does not have "
                                "it in a type that weft computes with",
                                l->where, t->name, d->ckpt->place.path);
-            if (d->tensor->count % rows->cols ||
-                d->tensor->count / rows->cols <= ref->row)
+            if (d->tensor->count % rows->cols || d->tensor->count / rows->cols <= ref->row)
                 return wf_fail(l->e, WF_USAGE,
                                "%s: tensor '%s' of %s does not have rows like those of %s",
                                l->where, t->name, d->ckpt->place.path, l->base->place.path);
@@ -66,7 +65,8 @@ static int reshape(const struct laying *l, const struct wf_vocab_tensor *v, stru
         return wf_err_status(l->e);
     *stored = *t;
     memcpy(shape, t->shape, t->n_dims * sizeof *shape);
-    *rows = (struct wf_row_view){.map = v->map, .stored = stored, .cols = t->count / shape[v->axis]};
+    *rows =
+        (struct wf_row_view){.map = v->map, .stored = stored, .cols = t->count / shape[v->axis]};
     shape[v->axis] = v->map->rows;
     if (v->map->makes && !type->arithmetic)
         return wf_fail(l->e, WF_USAGE,
@@ -78,8 +78,8 @@ static int reshape(const struct laying *l, const struct wf_vocab_tensor *v, stru
     t->offset = 0;
     if (!wf_mul_u64(v->map->rows, rows->cols, &t->count) ||
         !wf_dtype_bytes((enum wf_dtype)t->dtype, t->count, &t->bytes))
-        return wf_fail(l->e, WF_USAGE, "%s: tensor '%s' is too large in %" PRIu64 " rows",
-                       l->where, t->name, v->map->rows);
+        return wf_fail(l->e, WF_USAGE, "%s: tensor '%s' is too large in %" PRIu64 " rows", l->where,
+                       t->name, v->map->rows);
     return v->map->makes ? find_donors(l, t, rows) : WF_OK;
 }
 

@@ -17,8 +17,8 @@ uint64_t wf_row_run(const struct wf_row_map *map, uint64_t row, uint64_t limit)
     return n;
 }
 
-int wf_row_view_read(struct wf_err *e, const struct wf_row_view *rows, struct wf_infile *f, char *to,
-                 uint64_t offset, uint64_t bytes)
+int wf_row_view_read(struct wf_err *e, const struct wf_row_view *rows, struct wf_infile *f,
+                     char *to, uint64_t offset, uint64_t bytes)
 {
     const struct wf_tensor *t = rows->stored;
     uint64_t row_bytes = rows->cols * (wf_dtype_info((enum wf_dtype)t->dtype)->bits / 8);

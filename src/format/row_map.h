@@ -65,8 +65,8 @@ uint64_t wf_row_run(const struct wf_row_map *map, uint64_t row, uint64_t limit);
 
 /* Reads bytes [offset, offset + bytes) of the tensor in its new shape; made rows are zeros. `to` is
  * written nowhere else. */
-int wf_row_view_read(struct wf_err *e, const struct wf_row_view *rows, struct wf_infile *f, char *to,
-                 uint64_t offset, uint64_t bytes);
+int wf_row_view_read(struct wf_err *e, const struct wf_row_view *rows, struct wf_infile *f,
+                     char *to, uint64_t offset, uint64_t bytes);
 
 /* True if the values that a method sees are more than the tensor's bytes. */
 static inline bool wf_tensor_is_made(const struct wf_tensor *t)

@@ -118,8 +118,8 @@ static int read_added(struct opening *o)
 /* Classes that put tokens of their own before the pieces, so that ids are not positions. */
 static int check_class(const struct opening *o)
 {
-    static const char *const shifted[] = {"XLMRoberta*", "Camembert*", "Barthez*", "MBart*",
-                                          "Nllb*",       "XGLM*",      "Pegasus*", "PLBart*",
+    static const char *const shifted[] = {"XLMRoberta*", "Camembert*", "Barthez*",  "MBart*",
+                                          "Nllb*",       "XGLM*",      "Pegasus*",  "PLBart*",
                                           "T5*",         "Deberta*",   "Reformer*", NULL};
     const struct wf_tokenizer *t = o->out;
     for (size_t i = 0; shifted[i] && t->config.class && wf_ends_with(t->path, ".model"); i++)

@@ -19,7 +19,7 @@ struct wf_tokenizer {
     struct wf_vocab vocab; /* settled; empty for an opaque form */
     const char *path;      /* of the file that has the vocabulary; NULL: no tokenizer here */
     const char *folder;
-    bool is_json;          /* that is tokenizer.json */
+    bool is_json; /* that is tokenizer.json */
     bool opaque;
     struct wf_tokenizer_json json;
     struct wf_tokenizer_config config;

@@ -1,7 +1,7 @@
 /* tokenizer_json.c - one walk over a tokenizer's JSON; see tokenizer_json.h.
  *
- *   { "added_tokens": [ {"id", "content", flags} ... ],     kept until the model's vocabulary is known
- *     "pre_tokenizer", "decoder": ...                       looked through for "ByteLevel"
+ *   { "added_tokens": [ {"id", "content", flags} ... ],     kept until the model's vocabulary is
+ * known "pre_tokenizer", "decoder": ...                       looked through for "ByteLevel"
  *     "model": { "type", "vocab": {token: id} | [[token, score] ...], "merges": skipped } }
  */
 #include "tokenizer_json.h"
@@ -39,7 +39,8 @@ struct scan {
     struct entries entries;
 };
 
-/* A key as far as it matters: longer ones, and those with escapes, are no key that is looked for. */
+/* A key as far as it matters: longer ones, and those with escapes, are no key that is looked for.
+ */
 struct key {
     char name[KEY_MAX];
     struct wf_json_token token;
@@ -223,9 +224,10 @@ static int id_value(struct scan *s, uint64_t *id)
 static int twice(struct scan *s, const char *text, size_t n)
 {
     char buf[WF_TOKEN_TEXT_MAX];
-    return wf_fail(s->e, WF_INPUT,
-                   "%s: token '%s' stands twice in the vocabulary; restore the file from its source",
-                   s->path, wf_token_text(text, n, buf));
+    return wf_fail(
+        s->e, WF_INPUT,
+        "%s: token '%s' stands twice in the vocabulary; restore the file from its source", s->path,
+        wf_token_text(text, n, buf));
 }
 
 /* {token: id, ...}. A token of the model that is there already is an error; with WF_TOKEN_ADDED it
@@ -246,8 +248,8 @@ static int map_of_ids(struct scan *s, uint32_t flags)
             break;
         struct wf_token *old = wf_vocab_find(s->vocab, text, k.token.decoded_n);
         if (!old)
-            status = wf_vocab_add(s->e, s->vocab, text, k.token.decoded_n, (uint32_t)id, flags,
-                                  NULL);
+            status =
+                wf_vocab_add(s->e, s->vocab, text, k.token.decoded_n, (uint32_t)id, flags, NULL);
         else if (!flags || old->id != id)
             status = twice(s, text, k.token.decoded_n);
         else
@@ -256,8 +258,8 @@ static int map_of_ids(struct scan *s, uint32_t flags)
     return status;
 }
 
-/* [[token, score], ...]: ids are positions. A piece that stands twice has the later place, as in the
- * library. */
+/* [[token, score], ...]: ids are positions. A piece that stands twice has the later place, as in
+ * the library. */
 static int list_of_pieces(struct scan *s)
 {
     size_t n = 0, inner;
@@ -378,8 +380,7 @@ static int read_type(struct scan *s, enum wf_segmentation *out)
     for (enum wf_segmentation k = WF_SEGMENTATION_BPE; !status && k <= WF_SEGMENTATION_WORDLEVEL;
          k++) {
         const char *name = wf_segmentation_name(k);
-        if (t.end - t.at == strlen(name) + 2 &&
-            !memcmp(s->text + t.at + 1, name, strlen(name)))
+        if (t.end - t.at == strlen(name) + 2 && !memcmp(s->text + t.at + 1, name, strlen(name)))
             *out = k;
     }
     return status;
@@ -428,16 +429,16 @@ static int add_entries(struct scan *s)
         uint32_t id = t ? t->id : wf_vocab_next_id(s->vocab);
         if (id != a->id)
             return wf_fail(s->e, WF_INPUT,
-                           "%s: added token '%s' stands there with id %" PRIu64
-                           " and gets %" PRIu32 " when the file is loaded, so nobody can tell "
+                           "%s: added token '%s' stands there with id %" PRIu64 " and gets %" PRIu32
+                           " when the file is loaded, so nobody can tell "
                            "which row is its own; save the tokenizer anew with the model's code",
                            s->path, wf_token_text(a->text, a->n, buf), a->id, id);
         if (t) {
             wf_vocab_mark_added(s->vocab, t, a->flags);
             continue;
         }
-        int status = wf_vocab_add(s->e, s->vocab, a->text, a->n, id, a->flags | WF_TOKEN_ADDED,
-                                  NULL);
+        int status =
+            wf_vocab_add(s->e, s->vocab, a->text, a->n, id, a->flags | WF_TOKEN_ADDED, NULL);
         if (status)
             return status;
     }
@@ -606,9 +607,9 @@ static int add_decoded(struct scan *s, bool reckoned)
                            ", and it gets %" PRIu32 " when the tokenizer is loaded; save the "
                            "tokenizer anew with the model's code",
                            s->path, wf_token_text(a->text, a->n, buf), a->id, id);
-        int status = t ? WF_OK
-                       : wf_vocab_add(s->e, s->vocab, a->text, a->n, id, a->flags | WF_TOKEN_ADDED,
-                                      NULL);
+        int status =
+            t ? WF_OK
+              : wf_vocab_add(s->e, s->vocab, a->text, a->n, id, a->flags | WF_TOKEN_ADDED, NULL);
         if (status)
             return status;
     }

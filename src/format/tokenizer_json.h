@@ -45,14 +45,14 @@ struct wf_token_role {
 };
 
 struct wf_tokenizer_config {
-    const char *class;             /* tokenizer_class; NULL if it does not say */
-    struct wf_token_role *roles;   /* in file order */
-    size_t decoder_open;           /* offset behind the '{' of added_tokens_decoder; 0: none */
-    size_t decoder_end;            /* behind its last member; decoder_open if it is empty */
+    const char *class;           /* tokenizer_class; NULL if it does not say */
+    struct wf_token_role *roles; /* in file order */
+    size_t decoder_open;         /* offset behind the '{' of added_tokens_decoder; 0: none */
+    size_t decoder_end;          /* behind its last member; decoder_open if it is empty */
 };
 
-/* tokenizer_config.json. Tokens of added_tokens_decoder that are new are added, in order of id; with
- * `reckoned` each must get the id that it is given there. One that is not new must have it. */
+/* tokenizer_config.json. Tokens of added_tokens_decoder that are new are added, in order of id;
+ * with `reckoned` each must get the id that it is given there. One that is not new must have it. */
 int wf_tokenizer_config_scan(struct wf_err *e, const char *path, const char *text, size_t n,
                              bool reckoned, struct wf_vocab *v, struct wf_tokenizer_config *out);
 

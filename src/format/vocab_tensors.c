@@ -78,8 +78,7 @@ const struct wf_tensor *wf_vocab_table(const struct wf_ckpt *c)
         if (!wf_is_token_table(t->name) || t->n_dims != 2 || !t->count)
             continue;
         bool fits = said && t->shape[0] == size, best_fits = best && said && best->shape[0] == size;
-        if (!best || (fits && !best_fits) ||
-            (fits == best_fits && t->shape[0] > best->shape[0]))
+        if (!best || (fits && !best_fits) || (fits == best_fits && t->shape[0] > best->shape[0]))
             best = t;
     }
     return best;

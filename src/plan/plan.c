@@ -177,8 +177,8 @@ static void count_tops(struct wf_plan *plan, const struct wf_tensor *t, bool wid
     }
 }
 
-/* The mean of a table's rows takes a look at all of them, and stays as doubles. A donor is mostly an
- * input as well, whose addends are counted twice then. */
+/* The mean of a table's rows takes a look at all of them, and stays as doubles. A donor is mostly
+ * an input as well, whose addends are counted twice then. */
 static void count_rows(struct wf_plan *plan, const struct wf_row_view *rows, bool wide)
 {
     plan->has_made_rows |= rows->map->makes;

@@ -96,9 +96,9 @@ struct wf_plan {
     size_t n_ckpts;
     const int *input_model; /* by input of the first slice: its entry in the recipe; negative: the
                                base */
-    const struct wf_ckpt *config_donor; /* gives config.json, side files; NULL: there are none */
-    const struct wf_sidecars *sidecars; /* of the config donor; may be NULL */
-    const struct wf_side_text *side_texts;     /* in place of some of these, and beside them */
+    const struct wf_ckpt *config_donor;    /* gives config.json, side files; NULL: there are none */
+    const struct wf_sidecars *sidecars;    /* of the config donor; may be NULL */
+    const struct wf_side_text *side_texts; /* in place of some of these, and beside them */
     const struct wf_config_edit *config_edits; /* of its config.json, beside the type */
     size_t n_config_edits;
     struct wf_job *jobs; /* in file order: shard, then offset */

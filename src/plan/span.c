@@ -256,8 +256,8 @@ void wf_span_close(struct wf_span *span)
                     open->offset + open->bytes != offset) {
                     open = &span->reads[span->n_reads++];
                     uint64_t page = wf_round_up(top, WF_DIRECT_ALIGN);
-                    *open =
-                        (struct wf_read){ckpt, file, offset, 0, page + offset % WF_DIRECT_ALIGN, rows};
+                    *open = (struct wf_read){ckpt, file, offset, 0, page + offset % WF_DIRECT_ALIGN,
+                                             rows};
                 }
                 place[i].stored = open->at + open->bytes;
                 open->bytes += bytes;

@@ -38,7 +38,8 @@ struct wf_read {
     uint32_t ckpt, file;
     uint64_t offset, bytes; /* wanted range of the file */
     uint64_t at;            /* place in the slot's input buffer of the byte `offset` */
-    const struct wf_row_view *rows; /* a range of rows in their new order, by itself; NULL: of a file */
+    const struct wf_row_view
+        *rows; /* a range of rows in their new order, by itself; NULL: of a file */
 };
 
 /* Where the window of one input is in the slot's input buffer. */

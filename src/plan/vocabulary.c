@@ -41,6 +41,15 @@ static int append(struct planning *p, const char *text, size_t n, uint32_t flags
         out->appended = list;
         p->appended_max = max;
     }
+    const struct wf_token *taken = wf_vocab_at(&p->q->donor->vocab, id);
+    char buf[2][WF_TOKEN_TEXT_MAX];
+    if (taken)
+        return wf_fail(p->e, WF_USAGE,
+                       "%s:%d: the ids of %s have holes, so token '%s', appended to it, would get "
+                       "the id of '%s', %" PRIu32 "; use 'source: base' without 'tokens'",
+                       p->q->where, p->q->section->line, p->q->donor->path,
+                       wf_token_text(text, n, buf[0]), wf_token_text(taken->text, taken->n, buf[1]),
+                       id);
     struct wf_token *t;
     int s = wf_vocab_add(p->e, &out->vocab, text, n, id, flags | WF_TOKEN_ADDED, &t);
     if (!s)
@@ -85,18 +94,17 @@ static int copy_donor(struct planning *p)
 static int check_kinds(const struct planning *p, const struct wf_vocab_party *k)
 {
     const struct wf_tokenizer *a = p->q->donor, *b = k->tokenizer;
-    bool differ = a->json.segmentation != b->json.segmentation ||
-                  a->json.byte_level != b->json.byte_level;
+    bool differ =
+        a->json.segmentation != b->json.segmentation || a->json.byte_level != b->json.byte_level;
     if (a == b || !differ || p->q->section->force || p->q->compat)
         return WF_OK;
-    return wf_fail(p->e, WF_USAGE,
-                   "%s:%d: union of vocabularies of different kinds: %s is %s%s, %s is %s%s; use "
-                   "'source: base', or say 'force: true' in 'tokenizer'",
-                   p->q->where, p->q->section->line, a->path,
-                   wf_segmentation_name(a->json.segmentation),
-                   a->json.byte_level ? " of bytes" : "", b->path,
-                   wf_segmentation_name(b->json.segmentation),
-                   b->json.byte_level ? " of bytes" : "");
+    return wf_fail(
+        p->e, WF_USAGE,
+        "%s:%d: union of vocabularies of different kinds: %s is %s%s, %s is %s%s; use "
+        "'source: base', or say 'force: true' in 'tokenizer'",
+        p->q->where, p->q->section->line, a->path, wf_segmentation_name(a->json.segmentation),
+        a->json.byte_level ? " of bytes" : "", b->path, wf_segmentation_name(b->json.segmentation),
+        b->json.byte_level ? " of bytes" : "");
 }
 
 /* Appends what the output lacks of a model's tokens: its ordinary ones, or its added ones. */
@@ -320,8 +328,8 @@ static int reckon_rows(struct planning *p, int32_t *defaults, bool *forced)
     return s;
 }
 
-/* A row behind the last token, in a table that keeps the donor's padding: the model's own, if it has
- * padding there, too. */
+/* A row behind the last token, in a table that keeps the donor's padding: the model's own, if it
+ * has padding there, too. */
 static int32_t padding_row(const struct planning *p, const struct wf_vocab_party *k, uint64_t row)
 {
     bool kept = row >= p->out->vocab.rows_least && !p->q->section->multiple && !p->q->compat;

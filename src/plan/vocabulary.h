@@ -51,7 +51,7 @@ struct wf_new_vocab {
     struct wf_token *appended; /* to the donor's, in order of id */
     size_t n_appended;
     uint64_t rows;
-    bool identity; /* every model's tables stay as they are */
+    bool identity;            /* every model's tables stay as they are */
     struct wf_row_map **maps; /* by party; NULL: as it is */
     size_t n_zero;            /* tokens that no model has */
     const char *zero;         /* the first, for a message */

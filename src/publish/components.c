@@ -95,10 +95,11 @@ int wf_components_check(struct wf_err *e, const struct wf_setup *s)
                        "one model of it first (weft apply)",
                        r->path, r->base.line);
     if (s->base->rows)
-        return wf_fail(e, WF_USAGE,
-                       "%s:%d: --emit-components: the base's vocabulary changes, and components lie "
-                       "on the base as it is; merge with 'source: base'",
-                       r->path, r->tokenizer.line);
+        return wf_fail(
+            e, WF_USAGE,
+            "%s:%d: --emit-components: the base's vocabulary changes, and components lie "
+            "on the base as it is; merge with 'source: base'",
+            r->path, r->tokenizer.line);
     if (!first)
         return wf_fail(e, WF_USAGE,
                        "%s: --emit-components: no tensor is merged, so there are no components",

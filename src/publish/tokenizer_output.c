@@ -3,8 +3,8 @@
  *   tokenizer files             the vocabulary's donor's, byte for byte
  *   with tokens appended        tokenizer.json and tokenizer_config.json with text inserted; files
  *                               of the slow form, which would no longer agree, are left out
- *   config.json                 vocab_size, and where its ids count in another vocabulary, *_token_id
- *   generation_config.json      the same *_token_id
+ *   config.json                 vocab_size, and where its ids count in another vocabulary,
+ * *_token_id generation_config.json      the same *_token_id
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -25,9 +25,9 @@
 
 static bool is_slow(const char *name)
 {
-    static const char *const names[] = {"tokenizer.model", "spiece.model", "vocab.json",
-                                        "merges.txt",      "vocab.txt",    "added_tokens.json",
-                                        NULL};
+    static const char *const names[] = {
+        "tokenizer.model", "spiece.model",      "vocab.json", "merges.txt",
+        "vocab.txt",       "added_tokens.json", NULL};
     for (size_t i = 0; names[i]; i++)
         if (!strcmp(names[i], name))
             return true;
@@ -242,8 +242,8 @@ static bool is_id_key(const struct wf_json *m)
     bool list = m->kind == WF_JSON_ARRAY && m->n;
     for (size_t i = 0; list && i < m->n; i++)
         list = m->children[i].kind == WF_JSON_NUMBER;
-    return (m->kind == WF_JSON_NUMBER || list) && (wf_ends_with(m->key, "_token_id") ||
-                                                     wf_ends_with(m->key, "_token_index"));
+    return (m->kind == WF_JSON_NUMBER || list) &&
+           (wf_ends_with(m->key, "_token_id") || wf_ends_with(m->key, "_token_index"));
 }
 
 /* Ids at top level and in nested configs (text_config and the like). */
@@ -373,8 +373,7 @@ static int edit_configs(struct wf_vocab_work *w, const struct wf_new_vocab *v,
 }
 
 int wf_tokenizer_output(struct wf_vocab_work *w, const struct wf_new_vocab *v,
-                        const struct wf_tokenizer *const *tokenizers,
-                        const struct wf_place *donor)
+                        const struct wf_tokenizer *const *tokenizers, const struct wf_place *donor)
 {
     const struct wf_ckpt *c = config_donor(w);
     size_t i = 0;

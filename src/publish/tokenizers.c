@@ -37,8 +37,7 @@ static int collect(struct wf_vocab_work *w)
 {
     const struct wf_setup *s = w->s;
     const struct wf_recipe *r = &s->recipe;
-    w->models.list =
-        wf_arena_alloc(&w->s->arena, w->e, r->n_models + 1, sizeof *w->models.list);
+    w->models.list = wf_arena_alloc(&w->s->arena, w->e, r->n_models + 1, sizeof *w->models.list);
     int status = w->models.list ? WF_OK : WF_MACHINE;
     w->models.has_base = s->base != NULL;
     if (!status && s->base)
@@ -50,8 +49,7 @@ static int collect(struct wf_vocab_work *w)
 
 const char *wf_vocab_where(struct wf_vocab_work *w, int line)
 {
-    const char *where =
-        wf_arena_printf(&w->scratch, w->e, "%s:%d", w->s->recipe.path, line);
+    const char *where = wf_arena_printf(&w->scratch, w->e, "%s:%d", w->s->recipe.path, line);
     return where ? where : w->s->recipe.path;
 }
 
@@ -132,8 +130,8 @@ static int find_model(struct work *k, const struct wf_reference *ref, size_t *ou
     return status;
 }
 
-/* The model that `source` names, as a number. One that is not merged, n, gives its tokenizer all the
- * same. */
+/* The model that `source` names, as a number. One that is not merged, n, gives its tokenizer all
+ * the same. */
 static int read_donor(struct work *k, size_t *out)
 {
     const struct wf_vocab_models *m = &k->w.models;
@@ -221,8 +219,7 @@ static int find_token_parties(struct work *k)
 {
     const struct wf_recipe_tokenizer *t = k->section;
     size_t party = 0;
-    k->token_party =
-        wf_arena_alloc(&k->w.scratch, k->w.e, t->n_tokens, sizeof *k->token_party);
+    k->token_party = wf_arena_alloc(&k->w.scratch, k->w.e, t->n_tokens, sizeof *k->token_party);
     int s = k->token_party ? WF_OK : WF_MACHINE;
     for (size_t i = 0; i < t->n_tokens && !s; i++) {
         const struct wf_recipe_token *token = &t->tokens[i];

@@ -43,11 +43,10 @@ void wf_vocab_replace(struct wf_vocab_work *w);
  * of. */
 int wf_vocab_check_sizes(struct wf_vocab_work *w);
 
-/* tokenizer_output.c: the tokenizer's files, and the edits of configs. `tokenizers` are those of the
- * models. */
+/* tokenizer_output.c: the tokenizer's files, and the edits of configs. `tokenizers` are those of
+ * the models. */
 int wf_tokenizer_output(struct wf_vocab_work *w, const struct wf_new_vocab *v,
-                        const struct wf_tokenizer *const *tokenizers,
-                        const struct wf_place *donor);
+                        const struct wf_tokenizer *const *tokenizers, const struct wf_place *donor);
 
 /* tokenizer_output.c: vocab_size, where config.json has it. */
 int wf_vocab_size_edit(struct wf_vocab_work *w, uint64_t rows);

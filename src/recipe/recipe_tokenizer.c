@@ -162,9 +162,8 @@ static int read_multiple(struct wf_recipe_reader *r, const struct wf_yaml *v)
     uint64_t *out = &r->out->tokenizer.multiple;
     if (v->kind != WF_YAML_SCALAR || !wf_parse_u64(v->text, v->text_n, out) || !*out ||
         *out > MULTIPLE_MAX)
-        return wf_recipe_fail(r, v->key_line,
-                              "'pad_to_multiple_of' needs a whole number from 1 to %u",
-                              MULTIPLE_MAX);
+        return wf_recipe_fail(
+            r, v->key_line, "'pad_to_multiple_of' needs a whole number from 1 to %u", MULTIPLE_MAX);
     return WF_OK;
 }
 

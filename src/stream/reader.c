@@ -19,7 +19,8 @@ static int read_one(struct wf_ring *r, struct wf_slot *slot, const struct wf_rea
 {
     struct wf_infile *f = &r->inputs[read->ckpt][read->file];
     if (read->rows)
-        return wf_row_view_read(r->e, read->rows, f, slot->in + read->at, read->offset, read->bytes);
+        return wf_row_view_read(r->e, read->rows, f, slot->in + read->at, read->offset,
+                                read->bytes);
     return wf_infile_read(r->e, f, slot->in + read->at, read->offset, read->bytes);
 }
 

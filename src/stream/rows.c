@@ -2,9 +2,9 @@
  * gathered, and rows that are made.
  *
  * A made row is reckoned where it is needed, from the rows of other models that it is the mean of:
- * there are few, and a table of all of them for each model would not fit a small budget. The mean of
- * a whole table needs one look at all of it, when the stream starts; the order of the sum is that of
- * the rows.
+ * there are few, and a table of all of them for each model would not fit a small budget. The mean
+ * of a whole table needs one look at all of it, when the stream starts; the order of the sum is
+ * that of the rows.
  */
 #include <string.h>
 
@@ -87,8 +87,8 @@ static int make_part(const struct wf_making *m, const struct wf_made_row *made, 
     for (uint32_t i = 0; i < made->n && !status; i++) {
         const struct wf_row_donor *d = &rows->donors[made->refs[i].model];
         uint64_t first = made->refs[i].row * rows->cols;
-        status = read_values(m, &scratch, d->tensor, wf_rows_donor(m->r, d), first + from,
-                             first + to);
+        status =
+            read_values(m, &scratch, d->tensor, wf_rows_donor(m->r, d), first + from, first + to);
         for (uint64_t k = 0; k < to - from && !status; k++)
             scratch.sums[k] += value_at(scratch.values, m->wide, k);
     }

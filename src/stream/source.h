@@ -33,7 +33,8 @@ int wf_addends_apply(const struct wf_making *m);
 
 /* ---- rows.c: tensors seen through a map of rows ---- */
 
-/* The number in the plan of the checkpoint that a donor of rows belongs to; n_ckpts: it has none. */
+/* The number in the plan of the checkpoint that a donor of rows belongs to; n_ckpts: it has none.
+ */
 uint32_t wf_rows_donor(const struct wf_ring *r, const struct wf_row_donor *d);
 /* Reckons the mean of the input's rows, if some of its rows are that. Addends are loaded. */
 int wf_rows_prepare(struct wf_ring *r, const struct wf_job *job, uint32_t input);
