@@ -81,7 +81,10 @@ static int list_tasks(struct building *b, const struct wf_ckpt *base,
                                                                  .task = t->name,
                                                                  .line = r->models[i].line};
     }
-    if (base) /* it may give rows of the vocabulary */
+    bool moved = false;
+    for (size_t i = 0; i < r->n_models; i++)
+        moved |= models[i]->rows != NULL;
+    if (base && moved) /* it may give rows of the vocabulary */
         plan->ckpts[plan->n_ckpts++] =
             (struct wf_plan_ckpt){.ckpt = base, .text = r->base.text, .line = r->base.line};
     return WF_OK;
