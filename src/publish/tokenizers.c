@@ -102,12 +102,6 @@ static int read_tokenizers(struct work *k)
     int s = k->tokenizers ? WF_OK : WF_MACHINE;
     for (size_t i = 0; i < m->n && !s; i++)
         s = read_one(k, &m->list[i].ckpt->place, i, &k->tokenizers[i]);
-    for (size_t i = 1; i < m->n && !s; i++)
-        if (!k->tokenizers[i]->path) {
-            wf_log(WF_LOG_WARNING, "%s:%d: %s has no tokenizer; taken to have that of %s",
-                   k->w.s->recipe.path, m->list[i].line, m->list[i].text, m->list[0].text);
-            k->tokenizers[i] = k->tokenizers[0];
-        }
     return s;
 }
 
@@ -170,7 +164,7 @@ static int find_donor(struct work *k)
                        k->w.s->recipe.path, k->section->line, k->donor_place->path);
     for (size_t j = 0; j < m->n && !s; j++)
         if (!k->tokenizers[j]->path)
-            k->parties[j].tokenizer = k->donor;
+            k->parties[j].tokenizer = k->tokenizers[0]->path ? k->tokenizers[0] : k->donor;
     return s;
 }
 
@@ -180,17 +174,11 @@ static int set_party(struct work *k, size_t i)
 {
     const struct wf_vocab_model *m = &k->w.models.list[i];
     const struct wf_tensor *table = wf_vocab_table(m->ckpt);
-    uint64_t size;
     if (!table)
         return wf_fail(k->w.e, WF_USAGE,
                        "%s:%d: %s has no table of embeddings that weft knows by its name, so "
                        "'tokenizer' cannot move its rows; leave the section out",
                        k->w.s->recipe.path, m->line, m->text);
-    if (m->ckpt->config && wf_vocab_size(m->ckpt->config, &size) && size != table->shape[0])
-        wf_log(WF_LOG_WARNING,
-               "%s:%d: %s: vocab_size is %" PRIu64 " in config.json, and tensor '%s' has %" PRIu64
-               " rows, which count",
-               k->w.s->recipe.path, m->line, m->text, size, table->name, table->shape[0]);
     k->parties[i] = (struct wf_vocab_party){
         .text = m->text, .tokenizer = k->tokenizers[i], .rows = table->shape[0]};
     return WF_OK;
@@ -332,8 +320,24 @@ static int note_facts(struct work *k, const struct wf_new_vocab *v)
     return status ? status : k->w.out->facts ? WF_OK : WF_MACHINE;
 }
 
+static void warn_of_model(const struct work *k, size_t i)
+{
+    const struct wf_vocab_model *m = &k->w.models.list[i];
+    uint64_t size;
+    if (!k->tokenizers[i]->path)
+        wf_log(WF_LOG_WARNING, "%s:%d: %s has no tokenizer; taken to have that of %s",
+               k->w.s->recipe.path, m->line, m->text, k->parties[i].tokenizer->folder);
+    if (m->ckpt->config && wf_vocab_size(m->ckpt->config, &size) && size != k->parties[i].rows)
+        wf_log(WF_LOG_WARNING,
+               "%s:%d: %s: vocab_size is %" PRIu64 " in config.json, and the table of embeddings "
+               "has %" PRIu64 " rows, which count",
+               k->w.s->recipe.path, m->line, m->text, size, k->parties[i].rows);
+}
+
 static void warn(const struct work *k, const struct wf_new_vocab *v)
 {
+    for (size_t i = 0; i < k->w.models.n; i++)
+        warn_of_model(k, i);
     if (v->n_zero)
         wf_log(WF_LOG_WARNING,
                "%s:%d: %zu token%s in no model and get%s a row of zeros (first: '%s')",
