@@ -77,6 +77,19 @@ static bool same_files(const struct wf_tokenizer *a, const struct wf_tokenizer *
     return a->path && b->path && wf_hash128_equal(&a->hash, &b->hash);
 }
 
+bool wf_vocab_is_resized(const struct wf_ckpt *c)
+{
+    const struct wf_tensor *own = wf_vocab_table(c),
+                           *under = c->under ? wf_vocab_table(c->under) : NULL;
+    return own && under && own->shape[0] != under->shape[0];
+}
+
+/* Whoever made the table longer has the tokenizer that belongs to it. */
+static const struct wf_place *place_of(const struct wf_ckpt *c)
+{
+    return wf_vocab_is_resized(c) ? &c->top->place : &c->place;
+}
+
 /* The model's tokenizer, or that of an earlier model whose files are the same. */
 static int read_one(struct work *k, const struct wf_place *place, size_t n_before,
                     struct wf_tokenizer **out)
@@ -101,7 +114,7 @@ static int read_tokenizers(struct work *k)
     k->tokenizers = wf_arena_alloc(&k->w.scratch, k->w.e, m->n + 1, sizeof *k->tokenizers);
     int s = k->tokenizers ? WF_OK : WF_MACHINE;
     for (size_t i = 0; i < m->n && !s; i++)
-        s = read_one(k, &m->list[i].ckpt->place, i, &k->tokenizers[i]);
+        s = read_one(k, place_of(m->list[i].ckpt), i, &k->tokenizers[i]);
     return s;
 }
 
@@ -135,10 +148,14 @@ static int read_donor(struct work *k, size_t *out)
     const struct wf_reference *ref = &k->section->model;
     if (!place)
         return WF_MACHINE;
+    for (*out = 0; *out < m->n; ++*out)
+        if (!strcmp(m->list[*out].text, ref->text))
+            return WF_OK;
     int status = wf_hub_resolve(k->w.e, &s->arena, wf_vocab_where(&k->w, ref->line), ref->model,
                                 s->recipe.folder, place);
     for (*out = 0; *out < m->n && !status; ++*out)
-        if (!strcmp(m->list[*out].ckpt->place.path, place->path))
+        if (!ref->adapter && !m->list[*out].ckpt->under &&
+            !strcmp(m->list[*out].ckpt->place.path, place->path))
             return WF_OK;
     if (!status)
         status = read_one(k, place, m->n, &t);
@@ -154,7 +171,7 @@ static int find_donor(struct work *k)
     int s = k->section->source == WF_VOCAB_MODEL ? read_donor(k, &i) : WF_OK;
     if (!s && i < m->n) {
         k->donor = k->tokenizers[i];
-        k->donor_place = &m->list[i].ckpt->place;
+        k->donor_place = place_of(m->list[i].ckpt);
         k->donor_rows = k->parties[i].rows;
     }
     if (!s && !k->donor->path)

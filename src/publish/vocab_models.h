@@ -32,6 +32,9 @@ struct wf_vocab_work {
     struct wf_tokenizers *out;
 };
 
+/* True if an adapter on top has put a table of its own length in place of the model's. */
+bool wf_vocab_is_resized(const struct wf_ckpt *c);
+
 /* "recipe.yaml:7" */
 const char *wf_vocab_where(struct wf_vocab_work *w, int line);
 

@@ -192,6 +192,14 @@ int wf_vocab_check_sizes(struct wf_vocab_work *w)
     struct cutting cut = {.list = wf_arena_alloc(&w->scratch, w->e, most, sizeof *cut.list)};
     int s = m->n && cut.list ? WF_OK : WF_MACHINE;
     const struct wf_ckpt *first = m->n ? m->list[0].ckpt : NULL;
+    for (size_t i = 0; i < m->n && !s; i++)
+        if (wf_vocab_is_resized(m->list[i].ckpt))
+            s = wf_fail(w->e, WF_USAGE,
+                        "%s: %s has a table of embeddings of another length than %s; say "
+                        "tokenizer: {source: ...} with the model whose tokenizer the result is to "
+                        "have",
+                        wf_vocab_where(w, m->list[i].line), m->list[i].ckpt->top->place.path,
+                        m->list[i].ckpt->place.path);
     for (size_t t = 0; !s && t < first->n_tensors; t++) {
         const struct wf_tensor *tensor = &first->tensors[t];
         int axis = wf_vocab_axis(tensor);
