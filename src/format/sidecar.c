@@ -279,6 +279,51 @@ int wf_sidecar_list(struct wf_err *e, struct wf_arena *a, const struct wf_place 
     return s;
 }
 
+int wf_side_text_put(struct wf_err *e, struct wf_arena *a, struct wf_side_text **list,
+                     const char *name, const char *text, size_t n)
+{
+    struct wf_side_text **at = list;
+    while (*at && strcmp((*at)->name, name) != 0)
+        at = &(*at)->next;
+    if (!*at)
+        *at = wf_arena_alloc(a, e, 1, sizeof **at);
+    if (!*at)
+        return WF_MACHINE;
+    **at = (struct wf_side_text){.name = name, .text = text, .n = n, .next = (*at)->next};
+    return WF_OK;
+}
+
+const struct wf_side_text *wf_side_text_find(const struct wf_side_text *list, const char *name)
+{
+    while (list && strcmp(list->name, name) != 0)
+        list = list->next;
+    return list;
+}
+
+bool wf_sidecar_is_tokenizer(const char *name)
+{
+    static const char *const globs[] = {"tokenizer*.json",
+                                        "tokenizer*.model",
+                                        "special_tokens_map.json",
+                                        "added_tokens.json",
+                                        "vocab.json",
+                                        "vocab.txt",
+                                        "merges.txt",
+                                        "normalizer.json",
+                                        "spiece.model",
+                                        "sentencepiece*.model",
+                                        "*.tiktoken",
+                                        "tekken.json",
+                                        "chat_template.jinja",
+                                        "chat_template.json",
+                                        "additional_chat_templates/*",
+                                        NULL};
+    for (size_t i = 0; globs[i]; i++)
+        if (wf_glob(globs[i], name))
+            return true;
+    return false;
+}
+
 /* Makes folder/<part of name before its '/'>, if there is one; *made gets it, else the folder. */
 static int make_sub_folder(struct wf_err *e, struct wf_arena *a, const char *folder,
                            const char *name, const char **made)

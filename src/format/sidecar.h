@@ -7,6 +7,7 @@
 #ifndef WF_SIDECAR_H
 #define WF_SIDECAR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,25 @@ struct wf_sidecars {
     const char *missed; /* the first of them, with the reason */
     struct wf_hash128 hash; /* of names, sizes and times: tells one set of files from another */
 };
+
+/* A side file of OUT that is no copy of the donor's: its text, or NULL where the donor's is left
+ * out. */
+struct wf_side_text {
+    const char *name; /* as in struct wf_sidecar */
+    const char *text;
+    size_t n;
+    struct wf_side_text *next;
+};
+
+/* Puts a text on the list, in place of an earlier one of that name. Nothing is copied. */
+int wf_side_text_put(struct wf_err *e, struct wf_arena *a, struct wf_side_text **list,
+                     const char *name, const char *text, size_t n);
+
+/* The entry of that name, NULL if there is none. */
+const struct wf_side_text *wf_side_text_find(const struct wf_side_text *list, const char *name);
+
+/* A file of a tokenizer, chat templates included. */
+bool wf_sidecar_is_tokenizer(const char *name);
 
 /* Lists what travels from the model folder at `place`; nothing for a single file. A file that
  * cannot be read is WF_INPUT. config.json, README.md, indexes and weights are never in the list:

@@ -134,15 +134,27 @@ static int hash_layout(struct wf_err *e, struct wf_plan *plan)
     return WF_OK;
 }
 
+/* The text, and what it is read with. */
+static void hash_recipe(struct wf_plan *plan)
+{
+    const struct wf_recipe *r = plan->recipe;
+    struct wf_hash128 *part = &plan->parts[WF_PART_RECIPE];
+    *part = wf_xxh128(r->text, r->text_n);
+    if (r->table) {
+        struct wf_hash128 both[] = {*part, r->table->hash};
+        *part = wf_xxh128(both, sizeof both);
+    }
+    if (r->seed && !r->has_seed) {
+        struct wf_hash128 both[] = {*part, wf_xxh128(&r->seed, sizeof r->seed)};
+        *part = wf_xxh128(both, sizeof both);
+    }
+}
+
 int wf_plan_hash(struct wf_err *e, struct wf_plan *plan)
 {
     char words[80];
+    hash_recipe(plan);
     plan->parts[WF_PART_VERSION] = wf_xxh128(WEFT_VERSION, strlen(WEFT_VERSION));
-    plan->parts[WF_PART_RECIPE] = wf_xxh128(plan->recipe->text, plan->recipe->text_n);
-    if (plan->recipe->table) {
-        struct wf_hash128 both[] = {plan->parts[WF_PART_RECIPE], plan->recipe->table->hash};
-        plan->parts[WF_PART_RECIPE] = wf_xxh128(both, sizeof both);
-    }
     int n =
         snprintf(words, sizeof words, "%s %s%s%s", plan->manifest, plan->compat,
                  plan->null_compute ? " null-compute" : "", plan->components ? " components" : "");
@@ -269,6 +281,7 @@ int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *
         (struct wf_plan){.arena = a,
                          .recipe = recipe,
                          .sidecars = options->sidecars,
+                         .side_texts = options->side_texts,
                          .shard_bytes = options->shard_bytes,
                          .manifest = options->manifest,
                          .compat = options->compat,

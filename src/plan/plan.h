@@ -97,6 +97,7 @@ struct wf_plan {
                                base */
     const struct wf_ckpt *config_donor; /* gives config.json, side files; NULL: there are none */
     const struct wf_sidecars *sidecars; /* of the config donor; may be NULL */
+    const struct wf_side_text *side_texts;     /* in place of some of these, and beside them */
     const struct wf_config_edit *config_edits; /* of its config.json, beside the type */
     size_t n_config_edits;
     struct wf_job *jobs; /* in file order: shard, then offset */
@@ -141,7 +142,8 @@ struct wf_plan_options {
     bool null_compute;    /* likewise, so that no real merge goes on with a benchmark's output */
     bool components;      /* likewise: the same pass makes files beside the shards */
     const struct wf_sidecars *sidecars; /* what travels from wf_plan_config_donor; may be NULL */
-    uint64_t sink_bytes;                /* memory of each compute thread for shares */
+    const struct wf_side_text *side_texts;
+    uint64_t sink_bytes; /* memory of each compute thread for shares */
 };
 
 /* The first of base and models, in that order, that has a config.json; the first of all if none. */

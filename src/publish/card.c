@@ -68,9 +68,11 @@ static void add_front_matter(struct wf_str *s, const struct wf_plan *plan,
         wf_str_puts(s, "\n");
         any = true;
     }
-    wf_str_puts(s, "base_model_relation: merge\n"
-                   "library_name: transformers\n"
-                   "tags:\n- merge\n- weft\n---\n\n");
+    wf_str_printf(s,
+                  "base_model_relation: merge\n"
+                  "library_name: transformers\n"
+                  "tags:\n%s- merge\n- weft\n---\n\n",
+                  !strcmp(plan->compat, "mergekit") ? "- mergekit\n" : "");
 }
 
 static void add_models(struct wf_str *s, const struct wf_plan *plan)

@@ -176,7 +176,8 @@ static int write_side_files(struct job *j)
     const char *last = wf_path_last(j->output.out, &n);
     char *title = wf_arena_strndup(&j->setup.arena, j->e, last, n);
     int status =
-        title ? wf_sidefiles_write(j->e, j->output.partial, title, &j->setup.plan, j->stop, &names)
+        title ? wf_sidefiles_write(j->e, j->output.partial, j->options->no_card ? NULL : title,
+                                   &j->setup.plan, j->stop, &names)
               : WF_MACHINE;
     return status ? status : write_manifest(j, &names);
 }
@@ -236,8 +237,9 @@ static int run(struct job *j, const struct wf_merge_source *source, const char *
     if (!status && j->setup.recipe.method->adapters)
         return o->emit_components ? wf_components_refuse(j->e, &j->setup.recipe)
                                   : run_adapters(j, out, already_done);
+    struct wf_output_rules rules = {o->resume, o->overwrite, o->replace_merges};
     if (!status)
-        status = wf_output_check(j->e, &j->arena, out, o->resume, o->overwrite, &j->output);
+        status = wf_output_check(j->e, &j->arena, out, &rules, &j->output);
     if (!status)
         status = wf_setup_create(j->e, o, source, true, &j->setup);
     if (!status)

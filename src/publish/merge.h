@@ -18,6 +18,7 @@ struct wf_setup {
     const struct wf_ckpt *base;
     const struct wf_ckpt **models; /* recipe order */
     struct wf_sidecars sidecars;
+    struct wf_side_text *side_texts; /* side files that are no copies */
     struct wf_plan plan;
     struct wf_budget budget;
     struct wf_delta_plan deltas; /* the second step, if the recipe has `task_deltas` (deltas.h) */

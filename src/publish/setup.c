@@ -82,6 +82,17 @@ static int list_sidecars(struct wf_err *e, struct wf_setup *s)
     return status;
 }
 
+/* Side files that are no copies of the donor's. */
+static int make_side_texts(struct wf_err *e, const struct weft_options *o, struct wf_setup *s)
+{
+    int status = WF_OK;
+    for (size_t i = 0; !status && o->no_tokenizer && i < s->sidecars.n; i++)
+        if (wf_sidecar_is_tokenizer(s->sidecars.files[i].name))
+            status =
+                wf_side_text_put(e, &s->arena, &s->side_texts, s->sidecars.files[i].name, NULL, 0);
+    return status;
+}
+
 /* ---- memory, threads, GPUs ---- */
 
 /* Lanes of a GPU at least, if nobody says how many threads: one copies in while another computes
@@ -163,11 +174,13 @@ int wf_setup_recipe(struct wf_err *e, const struct weft_options *o,
                     const struct wf_merge_source *source, struct wf_setup *s)
 {
     bool compat = o->compat == WEFT_COMPAT_MERGEKIT;
-    if (!source->text)
-        return wf_recipe_read(e, &s->arena, source->recipe, compat, &s->recipe);
-    int status = wf_recipe_parse(e, &s->arena, source->recipe, source->text, strlen(source->text),
-                                 false, &s->recipe);
-    s->recipe.is_made = true;
+    int status = source->text ? wf_recipe_parse(e, &s->arena, source->recipe, source->text,
+                                                strlen(source->text), false, &s->recipe)
+                              : wf_recipe_read(e, &s->arena, source->recipe, compat, &s->recipe);
+    s->recipe.is_made = source->text != NULL;
+    s->recipe.allow_mixed |= o->allow_mixed;
+    if (!s->recipe.has_seed)
+        s->recipe.seed = o->seed;
     return status;
 }
 
@@ -188,6 +201,9 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o,
         status = source->open ? source->open(e, source->arg, s) : open_references(e, s);
     if (!status)
         status = list_sidecars(e, s);
+    if (!status)
+        status = make_side_texts(e, o, s);
+    options.side_texts = s->side_texts;
     if (!status)
         status = wf_plan_build(e, &s->arena, &s->recipe, s->base, s->models, &options, &s->plan);
     if (status)

@@ -89,11 +89,32 @@ static int put_index(struct writer *w)
     return put(w, "model.safetensors.index.json", &s, WF_OK);
 }
 
-static int put_recipe(struct writer *w)
+static int put_text(struct writer *w, const char *name, const char *text, size_t n)
 {
     struct wf_str s = {0};
-    wf_str_add(&s, w->plan->recipe->text, w->plan->recipe->text_n);
-    return put(w, w->plan->recipe->is_json ? "weft_recipe.json" : "weft_recipe.yaml", &s, WF_OK);
+    wf_str_add(&s, text, n);
+    return put(w, name, &s, WF_OK);
+}
+
+/* As given. Programs that know mergekit's merges by its file's name find one under --compat. */
+static int put_recipe(struct writer *w)
+{
+    const struct wf_recipe *r = w->plan->recipe;
+    int status =
+        put_text(w, r->is_json ? "weft_recipe.json" : "weft_recipe.yaml", r->text, r->text_n);
+    if (!status && !r->is_made && !strcmp(w->plan->compat, "mergekit"))
+        status = put_text(w, "mergekit_config.yml", r->text, r->text_n);
+    return status;
+}
+
+/* What was made at set-up. Their names hold no folder. */
+static int put_side_texts(struct writer *w)
+{
+    int status = WF_OK;
+    for (const struct wf_side_text *t = w->plan->side_texts; t && !status; t = t->next)
+        if (t->text)
+            status = put_text(w, t->name, t->text, t->n);
+    return status;
 }
 
 static int put_card(struct writer *w, const char *title)
@@ -103,12 +124,13 @@ static int put_card(struct writer *w, const char *title)
     return put(w, "README.md", &s, status);
 }
 
+/* Or is not to be there. */
 static bool is_written(const struct writer *w, const char *name)
 {
     for (size_t i = 0; i < w->list->n; i++)
         if (!strcmp(w->list->names[i], name))
             return true;
-    return !strcmp(name, "weft_manifest.json");
+    return !strcmp(name, "weft_manifest.json") || wf_side_text_find(w->plan->side_texts, name);
 }
 
 static int copy_sidecars(struct writer *w, const struct wf_sidecars *cars, const volatile int *stop)
@@ -139,6 +161,8 @@ int wf_sidefiles_write(struct wf_err *e, const char *folder, const char *title,
 {
     const struct wf_sidecars *cars = plan->sidecars;
     struct writer w = {e, folder, plan, out, (cars ? cars->n : 0) + 8};
+    for (const struct wf_side_text *t = plan->side_texts; t; t = t->next)
+        w.max++;
     *out =
         (struct wf_side_names){.names = wf_arena_alloc(plan->arena, e, w.max, sizeof *out->names)};
     if (!out->names)
@@ -148,8 +172,10 @@ int wf_sidefiles_write(struct wf_err *e, const char *folder, const char *title,
         status = put_index(&w);
     if (!status)
         status = put_recipe(&w);
-    if (!status)
+    if (!status && title)
         status = put_card(&w, title);
+    if (!status)
+        status = put_side_texts(&w);
     if (!status && cars)
         status = copy_sidecars(&w, cars, stop);
     qsort(out->names, out->n, sizeof *out->names, name_order);

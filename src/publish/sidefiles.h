@@ -11,8 +11,8 @@ struct wf_side_names {
     size_t n;
 };
 
-/* Writes them into `folder` (OUT.partial), each synced. `title` is OUT's last part. WF_STOPPED when
- * *stop becomes nonzero. */
+/* Writes them into `folder` (OUT.partial), each synced. `title` is OUT's last part; NULL: no model
+ * card. WF_STOPPED when *stop becomes nonzero. */
 int wf_sidefiles_write(struct wf_err *e, const char *folder, const char *title,
                        const struct wf_plan *plan, const volatile int *stop,
                        struct wf_side_names *out);

@@ -77,6 +77,7 @@ static int read_seed(struct wf_recipe_reader *r, const struct wf_yaml *document)
         return wf_recipe_fail(r, v->key_line, "'seed' needs a whole number %s, not %s", range,
                               wf_recipe_kind(v));
     struct wf_clip clip;
+    r->out->has_seed = true;
     if (!wf_parse_u64(v->text, v->text_n, &r->out->seed))
         return wf_recipe_fail(r, v->key_line, "'seed' needs a whole number %s, not '%s'", range,
                               wf_clip(v->text, &clip));

@@ -103,8 +103,9 @@ struct wf_recipe {
     size_t n_values;
     enum wf_dtype dtype; /* stored type: out_dtype, else dtype, else WF_DTYPE_NONE */
     enum wf_dtype
-        cast;      /* `dtype` alone: --compat mergekit rounds inputs to it; else WF_DTYPE_NONE */
-    uint64_t seed; /* default 0 */
+        cast; /* `dtype` alone: --compat mergekit rounds inputs to it; else WF_DTYPE_NONE */
+    bool has_seed;
+    uint64_t seed;        /* default 0, or lent by the options */
     const char **include; /* glob patterns, NULL-terminated; NULL when absent */
     const char **exclude;
     const char *name;         /* top-level name, NULL if absent */
