@@ -6,6 +6,7 @@
 #include "../base/num.h"
 #include "../base/thread.h"
 #include "../recipe/coefficients.h"
+#include "chat_template.h"
 #include "components.h"
 #include "deltas.h"
 #include "merge.h"
@@ -85,7 +86,7 @@ static int list_sidecars(struct wf_err *e, struct wf_setup *s)
 /* Side files that are no copies of the donor's. */
 static int make_side_texts(struct wf_err *e, const struct weft_options *o, struct wf_setup *s)
 {
-    int status = WF_OK;
+    int status = o->no_tokenizer ? WF_OK : wf_chat_template_put(e, s);
     for (size_t i = 0; !status && o->no_tokenizer && i < s->sidecars.n; i++)
         if (wf_sidecar_is_tokenizer(s->sidecars.files[i].name))
             status =

@@ -207,6 +207,8 @@ static int read_top(struct wf_recipe_reader *r, const struct wf_yaml *document)
         s = read_non_finite(r, document);
     if (!s)
         s = read_allow_mixed(r, document);
+    if (!s)
+        s = wf_recipe_chat_template(r, document);
     const struct wf_yaml *name = wf_recipe_get(document, "name");
     if (!s && name)
         s = wf_recipe_text(r, name, "name", &recipe->name);

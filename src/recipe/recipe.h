@@ -113,6 +113,9 @@ struct wf_recipe {
     int coefficients_line;
     const struct wf_coefficients *table; /* its content (coefficients.h), once it was read */
     struct wf_task_deltas deltas;
+    bool chat_auto;            /* chat_template: the models' most frequent one */
+    const char *chat_template; /* its text; NULL: chat_auto, or the donor's stays */
+    int chat_template_line;
     bool allow_non_finite;
     bool allow_mixed;
 };

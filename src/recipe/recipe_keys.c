@@ -35,7 +35,7 @@ static const struct key top_keys[] = {
     {"tokenizer_source", "without it the tokenizer files are copied from one model, unchanged",
      false},
     {"tokenizer", "without it the tokenizer files are copied from one model, unchanged", false},
-    {"chat_template", "without it the chat template is copied from one model, unchanged", false},
+    {"chat_template", NULL, false},
     {"coefficients", NULL, false},
     {"task_deltas", NULL, false},
     {NULL, NULL, false},

@@ -129,6 +129,13 @@ static void put_rest(struct wf_str *s, const struct wf_recipe *r)
         wf_str_printf(s, "seed: %llu\n", (unsigned long long)r->seed);
     put_patterns(s, "include", (const char *const *)r->include);
     put_patterns(s, "exclude", (const char *const *)r->exclude);
+    if (r->chat_auto)
+        wf_str_puts(s, "chat_template: auto\n");
+    if (r->chat_template) {
+        wf_str_puts(s, "chat_template: ");
+        wf_str_json(s, r->chat_template, strlen(r->chat_template));
+        wf_str_puts(s, "\n");
+    }
     if (r->allow_non_finite)
         wf_str_puts(s, "non_finite: allow\n");
     if (r->allow_mixed)

