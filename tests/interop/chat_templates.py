@@ -18,9 +18,10 @@ ALPACA = "Below is an instruction that describes a task. Write a response that a
 EXPECTED = {  # of TURNS, then of SYSTEM and TURNS, each with the start of an answer
     "alpaca": (ALPACA + "### Instruction:\nOne?\n\n### Response:\nTwo.</s>\n\n### Instruction:\nThree?\n\n### Response:\n",
                "Be brief.\n\n### Instruction:\nOne?\n\n### Response:\nTwo.</s>\n\n### Instruction:\nThree?\n\n### Response:\n"),
-    "chatml": ("<|im_start|>user\nOne?<|im_end|>\n<|im_start|>assistant\nTwo.<|im_end|>\n<|im_start|>user\nThree?<|im_end|>\n"
-               "<|im_start|>assistant\n",
-               "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nOne?<|im_end|>\n<|im_start|>assistant\nTwo.<|im_end|>\n"
+    "chatml": ("<|im_start|>user\nOne?<|im_end|>\n<|im_start|>assistant\nTwo.<|im_end|>\n"
+               "<|im_start|>user\nThree?<|im_end|>\n<|im_start|>assistant\n",
+               "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nOne?<|im_end|>\n"
+               "<|im_start|>assistant\nTwo.<|im_end|>\n"
                "<|im_start|>user\nThree?<|im_end|>\n<|im_start|>assistant\n"),
     "exaone": ("[|system|][|endofturn|]\n[|user|]One?\n[|assistant|]Two.[|endofturn|]\n[|user|]Three?\n[|assistant|]",
                "[|system|]Be brief.[|endofturn|]\n[|user|]One?\n[|assistant|]Two.[|endofturn|]\n[|user|]Three?\n[|assistant|]"),
@@ -47,7 +48,8 @@ def render(text, messages, prompt=True):
     from jinja2.sandbox import ImmutableSandboxedEnvironment
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     environment.globals["raise_exception"] = refuse
-    return environment.from_string(text).render(messages=messages, add_generation_prompt=prompt, bos_token="<s>", eos_token="</s>")
+    compiled = environment.from_string(text)
+    return compiled.render(messages=messages, add_generation_prompt=prompt, bos_token="<s>", eos_token="</s>")
 
 
 def model():

@@ -24,7 +24,8 @@ expect_template()
 # Templates in each of their places; the most frequent one, white space at its ends aside.
 printf '\n {{ one }} of the file  \n' >a/chat_template.jinja
 echo '{"chat_template": "ignored, as the file wins"}' >a/tokenizer_config.json
-echo '{"eos_token": "</s>",  "chat_template": [{"name": "tool", "template": "x"}, {"name": "default", "template": "{{ one }} of the file"}], "n": 1.50}' >b/tokenizer_config.json
+two='[{"name": "tool", "template": "x"}, {"name": "default", "template": "{{ one }} of the file"}]'
+echo '{"eos_token": "</s>",  "chat_template": '"$two"', "n": 1.50}' >b/tokenizer_config.json
 echo '{"chat_template": "{{ three }}"}' >c/chat_template.json
 echo '{"chat_template": "{{ three }}"}' >d/tokenizer_config.json
 recipe 'chat_template: auto' a b c >r.yaml
@@ -50,7 +51,8 @@ recipe 'chat_template: "{{ messages[0] }} {# literal #}"' b a >r.yaml
 run merge r.yaml merged --overwrite
 expect_exit 0
 expect_template '{{ messages[0] }} {# literal #}'
-[[ $(cat merged/tokenizer_config.json) == '{"eos_token": "</s>",  "chat_template": "{{ messages[0] }} {# literal #}", "n": 1.50}' ]] ||
+literal='{{ messages[0] }} {# literal #}'
+[[ $(cat merged/tokenizer_config.json) == '{"eos_token": "</s>",  "chat_template": "'"$literal"'", "n": 1.50}' ]] ||
     fail "tokenizer_config.json is $(cat merged/tokenizer_config.json)"
 expect_absent merged/additional_chat_templates
 run verify merged
