@@ -1,4 +1,5 @@
-/* recipe.h - what the user asked for: one YAML or JSON document, checked, with lines.
+/* recipe.h - what the user asked for: one YAML or JSON document, checked, with lines. Several in
+ * one file are stages (chain.h).
  *
  * Everything that can be wrong without looking at a model is found here: unknown keys and
  * parameters (with the nearest word), missing or out-of-range values, keys of the dialect that
@@ -12,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../base/hash.h"
 #include "../base/mem.h"
 #include "../base/status.h"
 #include "../format/dtype.h"
@@ -86,7 +88,9 @@ struct wf_recipe {
     const char *folder; /* of the recipe file, "." if none */
     const char *text;   /* the file, byte for byte */
     size_t text_n;
-    bool is_json; /* by its name */
+    const struct wf_hash128 *own; /* of a stage on the way to the result: of its document, which is
+                                     what counts; else NULL: the text does */
+    bool is_json;                 /* by its name */
 
     const struct wf_method *method;
     int method_line;
@@ -120,8 +124,8 @@ struct wf_recipe {
     bool allow_mixed;
 };
 
-/* Reads and checks a recipe. `compat` (mergekit) turns keys that mergekit would ignore from errors
- * into warnings. */
+/* Reads and checks a recipe of one document. `compat` (mergekit) turns keys that mergekit would
+ * ignore from errors into warnings. */
 int wf_recipe_read(struct wf_err *e, struct wf_arena *a, const char *path, bool compat,
                    struct wf_recipe *out);
 /* The same from memory, for tests and fuzzing; no path is looked up. `text` need not outlive it. */
