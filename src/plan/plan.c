@@ -80,16 +80,32 @@ static void hash_addends(struct wf_str *s, const struct wf_ckpt *k)
         }
 }
 
+/* Files, or for what another stage of the recipe makes its plan: they may not be there yet. */
+static void hash_files(struct wf_str *s, const struct wf_ckpt *k)
+{
+    char hex[33];
+    if (k->plan) {
+        wf_str_printf(s, "made by %s\n", wf_hash128_hex(k->plan, hex));
+        return;
+    }
+    if (k->under) {
+        hash_files(s, k->under);
+        hash_files(s, k->top);
+        return;
+    }
+    for (size_t f = 0; f < k->n_files; f++)
+        wf_str_printf(s, "%s %llu %lld %s\n", k->files[f].path,
+                      (unsigned long long)k->files[f].id.bytes, (long long)k->files[f].id.mtime_ns,
+                      wf_hash128_hex(&k->files[f].header_hash, hex));
+}
+
 static int hash_inputs(struct wf_err *e, struct wf_plan *plan)
 {
     struct wf_str s = {0};
     char hex[33];
     for (size_t c = 0; c < plan->n_ckpts; c++) {
         const struct wf_ckpt *k = plan->ckpts[c].ckpt;
-        for (size_t f = 0; f < k->n_files; f++)
-            wf_str_printf(
-                &s, "%s %llu %lld %s\n", k->files[f].path, (unsigned long long)k->files[f].id.bytes,
-                (long long)k->files[f].id.mtime_ns, wf_hash128_hex(&k->files[f].header_hash, hex));
+        hash_files(&s, k);
         hash_addends(&s, k);
     }
     const struct wf_ckpt *donor = plan->config_donor;
@@ -139,7 +155,7 @@ static void hash_recipe(struct wf_plan *plan)
 {
     const struct wf_recipe *r = plan->recipe;
     struct wf_hash128 *part = &plan->parts[WF_PART_RECIPE];
-    *part = wf_xxh128(r->text, r->text_n);
+    *part = r->own ? *r->own : wf_xxh128(r->text, r->text_n);
     if (r->table) {
         struct wf_hash128 both[] = {*part, r->table->hash};
         *part = wf_xxh128(both, sizeof both);

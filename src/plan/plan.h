@@ -95,9 +95,9 @@ struct wf_plan {
     size_t n_ckpts;
     const int *input_model; /* by input of the first slice: its entry in the recipe; negative: the
                                base */
-    const struct wf_ckpt *config_donor; /* gives config.json, side files; NULL: there are none */
-    const struct wf_sidecars *sidecars; /* of the config donor; may be NULL */
-    const struct wf_side_text *side_texts;     /* in place of some of these, and beside them */
+    const struct wf_ckpt *config_donor;    /* gives config.json, side files; NULL: there are none */
+    const struct wf_sidecars *sidecars;    /* of the config donor; may be NULL */
+    const struct wf_side_text *side_texts; /* in place of some of these, and beside them */
     const struct wf_config_edit *config_edits; /* of its config.json, beside the type */
     size_t n_config_edits;
     struct wf_job *jobs; /* in file order: shard, then offset */
@@ -130,7 +130,8 @@ struct wf_plan {
     bool components;       /* files beside the shards come of the same pass */
     uint64_t thread_bytes; /* of each compute thread: for a sink's shares, and to apply deltas */
     const char *command;   /* that makes the result, where the recipe has no method; else NULL */
-    const char *facts;     /* of the inputs, beside headers: what the result depends on; or NULL */
+    const char *const *origins; /* hub ids, beside the inputs' own, for the card; may be NULL */
+    const char *facts; /* of the inputs, beside headers: what the result depends on; or NULL */
     struct wf_hash128 parts[WF_PARTS];
     struct wf_hash128 hash;
 };

@@ -49,6 +49,27 @@ int wf_opened_get(struct wf_err *e, struct wf_arena *a, struct wf_opened *o, con
     return open_place(e, a, o, &place, out);
 }
 
+/* The result of an earlier stage. */
+static int open_stage(struct wf_err *e, struct wf_arena *a, struct wf_opened *o, const char *name,
+                      const struct wf_ckpt **out)
+{
+    const struct wf_opened_stage *stage = o->stages;
+    while (stage < o->stages + o->n_stages && strcmp(stage->name, name) != 0)
+        stage++;
+    if (stage == o->stages + o->n_stages)
+        return wf_fail(e, WF_BUG, "internal: the stage '%s' is not before this one", name);
+    *out = stage->planned;
+    for (const struct wf_opened_ckpt *c = o->first; c && !*out; c = c->next)
+        if (c->ckpt.plan == &stage->plan)
+            *out = &c->ckpt;
+    if (*out)
+        return WF_OK;
+    int status = open_place(e, a, o, &stage->place, out);
+    if (!status)
+        o->first->ckpt.plan = &stage->plan;
+    return status;
+}
+
 static int lay_adapter(struct wf_err *e, struct wf_arena *a, const char *where,
                        const struct wf_ckpt *under, const struct wf_ckpt *top, struct wf_ckpt *out)
 {
@@ -89,7 +110,8 @@ int wf_opened_reference(struct wf_err *e, struct wf_arena *a, struct wf_opened *
     char *where = wf_arena_printf(a, e, "%s:%d", recipe, ref->line);
     if (!where)
         return WF_MACHINE;
-    int status = wf_opened_get(e, a, o, where, ref->model, folder, out);
+    int status = ref->stage ? open_stage(e, a, o, ref->stage, out)
+                            : wf_opened_get(e, a, o, where, ref->model, folder, out);
     if (!status && (*out)->is_adapter)
         return wf_fail(e, WF_USAGE, "%s: %s is an adapter, not a model; write BASE+ADAPTER", where,
                        (*out)->place.path);

@@ -15,9 +15,19 @@ struct wf_opened_ckpt {
     struct wf_opened_ckpt *next;
 };
 
-/* Zero-initialised; everything lives in the arena. */
+/* What a stage of the recipe makes, for the stages behind it. */
+struct wf_opened_stage {
+    const char *name;
+    struct wf_place place;         /* the folder that it makes */
+    const struct wf_ckpt *planned; /* what will be there; NULL: it is there */
+    struct wf_hash128 plan;
+};
+
+/* Zero-initialised but for `stages`; everything lives in the arena. */
 struct wf_opened {
     struct wf_opened_ckpt *first;
+    const struct wf_opened_stage *stages; /* that references may name */
+    size_t n_stages;
 };
 
 /* What `text` names: a model, an adapter or a delta, relative to `folder` (NULL: only to the

@@ -74,6 +74,8 @@ static int list_sidecars(struct wf_err *e, struct wf_setup *s)
 {
     const struct wf_ckpt *donor = wf_plan_config_donor(s->base, s->models, s->recipe.n_models);
     int status = wf_sidecar_list(e, &s->arena, &donor->place, &s->sidecars);
+    if (donor->plan) /* which says what they are, there or not */
+        s->sidecars.hash = *donor->plan;
     if (!status && s->sidecars.n_missed)
         wf_log(WF_LOG_WARNING, "%s: %zu side file%s not carried over (first: %s)",
                donor->place.path, s->sidecars.n_missed, s->sidecars.n_missed == 1 ? " is" : "s are",
@@ -175,9 +177,14 @@ int wf_setup_recipe(struct wf_err *e, const struct weft_options *o,
                     const struct wf_merge_source *source, struct wf_setup *s)
 {
     bool compat = o->compat == WEFT_COMPAT_MERGEKIT;
-    int status = source->text ? wf_recipe_parse(e, &s->arena, source->recipe, source->text,
-                                                strlen(source->text), false, &s->recipe)
-                              : wf_recipe_read(e, &s->arena, source->recipe, compat, &s->recipe);
+    int status = WF_OK;
+    if (source->read)
+        s->recipe = *source->read;
+    else if (source->text)
+        status = wf_recipe_parse(e, &s->arena, source->recipe, source->text, strlen(source->text),
+                                 false, &s->recipe);
+    else
+        status = wf_recipe_read(e, &s->arena, source->recipe, compat, &s->recipe);
     s->recipe.is_made = source->text != NULL;
     s->recipe.allow_mixed |= o->allow_mixed;
     if (!s->recipe.has_seed)
@@ -197,6 +204,7 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o,
                                       .sink_bytes =
                                           o->emit_components ? wf_components_thread_bytes() : 0,
                                       .sidecars = &s->sidecars};
+    s->opened = (struct wf_opened){.stages = source->stages, .n_stages = source->n_stages};
     int status = wf_coefficients_read(e, &s->arena, &s->recipe);
     if (!status)
         status = source->open ? source->open(e, source->arg, s) : open_references(e, s);
