@@ -11,6 +11,8 @@
 
 struct wf_opened_ckpt {
     const struct wf_ckpt *under, *top; /* of an overlay; else NULL */
+    const struct wf_ckpt *of; /* of one with another architecture: itself without; or NULL */
+    const char *architecture;
     struct wf_ckpt ckpt;
     struct wf_opened_ckpt *next;
 };

@@ -108,15 +108,15 @@ static int full_map(struct wf_recipe_reader *r, const struct wf_yaml *map, const
             return wf_recipe_fail(r, v->key_line, "unknown key '%s'%s in the reference of '%s'",
                                   wf_clip(v->key, &clip),
                                   wf_did_you_mean(v->key, keys, hint, sizeof hint), key);
-        if (!strcmp(v->key, keys[2]) && v->kind != WF_YAML_NULL)
-            return wf_recipe_fail(r, v->key_line,
-                                  "this version does not have '%s' in a reference yet; give the "
-                                  "finished model",
-                                  v->key);
     }
     const struct wf_yaml *lora = wf_recipe_get(map, "lora");
+    const struct wf_yaml *architecture = wf_recipe_get(map, "override_architecture");
     int s = part_map(r, wf_yaml_get(map, "model"), "model", out);
-    return s || !lora ? s : add_lora(r, lora, out);
+    if (!s && lora)
+        s = add_lora(r, lora, out);
+    if (!s && architecture)
+        s = wf_recipe_text(r, architecture, "override_architecture", &out->architecture);
+    return s;
 }
 
 /* The stage that `text` names whole, -1 if there is none. */

@@ -37,6 +37,11 @@ for file in modeling_tiny.py preprocessor_config.json generation_config.json cha
     expect_same_file base/$file merged/$file
 done
 grep -qx -e '- mergekit' merged/README.md || fail 'the card lacks the tag'
+for line in 'library_name: transformers' 'base_model_relation: merge' '- merge'; do
+    grep -qx -e "$line" merged/README.md || fail "the card lacks $line"
+done
+grep -q '"total_size": 1607936' merged/model.safetensors.index.json || fail 'the index has another total_size'
+"$WEFT_PLAIN" verify merged >stdout || fail 'the result does not verify'
 seeded=$(weights_of merged)
 
 # Every flag of mergekit-yaml is known, both forms of a switch, and each ignored one says so once.
