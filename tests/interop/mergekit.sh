@@ -10,7 +10,7 @@ venv=build/venv-mergekit
 log=build/venv-mergekit.log
 weft=${1:?usage: mergekit.sh WEFT [PROGRAM...]}
 shift
-[ $# -gt 0 ] || set -- methods
+[ $# -gt 0 ] || set -- methods dialect differences
 
 nothing() { # REASON
     echo "skip  mergekit: $1"
