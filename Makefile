@@ -1,7 +1,8 @@
 # weft - one Makefile, not recursive. `make help` lists the targets.
 #
 # Objects live under build/<hash of compiler and flags>/, so variants never mix; build/weft is a link to
-# the last plain build. Variables: CC, CFLAGS_EXTRA, SAN=address|thread|none, FAULTS=1, V=1, PREFIX, CUDA=auto|0|1.
+# the last plain build, build/weft-yaml another. Variables: CC, CFLAGS_EXTRA, SAN=address|thread|none, FAULTS=1, V=1,
+# PREFIX, CUDA=auto|0|1.
 
 .DEFAULT_GOAL := build
 MAKEFLAGS += --no-builtin-rules
@@ -51,7 +52,7 @@ build: build/weft plugin ## build build/weft, and the GPU plugin where there is 
 
 # Always linked anew: make follows the link, and another variant's program may be the newer one.
 build/weft: $(B)/weft FORCE
-	$(Q)ln -sf $(KEY)/weft $@
+	$(Q)ln -sf $(KEY)/weft $@ && ln -sf $(KEY)/weft build/weft-yaml
 .PHONY: FORCE
 FORCE:
 

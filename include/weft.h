@@ -76,10 +76,16 @@ struct weft_options {
     enum weft_compat compat;
     enum weft_progress progress;
     enum weft_log log_level;
-    enum weft_io io; /* how files are read and written; auto suits each file */
-    bool resume;     /* go on with OUT.partial of the same plan */
-    bool overwrite;  /* replace OUT and OUT.partial */
-    bool json;       /* results and events as one JSON object a line on `out` */
+    enum weft_io io;     /* how files are read and written; auto suits each file */
+    bool resume;         /* go on with OUT.partial of the same plan */
+    bool overwrite;      /* replace OUT and OUT.partial */
+    bool replace_merges; /* weft_merge: replace an OUT that is empty or only holds what a merge,
+                            weft's or mergekit's, wrote; and an OUT.partial */
+    bool allow_mixed;    /* models of different architectures, as if the recipe allowed them */
+    uint64_t seed;       /* of a recipe that has none */
+    bool no_tokenizer;   /* leave tokenizer files and chat templates out */
+    bool no_card;        /* leave README.md out */
+    bool json;           /* results and events as one JSON object a line on `out` */
     bool
         emit_components; /* beside a merge: what each task adds, as files that weft_combine takes */
     bool diffable;       /* weft_plan: leave out what varies by machine */

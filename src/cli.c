@@ -285,6 +285,11 @@ const char *cli_exit_meaning(int status)
     return NULL;
 }
 
+const char *cli_prefix(const struct cli_command *command)
+{
+    return command->translate ? "" : "weft ";
+}
+
 bool cli_has_option(const struct cli_command *command, enum cli_option_id id)
 {
     if (id == CLI_HELP || id == CLI_VERSION)
@@ -347,9 +352,8 @@ static enum cli_option_id find_option(const char *text, size_t n)
     return CLI_OPTIONS;
 }
 
-/* A word that cannot be the value of the flag before it. "-5" is taken, to be refused as a value.
- */
-static bool looks_like_flag(const char *word)
+/* "-5" is taken, to be refused as a value. */
+bool cli_looks_like_flag(const char *word)
 {
     return word[0] == '-' && word[1] && !(word[1] >= '0' && word[1] <= '9');
 }
@@ -372,7 +376,7 @@ static int take_flag(struct scan *s, int i)
             s->overfull = id;
     } else if (text[n]) {
         *value = text + n + 1;
-    } else if (i + 1 < s->argc && !looks_like_flag(s->argv[i + 1])) {
+    } else if (i + 1 < s->argc && !cli_looks_like_flag(s->argv[i + 1])) {
         *value = s->argv[++i];
     } else if (s->valueless == CLI_OPTIONS) {
         s->valueless = id;
@@ -434,7 +438,7 @@ static int find_command(struct cli_args *a, const char *word)
     char hint[128];
     size_t n = 0;
     for (size_t i = 0; a->commands[i]; i++) {
-        if (!strcmp(a->commands[i]->name, word)) {
+        if (!a->commands[i]->translate && !strcmp(a->commands[i]->name, word)) {
             a->command = a->commands[i];
             return WEFT_OK;
         }
@@ -452,15 +456,20 @@ static int find_command(struct cli_args *a, const char *word)
 /* `text` is a flag (perhaps with "=value") that the command does not have. */
 static int refuse_flag(const struct cli_args *a, const char *text)
 {
-    const char *names[CLI_OPTIONS + 1];
+    enum { FOREIGN_MAX = 32 };
+    const char *names[CLI_OPTIONS + FOREIGN_MAX + 1];
     char flag[256], otherwise[320], hint[320];
     size_t n = 0;
     for (int id = 0; id < CLI_OPTIONS; id++)
         if (cli_has_option(a->command, (enum cli_option_id)id))
             names[n++] = cli_options[id].name;
+    const struct cli_foreign *f = a->command->translate ? cli_foreign : NULL;
+    for (; f && f->name && n < CLI_OPTIONS + FOREIGN_MAX; f++)
+        names[n++] = f->name;
     names[n] = NULL;
     snprintf(flag, sizeof flag, "%.*s", (int)strcspn(text, "="), text);
-    snprintf(otherwise, sizeof otherwise, "; 'weft %s --help' lists its flags", a->command->name);
+    snprintf(otherwise, sizeof otherwise, "; '%s%s --help' lists its flags", cli_prefix(a->command),
+             a->command->name);
     return cli_fail(a, WEFT_USAGE, "%s has no flag '%s'%s", a->command->name, flag,
                     suggestion(hint, sizeof hint, flag, names, otherwise));
 }
@@ -617,7 +626,8 @@ static int set_option(struct cli_args *a, const struct cli_option *o, const char
 static int set_options(struct cli_args *a)
 {
     for (int id = 0; id < CLI_OPTIONS; id++) {
-        const char *text = a->given[id] ? a->given[id] : cli_options[id].initial;
+        bool has = cli_has_option(a->command, (enum cli_option_id)id);
+        const char *text = a->given[id] || !has ? a->given[id] : cli_options[id].initial;
         int status = text ? set_option(a, &cli_options[id], text) : WEFT_OK;
         if (status != WEFT_OK)
             return status;
@@ -646,16 +656,16 @@ static int set_arguments(const struct scan *s)
     for (; arg[n].name; n++) {
         const char *word = n + 1 < s->n_words ? s->words[n + 1] : NULL;
         if (!word && !arg[n].optional)
-            return cli_fail(a, WEFT_USAGE, "%s needs %s; usage: weft %s %s", a->command->name,
-                            arg[n].name, a->command->name, names);
+            return cli_fail(a, WEFT_USAGE, "%s needs %s; usage: %s%s %s", a->command->name,
+                            arg[n].name, cli_prefix(a->command), a->command->name, names);
         if (word && !*word)
             return cli_fail(a, WEFT_USAGE, "%s: %s is empty", a->command->name, arg[n].name);
         a->positional[n] = word;
     }
     const char *extra = n + 1 < s->n_words ? s->words[n + 1] : s->extra;
     if (extra)
-        return cli_fail(a, WEFT_USAGE, "%s: '%s' is one argument too many; usage: weft %s %s",
-                        a->command->name, extra, a->command->name, names);
+        return cli_fail(a, WEFT_USAGE, "%s: '%s' is one argument too many; usage: %s%s %s",
+                        a->command->name, extra, cli_prefix(a->command), a->command->name, names);
     return WEFT_OK;
 }
 
@@ -687,6 +697,8 @@ static int parse(struct cli_args *a, int argc, char **argv)
         .valueless = CLI_OPTIONS,
         .overfull = CLI_OPTIONS,
     };
+    if (a->command) /* a program's name says it */
+        s.words[s.n_words++] = a->command->name;
     scan_words(&s);
     a->options.json = a->given[CLI_JSON] != NULL;
     a->help = a->given[CLI_HELP] != NULL;
@@ -698,7 +710,7 @@ static int parse(struct cli_args *a, int argc, char **argv)
                         s.unknown);
     if (s.n_words == 0)
         return cli_fail(a, WEFT_USAGE, "no command given; 'weft --help' lists them");
-    int status = find_command(a, s.words[0]);
+    int status = a->command ? WEFT_OK : find_command(a, s.words[0]);
     if (status != WEFT_OK || a->help || a->version)
         return status;
     if ((status = check_flags(&s)) != WEFT_OK || (status = add_items(&s)) != WEFT_OK ||
@@ -748,11 +760,25 @@ static int close_output(const struct cli_args *a, int status)
                     errno ? strerror(errno) : "");
 }
 
+/* The command that argv[0] is the name of; NULL: the first word behind it says which. */
+static const struct cli_command *program_of(const struct cli_command *const *commands,
+                                            const char *path)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    const char *name = slash ? slash + 1 : path;
+    for (; name && *commands; commands++)
+        if ((*commands)->translate && !strcmp((*commands)->name, name))
+            return *commands;
+    return NULL;
+}
+
 int cli_main(const struct cli_command *const *commands, int argc, char **argv)
 {
-    struct cli_args args = {.commands = commands};
+    struct cli_args args = {.commands = commands, .command = program_of(commands, argv[0])};
     occupy_standard_descriptors();
     weft_options_init(&args.options);
+    if (args.command)
+        args.command->translate(&args, &argc, &argv);
     int status = parse(&args, argc, argv);
     if (status != WEFT_OK)
         return close_output(&args, status);

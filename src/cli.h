@@ -108,6 +108,17 @@ struct cli_example {
     const char *what;
 };
 
+/* A flag of another program, for which a command stands in (cmd_yaml.c). */
+struct cli_foreign {
+    const char *name;  /* "--cuda" */
+    char letter;       /* 'j' for -j; 0: none */
+    const char *value; /* "SIZE" in help; NULL: a switch, which has the form --no-cuda as well */
+    enum { CLI_HONOURED, CLI_IGNORED_ON, CLI_IGNORED_OFF } ignored; /* which form, if one is */
+    const char *help; /* whole sentences; or, half a sentence, why it is ignored */
+};
+
+extern const struct cli_foreign cli_foreign[]; /* those of mergekit-yaml; ends with an empty name */
+
 #define CLI_ARGUMENTS_MAX 3
 #define CLI_EXAMPLES_MAX 4
 
@@ -120,11 +131,15 @@ struct cli_command {
     struct cli_example examples[CLI_EXAMPLES_MAX + 1];    /* ends with an empty line */
     const int *exits; /* the exit codes it can end with; ends with -1 */
     bool hidden;      /* for the build: not in help, completions or suggestions */
+    /* Of a command that is a program's name (argv[0]) and no word behind "weft": puts weft's flags
+     * in the place of cli_foreign's, and sets options, before the line is parsed. Else NULL. */
+    void (*translate)(struct cli_args *args, int *argc, char ***argv);
     int (*run)(const struct cli_args *args);
 };
 
 extern const struct cli_command cmd_merge, cmd_apply, cmd_plan, cmd_inspect, cmd_diff, cmd_verify,
-    cmd_combine, cmd_search, cmd_extract_lora, cmd_compress_lora, cmd_methods, cmd_doctor, cmd_gen;
+    cmd_combine, cmd_search, cmd_extract_lora, cmd_compress_lora, cmd_methods, cmd_doctor, cmd_gen,
+    cmd_yaml;
 
 /* A command line, parsed. */
 struct cli_args {
@@ -169,6 +184,12 @@ int cli_work(const struct cli_args *args, const char *did, const char *out,
 
 /* Is this one of the command's flags (the two that all commands have included)? */
 bool cli_has_option(const struct cli_command *command, enum cli_option_id id);
+
+/* A word that cannot be the value of the flag before it. */
+bool cli_looks_like_flag(const char *word);
+
+/* "weft " in front of the name of a command that is a word behind it, "" if it is a program. */
+const char *cli_prefix(const struct cli_command *command);
 
 /* What an exit code means, in a sentence; NULL for numbers weft never returns. */
 const char *cli_exit_meaning(int status);

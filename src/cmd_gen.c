@@ -47,9 +47,27 @@ static void man_flag(FILE *out, const struct cli_option *o)
     fputc('\n', out);
 }
 
+/* mergekit-yaml's flags, with what they come to. */
+static void man_foreign(FILE *out)
+{
+    for (const struct cli_foreign *f = cli_foreign; f->name; f++) {
+        struct cli_option o = {.name = f->name, .letter = f->letter, .value = f->value};
+        man_flag(out, &o);
+        fputs(f->ignored == CLI_IGNORED_ON    ? "Ignored: "
+              : f->ignored == CLI_IGNORED_OFF ? "The default; its \\-\\-no\\- form is ignored: "
+                                              : "",
+              out);
+        roff(out, f->help, ".IP");
+        fputs(f->ignored ? ".\n" : "\n", out);
+    }
+}
+
 static void man_command(FILE *out, const struct cli_command *c)
 {
-    fprintf(out, ".SS \"weft %s\"\n\\fBweft %s\\fR", c->name, c->name);
+    fputs(".SS \"", out);
+    fprintf(out, "%s%s\"\n\\fB%s", cli_prefix(c), c->name, cli_prefix(c));
+    roff(out, c->name, "");
+    fputs("\\fR", out);
     for (const struct cli_argument *arg = c->arguments; arg->name; arg++)
         fprintf(out, arg->optional ? " [\\fI%s\\fR]" : " \\fI%s\\fR", arg->name);
     fputs(" [\\fIflags\\fR]\n.PP\n", out);
@@ -68,7 +86,10 @@ static void man_command(FILE *out, const struct cli_command *c)
         roff(out, cli_options[id].name, "");
         fputs("\\fR", out);
     }
-    fputs("\n.PP\nExit status:", out);
+    fputc('\n', out);
+    if (c->translate)
+        man_foreign(out);
+    fputs(".PP\nExit status:", out);
     for (const int *e = c->exits; *e >= 0; e++)
         fprintf(out, "%s %d", e == c->exits ? "" : ",", *e);
     fputs(".\n", out);
@@ -137,7 +158,7 @@ static void man(FILE *out, const struct cli_command *const *commands)
           "other.\n.SH COMMANDS\n",
           out);
     for (size_t i = 0; commands[i]; i++)
-        if (!commands[i]->hidden)
+        if (!commands[i]->hidden || commands[i]->translate)
             man_command(out, commands[i]);
     man_flags(out);
     man_examples(out, commands);
@@ -178,6 +199,24 @@ static void bash_values(FILE *out)
         }
         fputs("        return\n        ;;\n", out);
     }
+}
+
+/* "weft-yaml", which has flags of its own and no commands. */
+static void bash_program(FILE *out, const struct cli_command *c)
+{
+    fputs("_weft_yaml()\n{\n"
+          "    local word=${COMP_WORDS[COMP_CWORD]}\n"
+          "    if [[ $word == -* ]]; then\n"
+          "        mapfile -t COMPREPLY < <(compgen -W '",
+          out);
+    bash_flags(out, c);
+    for (const struct cli_foreign *f = cli_foreign; f->name; f++)
+        fprintf(out, " %s", f->name);
+    fprintf(out,
+            "' -- \"$word\")\n    else\n"
+            "        mapfile -t COMPREPLY < <(compgen -f -- \"$word\")\n    fi\n}\n"
+            "complete -o filenames -F _weft_yaml %s\n",
+            c->name);
 }
 
 static void bash(FILE *out, const struct cli_command *const *commands)
@@ -228,6 +267,9 @@ static void bash(FILE *out, const struct cli_command *const *commands)
           "}\n"
           "complete -o filenames -F _weft weft\n",
           out);
+    for (; *commands; commands++)
+        if ((*commands)->translate)
+            bash_program(out, *commands);
 }
 
 /* zsh. */
@@ -252,7 +294,7 @@ static void zsh_flag(FILE *out, const struct cli_option *o)
     size_t n = 0;
     while (o->help[n] && strncmp(o->help + n, ". ", 2) && o->help[n] != ';')
         n++;
-    n -= !o->help[n]; /* the only sentence: without its full stop */
+    n -= !o->help[n] && n && o->help[n - 1] == '.'; /* the only sentence: without its full stop */
     fprintf(out, " \\\n            '%s%s[", o->name, o->value ? "=" : "");
     zsh_text(out, o->help, n);
     fputc(']', out);
@@ -268,26 +310,49 @@ static void zsh_flag(FILE *out, const struct cli_option *o)
     fputs(o->choices ? ")'" : "'", out);
 }
 
-static void zsh_command(FILE *out, const struct cli_command *c)
+/* "_arguments", with the flags and arguments of a command. */
+static void zsh_arguments(FILE *out, const struct cli_command *c)
 {
-    fprintf(out, "        %s)\n            _arguments", c->name);
+    fputs("            _arguments", out);
     for (int id = 0; id < CLI_OPTIONS; id++)
         if (cli_has_option(c, (enum cli_option_id)id))
             zsh_flag(out, &cli_options[id]);
+    for (const struct cli_foreign *f = c->translate ? cli_foreign : NULL; f && f->name; f++) {
+        struct cli_option o = {.name = f->name, .value = f->value, .help = f->help};
+        zsh_flag(out, &o);
+    }
     for (size_t i = 0; c->arguments[i].name; i++)
         fprintf(out, " \\\n            '%zu:%s:_files'", i + 1, c->arguments[i].name);
-    fputs("\n            ;;\n", out);
+    fputc('\n', out);
+}
+
+static void zsh_command(FILE *out, const struct cli_command *c)
+{
+    fprintf(out, "        %s)\n", c->name);
+    zsh_arguments(out, c);
+    fputs("            ;;\n", out);
+}
+
+/* A program of its own, which the same function completes. */
+static void zsh_program(FILE *out, const struct cli_command *c)
+{
+    fprintf(out, "    if [[ $service == %s ]]; then\n", c->name);
+    zsh_arguments(out, c);
+    fputs("            return\n    fi\n", out);
 }
 
 static void zsh(FILE *out, const struct cli_command *const *commands)
 {
-    fputs("#compdef weft\n"
+    fputs("#compdef weft weft-yaml\n"
           "# zsh completion for weft. Generated by 'weft gen zsh'; do not edit.\n"
           "_weft() {\n"
           "    local curcontext=$curcontext state line\n"
-          "    local -a commands\n"
-          "    commands=(\n",
+          "    local -a commands\n",
           out);
+    for (size_t i = 0; commands[i]; i++)
+        if (commands[i]->translate)
+            zsh_program(out, commands[i]);
+    fputs("    commands=(\n", out);
     for (size_t i = 0; commands[i]; i++) {
         if (commands[i]->hidden)
             continue;

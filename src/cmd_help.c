@@ -49,9 +49,10 @@ static void print_row(FILE *out, const char *left, size_t column, const char *ri
 /* "-h, --help" or "    --memory SIZE" */
 static void flag_text(const struct cli_option *o, char *buf, size_t size)
 {
-    snprintf(buf, size, "%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+    char letter[8] = "";
     if (o->letter)
-        snprintf(buf, size, "-%c, %s", o->letter, o->name);
+        snprintf(letter, sizeof letter, "-%c, ", o->letter);
+    snprintf(buf, size, "%s%s%s%s", letter, o->name, o->value ? " " : "", o->value ? o->value : "");
 }
 
 static void print_flags(FILE *out, const struct cli_command *command)
@@ -66,6 +67,23 @@ static void print_flags(FILE *out, const struct cli_command *command)
         flag_text(o, left, sizeof left);
         snprintf(right, sizeof right, "%s%s%s%s", o->help, fallback ? " Default: " : "",
                  fallback ? fallback : "", fallback ? "." : "");
+        print_row(out, left, 31, right);
+    }
+}
+
+/* mergekit-yaml's flags, with what they come to. */
+static void print_foreign(FILE *out)
+{
+    char left[64], right[512];
+    fputs("\nFlags of mergekit-yaml (a switch has a --no- form as well):\n", out);
+    for (const struct cli_foreign *f = cli_foreign; f->name; f++) {
+        struct cli_option o = {.name = f->name, .letter = f->letter, .value = f->value};
+        flag_text(&o, left, sizeof left);
+        snprintf(right, sizeof right, "%s%s%s",
+                 f->ignored == CLI_IGNORED_ON    ? "Ignored: "
+                 : f->ignored == CLI_IGNORED_OFF ? "The default; its --no- form is ignored: "
+                                                 : "",
+                 f->help, f->ignored ? "." : "");
         print_row(out, left, 31, right);
     }
 }
@@ -95,7 +113,7 @@ static void print_exits(FILE *out, const int *exits)
 /* "weft merge RECIPE OUT [flags]" */
 static void print_usage(FILE *out, const struct cli_command *command)
 {
-    fprintf(out, "weft %s", command->name);
+    fprintf(out, "%s%s", cli_prefix(command), command->name);
     for (const struct cli_argument *arg = command->arguments; arg->name; arg++)
         fprintf(out, arg->optional ? " [%s]" : " %s", arg->name);
     fputs(" [flags]", out);
@@ -103,7 +121,7 @@ static void print_usage(FILE *out, const struct cli_command *command)
 
 static void print_command(FILE *out, const struct cli_command *command)
 {
-    fprintf(out, "weft %s - %s\n\nUsage: ", command->name, command->summary);
+    fprintf(out, "%s%s - %s\n\nUsage: ", cli_prefix(command), command->name, command->summary);
     print_usage(out, command);
     fputs("\n\n", out);
     wrap(out, command->description, 0, 0);
@@ -112,6 +130,8 @@ static void print_command(FILE *out, const struct cli_command *command)
     for (const struct cli_argument *arg = command->arguments; arg->name; arg++)
         print_row(out, arg->name, 12, arg->help);
     print_flags(out, command);
+    if (command->translate)
+        print_foreign(out);
     print_size_note(out, command);
     if (command->examples[0].line)
         fputs("\nExamples:\n", out);

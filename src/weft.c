@@ -8,8 +8,8 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "publish/apply.h"
+#include "publish/chain_merge.h"
 #include "publish/combine.h"
-#include "publish/merge.h"
 #include "search/search.h"
 #include "tool/compress_lora.h"
 #include "tool/diff.h"
@@ -93,9 +93,9 @@ int weft_merge(struct weft *w, const char *recipe, const char *out,
                struct weft_merge_result *result)
 {
     struct weft_merge_result unused;
-    struct wf_merge_source source = {.recipe = recipe};
-    return finish(w, wf_merge_run(begin(w), &w->options, &source, out,
-                                  (const volatile int *)&stop_asked, result ? result : &unused));
+    return finish(w,
+                  wf_chain_merge_run(begin(w), &w->options, recipe, out,
+                                     (const volatile int *)&stop_asked, result ? result : &unused));
 }
 
 int weft_apply(struct weft *w, const char *shared, const char *top, const char *out,

@@ -279,9 +279,7 @@ static const char *model_stock_finish(const double *terms, uint64_t count, struc
     if (!compat)
         c = c < 0.0 ? 0.0 : c;
     double divisor = 1.0 + (all - 1.0) * c;
-    if (divisor == 0.0)
-        return "the mean cosine of its models is at the pole of the interpolation ratio";
-    double t = all * c / divisor;
+    double t = fabs(divisor) < 1e-6 ? 0.0 : all * c / divisor; /* at the pole: the base */
     for (uint32_t i = 1; i < args->n; i++)
         args->m[i][SPHERE_SHARE] = t / all;
     sphere_settle(args, t == 1.0);

@@ -47,6 +47,8 @@ struct wf_ckpt {
     bool is_adapter;                   /* the folder has adapter_config.json and no model weights */
     const struct wf_ckpt *under, *top; /* an overlay is `top` on `under`, whose place is its own;
                                           else NULL */
+    const struct wf_hash128 *plan;     /* of the merge that makes it, where that is a stage on the
+                                          way: it may not be there yet. Else NULL */
     const void *rows; /* tensors along the vocabulary are seen through this map; else NULL */
     struct wf_ckpt_file *files;
     size_t n_files;

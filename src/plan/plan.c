@@ -81,16 +81,32 @@ static void hash_addends(struct wf_str *s, const struct wf_ckpt *k)
         }
 }
 
+/* Files, or for what another stage of the recipe makes its plan: they may not be there yet. */
+static void hash_files(struct wf_str *s, const struct wf_ckpt *k)
+{
+    char hex[33];
+    if (k->plan) {
+        wf_str_printf(s, "made by %s\n", wf_hash128_hex(k->plan, hex));
+        return;
+    }
+    if (k->under) {
+        hash_files(s, k->under);
+        hash_files(s, k->top);
+        return;
+    }
+    for (size_t f = 0; f < k->n_files; f++)
+        wf_str_printf(s, "%s %llu %lld %s\n", k->files[f].path,
+                      (unsigned long long)k->files[f].id.bytes, (long long)k->files[f].id.mtime_ns,
+                      wf_hash128_hex(&k->files[f].header_hash, hex));
+}
+
 static int hash_inputs(struct wf_err *e, struct wf_plan *plan)
 {
     struct wf_str s = {0};
     char hex[33];
     for (size_t c = 0; c < plan->n_ckpts; c++) {
         const struct wf_ckpt *k = plan->ckpts[c].ckpt;
-        for (size_t f = 0; f < k->n_files; f++)
-            wf_str_printf(
-                &s, "%s %llu %lld %s\n", k->files[f].path, (unsigned long long)k->files[f].id.bytes,
-                (long long)k->files[f].id.mtime_ns, wf_hash128_hex(&k->files[f].header_hash, hex));
+        hash_files(&s, k);
         hash_addends(&s, k);
     }
     const struct wf_ckpt *donor = plan->config_donor;
@@ -135,15 +151,27 @@ static int hash_layout(struct wf_err *e, struct wf_plan *plan)
     return WF_OK;
 }
 
+/* The text, and what it is read with. */
+static void hash_recipe(struct wf_plan *plan)
+{
+    const struct wf_recipe *r = plan->recipe;
+    struct wf_hash128 *part = &plan->parts[WF_PART_RECIPE];
+    *part = r->own ? *r->own : wf_xxh128(r->text, r->text_n);
+    if (r->table) {
+        struct wf_hash128 both[] = {*part, r->table->hash};
+        *part = wf_xxh128(both, sizeof both);
+    }
+    if (r->seed && !r->has_seed) {
+        struct wf_hash128 both[] = {*part, wf_xxh128(&r->seed, sizeof r->seed)};
+        *part = wf_xxh128(both, sizeof both);
+    }
+}
+
 int wf_plan_hash(struct wf_err *e, struct wf_plan *plan)
 {
     char words[80];
+    hash_recipe(plan);
     plan->parts[WF_PART_VERSION] = wf_xxh128(WEFT_VERSION, strlen(WEFT_VERSION));
-    plan->parts[WF_PART_RECIPE] = wf_xxh128(plan->recipe->text, plan->recipe->text_n);
-    if (plan->recipe->table) {
-        struct wf_hash128 both[] = {plan->parts[WF_PART_RECIPE], plan->recipe->table->hash};
-        plan->parts[WF_PART_RECIPE] = wf_xxh128(both, sizeof both);
-    }
     int n =
         snprintf(words, sizeof words, "%s %s%s%s", plan->manifest, plan->compat,
                  plan->null_compute ? " null-compute" : "", plan->components ? " components" : "");

@@ -51,6 +51,27 @@ static struct wf_licence shared_licence(const struct wf_licence *of, size_t n)
     return shared;
 }
 
+static bool is_input(const struct wf_plan *plan, const char *id)
+{
+    bool is = false;
+    for (size_t c = 0; c < plan->n_ckpts && !is; c++) {
+        const char *own = plan->ckpts[c].ckpt->place.repository;
+        is = own && !strcmp(own, id);
+    }
+    return is;
+}
+
+/* An entry of the list of bases, which the first one begins. */
+static void add_id(struct wf_str *s, const char *id, bool *any)
+{
+    if (!id)
+        return;
+    wf_str_puts(s, *any ? "- " : "base_model:\n- ");
+    wf_str_json(s, id, strlen(id)); /* a JSON string is a quoted YAML scalar */
+    wf_str_puts(s, "\n");
+    *any = true;
+}
+
 static void add_front_matter(struct wf_str *s, const struct wf_plan *plan,
                              const struct wf_licence *licence)
 {
@@ -59,18 +80,16 @@ static void add_front_matter(struct wf_str *s, const struct wf_plan *plan,
     add_key(s, "license", licence->id);
     add_key(s, "license_name", licence->name);
     add_key(s, "license_link", licence->link);
-    for (size_t c = 0; c < plan->n_ckpts; c++) {
-        const char *id = new_id(plan, c);
-        if (!id)
-            continue;
-        wf_str_puts(s, any ? "- " : "base_model:\n- ");
-        wf_str_json(s, id, strlen(id)); /* a JSON string is a quoted YAML scalar */
-        wf_str_puts(s, "\n");
-        any = true;
-    }
-    wf_str_puts(s, "base_model_relation: merge\n"
-                   "library_name: transformers\n"
-                   "tags:\n- merge\n- weft\n---\n\n");
+    for (size_t c = 0; c < plan->n_ckpts; c++)
+        add_id(s, new_id(plan, c), &any);
+    for (const char *const *id = plan->origins; id && *id; id++)
+        if (!is_input(plan, *id))
+            add_id(s, *id, &any);
+    wf_str_printf(s,
+                  "base_model_relation: merge\n"
+                  "library_name: transformers\n"
+                  "tags:\n%s- merge\n- weft\n---\n\n",
+                  !strcmp(plan->compat, "mergekit") ? "- mergekit\n" : "");
 }
 
 static void add_models(struct wf_str *s, const struct wf_plan *plan)

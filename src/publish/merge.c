@@ -31,6 +31,7 @@ struct job {
     struct wf_stream_stats stats;
     struct wf_components components;
     struct wf_deltas_result deltas;
+    const struct wf_merge_source *source;
     const volatile int *stop;
     bool keep; /* OUT.partial holds work that --resume can use */
 };
@@ -93,7 +94,7 @@ static void emit_done(const struct job *j, const struct weft_merge_result *r, co
     struct wf_str s = {0};
     if (!j->options->json)
         return;
-    wf_str_puts(&s, "{\"event\":\"done\",\"out\":");
+    wf_str_printf(&s, "{\"event\":\"%s\",\"out\":", j->source->stage ? "stage_done" : "done");
     wf_str_json(&s, out, strlen(out));
     fprintf(j->options->out,
             "%s,\"already_done\":%s,\"tensors_merged\":%" PRIu64 ",\"tensors_copied\":%" PRIu64
@@ -160,6 +161,7 @@ static int write_manifest(struct job *j, const struct wf_side_names *names)
     int status = list_made(j, &made, &mo.n_made);
     mo.made = made;
     wf_components_manifest(&more, &j->setup, &j->components);
+    wf_str_puts(&more, j->source->more ? j->source->more : "");
     if (!status)
         status = wf_str_finish(&more, j->e);
     mo.more = more.text;
@@ -176,7 +178,8 @@ static int write_side_files(struct job *j)
     const char *last = wf_path_last(j->output.out, &n);
     char *title = wf_arena_strndup(&j->setup.arena, j->e, last, n);
     int status =
-        title ? wf_sidefiles_write(j->e, j->output.partial, title, &j->setup.plan, j->stop, &names)
+        title ? wf_sidefiles_write(j->e, j->output.partial, j->options->no_card ? NULL : title,
+                                   &j->setup.plan, j->stop, &names)
               : WF_MACHINE;
     return status ? status : write_manifest(j, &names);
 }
@@ -228,16 +231,17 @@ static int run_adapters(struct job *j, const char *out, bool *already_done)
     return status;
 }
 
-static int run(struct job *j, const struct wf_merge_source *source, const char *out,
-               bool *already_done)
+static int run(struct job *j, const char *out, bool *already_done)
 {
     const struct weft_options *o = j->options;
+    const struct wf_merge_source *source = j->source;
     int status = wf_setup_recipe(j->e, o, source, &j->setup);
     if (!status && j->setup.recipe.method->adapters)
         return o->emit_components ? wf_components_refuse(j->e, &j->setup.recipe)
                                   : run_adapters(j, out, already_done);
+    struct wf_output_rules rules = {o->resume, o->overwrite, o->replace_merges};
     if (!status)
-        status = wf_output_check(j->e, &j->arena, out, o->resume, o->overwrite, &j->output);
+        status = wf_output_check(j->e, &j->arena, out, &rules, &j->output);
     if (!status)
         status = wf_setup_create(j->e, o, source, true, &j->setup);
     if (!status)
@@ -275,13 +279,17 @@ int wf_merge_run(struct wf_err *e, const struct weft_options *options,
                  const struct wf_merge_source *source, const char *out, const volatile int *stop,
                  struct weft_merge_result *result)
 {
-    struct job j = {
-        .e = e, .options = options, .stop = stop, .output.journal.fd = -1, .output.lock_fd = -1};
+    struct job j = {.e = e,
+                    .options = options,
+                    .source = source,
+                    .stop = stop,
+                    .output.journal.fd = -1,
+                    .output.lock_fd = -1};
     uint64_t start_ns = wf_now_ns();
     *result = (struct weft_merge_result){0};
     if (options->null_compute)
         wf_log(WF_LOG_WARNING, "--null-compute: the output has the right size and no meaning");
-    int status = run(&j, source, out, &result->already_done);
+    int status = run(&j, out, &result->already_done);
     bool kept = j.keep && j.output.journal.fd >= 0 && !j.output.published;
     if (status && status != WF_STOPPED && kept)
         wf_log(WF_LOG_INFO, "the work so far is in %s; --resume goes on with it", j.output.partial);
@@ -291,7 +299,7 @@ int wf_merge_run(struct wf_err *e, const struct weft_options *options,
         wf_deltas_report(options, &j.setup, &j.deltas);
     if (!status)
         emit_done(&j, result, out);
-    if (!status && !options->json && !result->already_done && *j.setup.no_gpu)
+    if (!status && !options->json && !source->stage && !result->already_done && *j.setup.no_gpu)
         wf_log(WF_LOG_INFO, "computed on the CPU: %s", j.setup.no_gpu);
     wf_components_destroy(&j.components);
     wf_blocks_destroy(&j.blocks);

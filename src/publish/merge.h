@@ -27,11 +27,17 @@ struct wf_setup {
     char no_gpu[256];         /* ... and this is why, if a GPU was looked for */
 };
 
-/* Where a merge comes from: a recipe's file, or a command that makes a recipe and knows what it
- * speaks of. */
+/* Where a merge comes from: a recipe's file, one of its stages, or a command that makes a recipe
+ * and knows what it speaks of. */
 struct wf_merge_source {
-    const char *recipe; /* the file; or, for messages, the command */
-    const char *text;   /* the recipe that a command made; NULL: read the file */
+    const char *recipe;                   /* the file; or, for messages, the command */
+    const struct wf_recipe *read;         /* its recipe, read already; NULL: read it */
+    const char *stage;                    /* a stage on the way to the result: its name */
+    const struct wf_opened_stage *stages; /* before this one */
+    size_t n_stages;
+    const char *more; /* members of the manifest, as wf_manifest_options has them; or NULL */
+    const char *const *origins; /* hub ids that these stages were made from; ends with NULL */
+    const char *text;           /* the recipe that a command made; NULL: read the file */
     /* With `text`: sets s->base and s->models from s->opened, one for each model of the recipe, in
      * the setup's arena. */
     int (*open)(struct wf_err *e, const void *arg, struct wf_setup *s);

@@ -11,13 +11,25 @@
 
 struct wf_opened_ckpt {
     const struct wf_ckpt *under, *top; /* of an overlay; else NULL */
+    const struct wf_ckpt *of; /* of one with another architecture: itself without; or NULL */
+    const char *architecture;
     struct wf_ckpt ckpt;
     struct wf_opened_ckpt *next;
 };
 
-/* Zero-initialised; everything lives in the arena. */
+/* What a stage of the recipe makes, for the stages behind it. */
+struct wf_opened_stage {
+    const char *name;
+    struct wf_place place;         /* the folder that it makes */
+    const struct wf_ckpt *planned; /* what will be there; NULL: it is there */
+    struct wf_hash128 plan;
+};
+
+/* Zero-initialised but for `stages`; everything lives in the arena. */
 struct wf_opened {
     struct wf_opened_ckpt *first;
+    const struct wf_opened_stage *stages; /* that references may name */
+    size_t n_stages;
 };
 
 /* What `text` names: a model, an adapter or a delta, relative to `folder` (NULL: only to the

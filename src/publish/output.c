@@ -15,6 +15,7 @@
 #include "../base/file.h"
 #include "../base/log.h"
 #include "provenance.h"
+#include "replaceable.h"
 #include "territory.h"
 
 /* "a/b/" -> "a/b"; the parent of "b" is ".". */
@@ -57,6 +58,18 @@ static int check_partial(struct wf_err *e, struct wf_output *o, bool resume)
     return status;
 }
 
+/* An OUT that nobody spoke of is replaced only where nothing but a merge is lost. */
+static int check_replaceable(struct wf_err *e, struct wf_arena *a, const struct wf_output *o)
+{
+    const char *why = "";
+    bool may = true;
+    int status =
+        o->merges_only && wf_is_folder(o->out) ? wf_replaceable(e, a, o->out, &may, &why) : WF_OK;
+    if (status || may)
+        return status;
+    return wf_fail(e, WF_USAGE, "%s exists and %s; --overwrite replaces it", o->out, why);
+}
+
 static int check_place(struct wf_err *e, struct wf_arena *a, const char *out, bool resume,
                        struct wf_output *o)
 {
@@ -71,14 +84,18 @@ static int check_place(struct wf_err *e, struct wf_arena *a, const char *out, bo
         return wf_fail(e, WF_USAGE, "%s exists; --overwrite replaces it", o->out);
     if (wf_exists(o->out) && !wf_is_folder(o->out))
         return wf_fail(e, WF_USAGE, "%s exists and is not a folder; choose another OUT", o->out);
-    return check_partial(e, o, resume);
+    status = check_replaceable(e, a, o);
+    return status ? status : check_partial(e, o, resume);
 }
 
-int wf_output_check(struct wf_err *e, struct wf_arena *a, const char *out, bool resume,
-                    bool overwrite, struct wf_output *o)
+int wf_output_check(struct wf_err *e, struct wf_arena *a, const char *out,
+                    const struct wf_output_rules *rules, struct wf_output *o)
 {
-    *o = (struct wf_output){.overwrite = overwrite, .journal = {.fd = -1}, .lock_fd = -1};
-    return check_place(e, a, out, resume, o);
+    *o = (struct wf_output){.overwrite = rules->overwrite || rules->replace_merges,
+                            .merges_only = rules->replace_merges && !rules->overwrite,
+                            .journal = {.fd = -1},
+                            .lock_fd = -1};
+    return check_place(e, a, out, rules->resume, o);
 }
 
 int wf_output_check_once(struct wf_err *e, struct wf_arena *a, const char *out, bool resume,
@@ -380,7 +397,11 @@ static void tidy_up(struct wf_output *o, const char *old)
 int wf_output_publish(struct wf_err *e, struct wf_output *o)
 {
     char old[PATH_MAX] = "";
+    struct wf_arena a = {0};
     int status = wf_sync_folder(e, o->partial);
+    if (!status)
+        status = check_replaceable(e, &a, o); /* it may be another by now */
+    wf_arena_destroy(&a);
     if (!status && !still_there(o))
         status =
             wf_fail(e, WF_MACHINE, "%s was removed or replaced while weft was at work", o->partial);

@@ -25,9 +25,10 @@ enum wf_output_state {
 struct wf_output {
     const char *out, *partial, *parent; /* paths */
     bool overwrite;
-    bool once;    /* no journal */
-    bool restart; /* with `once`: what is in OUT.partial may go */
-    bool afresh;  /* --resume starts over: there is work that the journal does not speak of */
+    bool merges_only; /* with `overwrite`: an OUT is replaced only if it is wf_replaceable */
+    bool once;        /* no journal */
+    bool restart;     /* with `once`: what is in OUT.partial may go */
+    bool afresh;      /* --resume starts over: there is work that the journal does not speak of */
     enum wf_output_state state;
     int lock_fd;    /* OUT.partial, locked; -1 before */
     bool published; /* OUT is there */
@@ -36,10 +37,16 @@ struct wf_output {
     const char *journal_path;
 };
 
+/* What may stand in the way of OUT. */
+struct wf_output_rules {
+    bool resume, overwrite;
+    bool replace_merges; /* as `overwrite`, but of an OUT only if it is wf_replaceable */
+};
+
 /* Before any model is opened: OUT must be a sensible path, its parent must exist and be writable,
  * and OUT and OUT.partial must not stand in the way without the flags. Writes nothing. */
-int wf_output_check(struct wf_err *e, struct wf_arena *a, const char *out, bool resume,
-                    bool overwrite, struct wf_output *o);
+int wf_output_check(struct wf_err *e, struct wf_arena *a, const char *out,
+                    const struct wf_output_rules *rules, struct wf_output *o);
 
 /* After planning: refuses an OUT that is, holds, or lies in one of the inputs. */
 int wf_output_check_inputs(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan);

@@ -58,10 +58,10 @@ static void add_head(struct wf_str *s, const struct wf_plan *plan)
     add_text(s, "version", WEFT_VERSION);
 }
 
-static void add_inputs(struct wf_str *s, const struct wf_plan *plan)
+void wf_manifest_inputs(struct wf_str *s, const struct wf_plan *plan)
 {
     char hex[33];
-    wf_str_puts(s, ",\n  \"inputs\": [");
+    wf_str_puts(s, "\"inputs\": [");
     for (size_t c = 0; c < plan->n_ckpts; c++) {
         const struct wf_ckpt *k = plan->ckpts[c].ckpt;
         wf_str_puts(s, c ? ",\n    {" : "\n    {");
@@ -268,7 +268,8 @@ int wf_manifest_write(struct wf_err *e, const char *folder, const struct wf_plan
     struct wf_str s = {0};
     struct listing files = {e, &s, folder, plan, blocks, options};
     add_head(&s, plan);
-    add_inputs(&s, plan);
+    wf_str_puts(&s, ",\n  ");
+    wf_manifest_inputs(&s, plan);
     if (options->tensors)
         wf_str_printf(&s, ",\n  \"tensors\": {%s}", options->tensors);
     else

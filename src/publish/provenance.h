@@ -30,8 +30,11 @@ struct wf_manifest_options {
 int wf_manifest_write(struct wf_err *e, const char *folder, const struct wf_plan *plan,
                       const struct wf_blocks *blocks, const struct wf_manifest_options *options);
 
-/* Reads a folder's manifest: true if there is a readable one; *same: it is of this plan; if not,
- * *differs is the first part that is not equal. */
+/* "inputs": [...], as a manifest has it. */
+void wf_manifest_inputs(struct wf_str *s, const struct wf_plan *plan);
+
+/* Reads a folder's manifest: true if there is a readable one; *same: it is of this plan, of which
+ * only hash and parts count; if not, *differs is the first part that is not equal. */
 bool wf_manifest_matches(const char *folder, const struct wf_plan *plan, bool *same,
                          enum wf_plan_part *differs);
 

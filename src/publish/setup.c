@@ -6,6 +6,7 @@
 #include "../base/num.h"
 #include "../base/thread.h"
 #include "../recipe/coefficients.h"
+#include "chat_template.h"
 #include "components.h"
 #include "deltas.h"
 #include "merge.h"
@@ -74,12 +75,25 @@ static int list_sidecars(struct wf_err *e, struct wf_setup *s)
 {
     const struct wf_ckpt *donor = wf_plan_config_donor(s->base, s->models, s->recipe.n_models);
     int status = wf_sidecar_list(e, &s->arena, &donor->place, &s->sidecars);
+    if (donor->plan) /* which says what they are, there or not */
+        s->sidecars.hash = *donor->plan;
     if (!status && s->sidecars.n_missed)
         wf_log(WF_LOG_WARNING, "%s: %zu side file%s not carried over (first: %s)",
                donor->place.path, s->sidecars.n_missed, s->sidecars.n_missed == 1 ? " is" : "s are",
                s->sidecars.missed);
     for (size_t i = 0; !status && i < s->sidecars.n_left_out; i++)
         wf_log(WF_LOG_DEBUG, "not carried over: %s", s->sidecars.left_out[i]);
+    return status;
+}
+
+/* Side files that are no copies of the donor's. */
+static int make_side_texts(struct wf_err *e, const struct weft_options *o, struct wf_setup *s)
+{
+    int status = o->no_tokenizer ? WF_OK : wf_chat_template_put(e, s);
+    for (size_t i = 0; !status && o->no_tokenizer && i < s->sidecars.n; i++)
+        if (wf_sidecar_is_tokenizer(s->sidecars.files[i].name))
+            status =
+                wf_side_text_put(e, &s->arena, &s->side_texts, s->sidecars.files[i].name, NULL, 0);
     return status;
 }
 
@@ -164,11 +178,18 @@ int wf_setup_recipe(struct wf_err *e, const struct weft_options *o,
                     const struct wf_merge_source *source, struct wf_setup *s)
 {
     bool compat = o->compat == WEFT_COMPAT_MERGEKIT;
-    if (!source->text)
-        return wf_recipe_read(e, &s->arena, source->recipe, compat, &s->recipe);
-    int status = wf_recipe_parse(e, &s->arena, source->recipe, source->text, strlen(source->text),
+    int status = WF_OK;
+    if (source->read)
+        s->recipe = *source->read;
+    else if (source->text)
+        status = wf_recipe_parse(e, &s->arena, source->recipe, source->text, strlen(source->text),
                                  false, &s->recipe);
-    s->recipe.is_made = true;
+    else
+        status = wf_recipe_read(e, &s->arena, source->recipe, compat, &s->recipe);
+    s->recipe.is_made = source->text != NULL;
+    s->recipe.allow_mixed |= o->allow_mixed;
+    if (!s->recipe.has_seed)
+        s->recipe.seed = o->seed;
     return status;
 }
 
@@ -184,6 +205,7 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o,
                                       .sink_bytes =
                                           o->emit_components ? wf_components_thread_bytes() : 0,
                                       .sidecars = &s->sidecars};
+    s->opened = (struct wf_opened){.stages = source->stages, .n_stages = source->n_stages};
     int status = wf_coefficients_read(e, &s->arena, &s->recipe);
     if (!status)
         status = source->open ? source->open(e, source->arg, s) : open_references(e, s);
@@ -193,6 +215,8 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o,
     if (!status)
         status = wf_tokenizers_apply(e, compat, s, &tokenizers);
     options.facts = tokenizers.facts;
+    if (!status)
+        status = make_side_texts(e, o, s);
     options.side_texts = s->side_texts;
     if (!status)
         status = wf_plan_build(e, &s->arena, &s->recipe, s->base, s->models, &options, &s->plan);

@@ -39,20 +39,26 @@ static int put(struct writer *w, const char *name, struct wf_str *text, int stat
     return status;
 }
 
-static int put_config(struct writer *w)
+int wf_sidefiles_config(struct wf_err *e, const struct wf_plan *plan, struct wf_str *out)
 {
-    const struct wf_ckpt *donor = w->plan->config_donor;
-    struct wf_str s = {0};
+    const struct wf_ckpt *donor = plan->config_donor;
+    struct wf_str edited = {0};
     if (!donor->config_text)
         return WF_OK;
-    struct wf_str edited = {0};
-    int status = wf_config_apply(w->e, donor->config_path, donor->config_text, donor->config_n,
-                                 w->plan->config_edits, w->plan->n_config_edits, &edited);
+    int status = wf_config_apply(e, donor->config_path, donor->config_text, donor->config_n,
+                                 plan->config_edits, plan->n_config_edits, &edited);
     if (!status)
-        status = wf_config_for_merge(w->e, donor->config_path, edited.text, edited.n,
-                                     w->plan->recipe->dtype, &s);
+        status = wf_config_for_merge(e, donor->config_path, edited.text, edited.n,
+                                     plan->recipe->dtype, out);
     wf_str_free(&edited);
-    return put(w, "config.json", &s, status);
+    return status;
+}
+
+static int put_config(struct writer *w)
+{
+    struct wf_str s = {0};
+    int status = wf_sidefiles_config(w->e, w->plan, &s);
+    return status || s.text ? put(w, "config.json", &s, status) : WF_OK;
 }
 
 static int by_name(const void *left, const void *right)

@@ -17,6 +17,9 @@ int wf_sidefiles_write(struct wf_err *e, const char *folder, const char *title,
                        const struct wf_plan *plan, const volatile int *stop,
                        struct wf_side_names *out);
 
+/* The text of config.json; with no text where no model has one. */
+int wf_sidefiles_config(struct wf_err *e, const struct wf_plan *plan, struct wf_str *out);
+
 /* card.c: the text of README.md. */
 int wf_card_format(struct wf_err *e, const char *title, const struct wf_plan *plan,
                    struct wf_str *out);

@@ -77,6 +77,7 @@ static int read_seed(struct wf_recipe_reader *r, const struct wf_yaml *document)
         return wf_recipe_fail(r, v->key_line, "'seed' needs a whole number %s, not %s", range,
                               wf_recipe_kind(v));
     struct wf_clip clip;
+    r->out->has_seed = true;
     if (!wf_parse_u64(v->text, v->text_n, &r->out->seed))
         return wf_recipe_fail(r, v->key_line, "'seed' needs a whole number %s, not '%s'", range,
                               wf_clip(v->text, &clip));
@@ -206,6 +207,8 @@ static int read_top(struct wf_recipe_reader *r, const struct wf_yaml *document)
         s = read_non_finite(r, document);
     if (!s)
         s = read_allow_mixed(r, document);
+    if (!s)
+        s = wf_recipe_chat_template(r, document);
     const struct wf_yaml *name = wf_recipe_get(document, "name");
     if (!s && name)
         s = wf_recipe_text(r, name, "name", &recipe->name);
@@ -242,13 +245,8 @@ static int check_parts(struct wf_recipe_reader *r, const struct wf_yaml *documen
     return WF_OK;
 }
 
-static int read_document(struct wf_recipe_reader *r, struct wf_yaml *const *docs, size_t n_docs)
+int wf_recipe_document(struct wf_recipe_reader *r, const struct wf_yaml *document)
 {
-    const struct wf_yaml *document = docs[0];
-    if (n_docs > 1)
-        return wf_recipe_fail(r, docs[1]->line,
-                              "a second document: this version does not have multi-stage recipes "
-                              "yet; use one file for each");
     if (document->kind == WF_YAML_NULL)
         return wf_recipe_fail(r, document->line, "the recipe is empty");
     if (document->kind != WF_YAML_MAP)
@@ -281,32 +279,6 @@ static const char *folder_of(struct wf_err *e, struct wf_arena *a, const char *p
     return wf_arena_strndup(a, e, path, slash == path ? 1 : (size_t)(slash - path));
 }
 
-static int parse(struct wf_recipe_reader *r, const char *text, size_t n)
-{
-    struct wf_recipe *recipe = r->out;
-    recipe->dtype = WF_DTYPE_NONE;
-    recipe->is_json = wf_ends_with(r->path, ".json");
-    recipe->path = wf_arena_strdup(r->arena, r->e, r->path);
-    recipe->text = wf_arena_strndup(r->arena, r->e, text, n);
-    recipe->text_n = n;
-    if (!recipe->path || !recipe->text)
-        return WF_MACHINE;
-    struct wf_yaml **docs;
-    size_t n_docs;
-    int s = wf_yaml_parse(r->e, r->arena, r->path, text, n, &docs, &n_docs);
-    return s ? s : read_document(r, docs, n_docs);
-}
-
-int wf_recipe_parse(struct wf_err *e, struct wf_arena *a, const char *path, const char *text,
-                    size_t n, bool compat, struct wf_recipe *out)
-{
-    *out = (struct wf_recipe){.folder = folder_of(e, a, path)};
-    if (!out->folder)
-        return WF_MACHINE;
-    struct wf_recipe_reader r = {.e = e, .arena = a, .path = path, .compat = compat, .out = out};
-    return parse(&r, text, n);
-}
-
 /* A literal path, relative to the recipe's folder or to the working directory. */
 static int path_exists(void *arg, const char *text)
 {
@@ -318,31 +290,68 @@ static int path_exists(void *arg, const char *text)
     return text[0] != '/' && n > 0 && (size_t)n < sizeof joined && wf_exists(joined);
 }
 
-int wf_recipe_read(struct wf_err *e, struct wf_arena *a, const char *path, bool compat,
-                   struct wf_recipe *out)
+int wf_recipe_begin(struct wf_recipe_reader *r, const char *text, size_t n, bool look)
 {
+    struct wf_recipe *recipe = r->out;
+    *recipe = (struct wf_recipe){.folder = folder_of(r->e, r->arena, r->path),
+                                 .path = wf_arena_strdup(r->arena, r->e, r->path),
+                                 .text = text,
+                                 .text_n = n,
+                                 .is_json = wf_ends_with(r->path, ".json"),
+                                 .dtype = WF_DTYPE_NONE};
+    r->exists = look ? path_exists : NULL;
+    r->exists_arg = recipe;
+    return recipe->folder && recipe->path ? WF_OK : WF_MACHINE;
+}
+
+/* The only document of a text. */
+static int read_one(struct wf_recipe_reader *r, const char *text, size_t n, bool look)
+{
+    struct wf_yaml **docs;
+    size_t n_docs;
+    int s = wf_recipe_begin(r, text, n, look);
+    if (!s)
+        s = wf_yaml_parse(r->e, r->arena, r->path, text, n, &docs, &n_docs);
+    if (!s && n_docs > 1)
+        s = wf_recipe_fail(
+            r, docs[1]->line,
+            "a second document: stages are for 'weft merge' and 'weft plan'; use one "
+            "file for each");
+    return s ? s : wf_recipe_document(r, docs[0]);
+}
+
+int wf_recipe_parse(struct wf_err *e, struct wf_arena *a, const char *path, const char *text,
+                    size_t n, bool compat, struct wf_recipe *out)
+{
+    struct wf_recipe_reader r = {.e = e, .arena = a, .path = path, .compat = compat, .out = out};
+    const char *copy = wf_arena_strndup(a, e, text, n);
+    return copy ? read_one(&r, copy, n, false) : WF_MACHINE;
+}
+
+int wf_recipe_load(struct wf_err *e, struct wf_arena *a, const char *path, const char **text,
+                   size_t *n)
+{
+    char *read;
     if (wf_is_folder(path))
         return wf_fail(e, WF_USAGE, "%s: a folder; a recipe is a YAML or JSON file", path);
     if (wf_ends_with(path, ".safetensors"))
         return wf_fail(e, WF_USAGE, "%s: a model; a recipe is a YAML or JSON file", path);
-    *out = (struct wf_recipe){.folder = folder_of(e, a, path)};
-    if (!out->folder)
-        return WF_MACHINE;
-    char *text;
-    size_t n;
-    int s = wf_read_small(e, WF_USAGE, path, RECIPE_BYTES_MAX, &text, &n);
+    int s = wf_read_small(e, WF_USAGE, path, RECIPE_BYTES_MAX, &read, n);
     if (s)
         return s;
-    struct wf_recipe_reader r = {.e = e,
-                                 .arena = a,
-                                 .path = path,
-                                 .compat = compat,
-                                 .exists = path_exists,
-                                 .exists_arg = out,
-                                 .out = out};
-    s = parse(&r, text, n);
-    wf_free(text);
-    return s;
+    *text = wf_arena_strndup(a, e, read, *n);
+    wf_free(read);
+    return *text ? WF_OK : WF_MACHINE;
+}
+
+int wf_recipe_read(struct wf_err *e, struct wf_arena *a, const char *path, bool compat,
+                   struct wf_recipe *out)
+{
+    struct wf_recipe_reader r = {.e = e, .arena = a, .path = path, .compat = compat, .out = out};
+    const char *text;
+    size_t n;
+    int s = wf_recipe_load(e, a, path, &text, &n);
+    return s ? s : read_one(&r, text, n, true);
 }
 
 static bool any_glob(const char **patterns, const char *name)

@@ -1,4 +1,5 @@
-/* recipe.h - what the user asked for: one YAML or JSON document, checked, with lines.
+/* recipe.h - what the user asked for: one YAML or JSON document, checked, with lines. Several in
+ * one file are stages (chain.h).
  *
  * Everything that can be wrong without looking at a model is found here: unknown keys and
  * parameters (with the nearest word), missing or out-of-range values, keys of the dialect that
@@ -12,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../base/hash.h"
 #include "../base/mem.h"
 #include "../base/status.h"
 #include "../format/dtype.h"
@@ -87,7 +89,9 @@ struct wf_recipe {
     const char *folder; /* of the recipe file, "." if none */
     const char *text;   /* the file, byte for byte */
     size_t text_n;
-    bool is_json; /* by its name */
+    const struct wf_hash128 *own; /* of a stage on the way to the result: of its document, which is
+                                     what counts; else NULL: the text does */
+    bool is_json;                 /* by its name */
 
     const struct wf_method *method;
     int method_line;
@@ -104,8 +108,9 @@ struct wf_recipe {
     size_t n_values;
     enum wf_dtype dtype; /* stored type: out_dtype, else dtype, else WF_DTYPE_NONE */
     enum wf_dtype
-        cast;      /* `dtype` alone: --compat mergekit rounds inputs to it; else WF_DTYPE_NONE */
-    uint64_t seed; /* default 0 */
+        cast; /* `dtype` alone: --compat mergekit rounds inputs to it; else WF_DTYPE_NONE */
+    bool has_seed;
+    uint64_t seed;        /* default 0, or lent by the options */
     const char **include; /* glob patterns, NULL-terminated; NULL when absent */
     const char **exclude;
     const char *name;         /* top-level name, NULL if absent */
@@ -114,12 +119,15 @@ struct wf_recipe {
     const struct wf_coefficients *table; /* its content (coefficients.h), once it was read */
     struct wf_task_deltas deltas;
     struct wf_recipe_tokenizer tokenizer;
+    bool chat_auto;            /* chat_template: the models' most frequent one */
+    const char *chat_template; /* its text; NULL: chat_auto, or the donor's stays */
+    int chat_template_line;
     bool allow_non_finite;
     bool allow_mixed;
 };
 
-/* Reads and checks a recipe. `compat` (mergekit) turns keys that mergekit would ignore from errors
- * into warnings. */
+/* Reads and checks a recipe of one document. `compat` (mergekit) turns keys that mergekit would
+ * ignore from errors into warnings. */
 int wf_recipe_read(struct wf_err *e, struct wf_arena *a, const char *path, bool compat,
                    struct wf_recipe *out);
 /* The same from memory, for tests and fuzzing; no path is looked up. `text` need not outlive it. */

@@ -34,7 +34,7 @@ static const struct key top_keys[] = {
     {"modules", NULL, false},
     {"tokenizer_source", NULL, false},
     {"tokenizer", NULL, false},
-    {"chat_template", "without it the chat template is copied from one model, unchanged", false},
+    {"chat_template", NULL, false},
     {"coefficients", NULL, false},
     {"task_deltas", NULL, false},
     {NULL, NULL, false},
@@ -66,6 +66,22 @@ static const struct key module_keys[] = {
     {"slices", NULL, false},
     {"parameters", NULL, false},
     {NULL, NULL, false},
+};
+
+/* Keys of mergekit's that mean nothing, or belong to another of its programs: why. */
+static const struct {
+    enum wf_recipe_level level;
+    const char *name, *why;
+} foreign_keys[] = {
+    {WF_LEVEL_SLICE, "residual_weight", "mergekit declares it, and makes no use of it"},
+    {WF_LEVEL_TOP, "input_model_parameters",
+     "mergekit no longer has it; parameters stand in entries of 'models' or 'sources'"},
+    {WF_LEVEL_TOP, "experts", "it is for mergekit-moe, which makes mixtures of experts"},
+    {WF_LEVEL_TOP, "shared_experts",
+     "it is for mergekit-moe, which makes mixtures of experts"},
+    {WF_LEVEL_TOP, "gate_mode",
+     "it is for mergekit-moe, which makes mixtures of experts"},
+    {WF_LEVEL_TOP, "genome", "it is for mergekit-evolve; 'weft search' looks for weights"},
 };
 
 static const struct key *const keys_of[WF_LEVELS] = {top_keys, model_keys, slice_keys, source_keys,
@@ -185,6 +201,10 @@ static int unknown_key(struct wf_recipe_reader *r, const struct wf_yaml *v,
 {
     if (wf_recipe_silent(r))
         return WF_OK;
+    for (size_t i = 0; i < sizeof foreign_keys / sizeof *foreign_keys; i++)
+        if (foreign_keys[i].level == level && !strcmp(foreign_keys[i].name, v->key))
+            return wf_recipe_ignore(r, v->key_line, "'%s' has no effect: %s", v->key,
+                                    foreign_keys[i].why);
     if (method && wf_method_option(method, v->key) >= 0)
         return wf_recipe_ignore(r, v->key_line,
                                 "'%s' is a parameter of '%s': it belongs under 'parameters'",

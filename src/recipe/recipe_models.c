@@ -108,27 +108,58 @@ static int full_map(struct wf_recipe_reader *r, const struct wf_yaml *map, const
             return wf_recipe_fail(r, v->key_line, "unknown key '%s'%s in the reference of '%s'",
                                   wf_clip(v->key, &clip),
                                   wf_did_you_mean(v->key, keys, hint, sizeof hint), key);
-        if (!strcmp(v->key, keys[2]) && v->kind != WF_YAML_NULL)
-            return wf_recipe_fail(r, v->key_line,
-                                  "this version does not have '%s' in a reference yet; give the "
-                                  "finished model",
-                                  v->key);
     }
     const struct wf_yaml *lora = wf_recipe_get(map, "lora");
+    const struct wf_yaml *architecture = wf_recipe_get(map, "override_architecture");
     int s = part_map(r, wf_yaml_get(map, "model"), "model", out);
-    return s || !lora ? s : add_lora(r, lora, out);
+    if (!s && lora)
+        s = add_lora(r, lora, out);
+    if (!s && architecture)
+        s = wf_recipe_text(r, architecture, "override_architecture", &out->architecture);
+    return s;
+}
+
+/* The stage that `text` names whole, -1 if there is none. */
+static long find_stage(const struct wf_stage_names *stages, const char *text)
+{
+    for (size_t i = 0; stages && i < stages->n; i++)
+        if (stages->names[i] && !strcmp(stages->names[i], text))
+            return (long)i;
+    return -1;
+}
+
+/* The model of a reference may be another stage's result. Its name comes before a folder's. */
+static void see_stage(struct wf_recipe_reader *r, struct wf_reference *ref)
+{
+    long stage = find_stage(r->stages, ref->model);
+    if (stage < 0)
+        return;
+    struct wf_clip clip;
+    ref->stage = r->stages->names[stage];
+    if (!r->stages->used[stage])
+        r->stages->used[stage] = ref->line;
+    if (r->exists && r->exists(r->exists_arg, ref->model))
+        wf_log(WF_LOG_WARNING, "%s:%d: '%s' is the stage of line %d, not what is there as a path",
+               r->path, ref->line, wf_clip(ref->model, &clip), r->stages->lines[stage]);
 }
 
 int wf_recipe_reference(struct wf_recipe_reader *r, const struct wf_yaml *v, const char *key,
                         struct wf_reference *out)
 {
+    int s;
     if (v->kind == WF_YAML_LIST)
         return wf_recipe_fail(r, wf_recipe_line(v), "'%s' needs one model, not a list", key);
-    if (v->kind != WF_YAML_MAP)
-        return reference_text(r, v, key, out);
-    if (wf_yaml_get(v, "model"))
-        return full_map(r, v, key, out);
-    return path_map(r, v, key, out);
+    if (v->kind == WF_YAML_SCALAR && find_stage(r->stages, v->text) >= 0) {
+        *out = (struct wf_reference){.text = v->text, .model = v->text, .line = wf_recipe_line(v)};
+        s = WF_OK;
+    } else if (v->kind != WF_YAML_MAP) {
+        s = reference_text(r, v, key, out);
+    } else {
+        s = wf_yaml_get(v, "model") ? full_map(r, v, key, out) : path_map(r, v, key, out);
+    }
+    if (!s)
+        see_stage(r, out);
+    return s;
 }
 
 /* Names go into reports and file names. */

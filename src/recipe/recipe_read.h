@@ -1,6 +1,7 @@
 /* recipe_read.h - what the files of the recipe reader share; no other module includes it.
  *
  *   recipe.c         the document and its top level
+ *   chain.c          several documents
  *   recipe_keys.c    key tables, messages, plain texts
  *   recipe_models.c  `models`, `base_model`, references
  *   recipe_slices.c  `slices` and `modules`: which entries make which part of the result
@@ -9,6 +10,7 @@
  *   recipe_band.c    two ways to give a band: `density` and `gamma`, or `low` and `high`
  *   recipe_deltas.c  `task_deltas`
  *   recipe_tokenizer.c  `tokenizer` and `tokenizer_source`
+ *   recipe_chat.c    `chat_template`
  *   reference.c      a reference's text (messages only)
  */
 #ifndef WF_RECIPE_READ_H
@@ -29,6 +31,14 @@ enum wf_recipe_level {
     WF_LEVELS
 };
 
+/* The stages of the recipe that is being read, and which of them this document names. */
+struct wf_stage_names {
+    const char *const *names; /* n of them; NULL where a document has none */
+    const int *lines;         /* of the names */
+    size_t n;
+    int *used; /* by stage: the first line that names it; 0: none */
+};
+
 struct wf_recipe_reader {
     struct wf_err *e;
     struct wf_arena *arena;
@@ -37,8 +47,21 @@ struct wf_recipe_reader {
     unsigned ignored; /* keys ignored so far, under compat */
     int (*exists)(void *arg, const char *text);
     void *exists_arg;
+    const struct wf_stage_names *stages; /* NULL: there is one document */
     struct wf_recipe *out;
 };
+
+/* --- files and documents (recipe.c) --- */
+
+/* The bytes of a recipe's file, in the arena. */
+int wf_recipe_load(struct wf_err *e, struct wf_arena *a, const char *path, const char **text,
+                   size_t *n);
+
+/* Readies `r` and `out` for a document of text[0..n), which lies in the arena. With `look`,
+ * references are looked up as paths first. */
+int wf_recipe_begin(struct wf_recipe_reader *r, const char *text, size_t n, bool look);
+
+int wf_recipe_document(struct wf_recipe_reader *r, const struct wf_yaml *document);
 
 /* --- messages (recipe_keys.c) --- */
 
@@ -137,6 +160,10 @@ int wf_recipe_check_tasks(struct wf_recipe_reader *r, const char *what);
 /* --- the vocabulary (recipe_tokenizer.c) --- */
 
 int wf_recipe_tokenizer(struct wf_recipe_reader *r, const struct wf_yaml *document);
+
+/* --- chat templates (recipe_chat.c) --- */
+
+int wf_recipe_chat_template(struct wf_recipe_reader *r, const struct wf_yaml *document);
 
 /* --- methods of adapters (recipe_adapters.c) --- */
 

@@ -12,7 +12,9 @@ struct wf_reference {
     const char *model;   /* before '+', with its @revision */
     const char *adapter; /* after '+', NULL if none */
     bool is_path;        /* the whole text is an existing path: its '@' and '+' are plain letters */
-    int line;            /* in the recipe */
+    const char *stage; /* the recipe's stage of that name (chain.h) in place of `model`, or NULL */
+    const char *architecture; /* to be taken for the config's; NULL: the config says it */
+    int line;                 /* in the recipe */
 };
 
 /* Splits `text`. If `exists(arg, text)` says that the whole text is an existing path, it is one

@@ -22,8 +22,8 @@ static void put_place(struct wf_str *s, const struct wf_recipe *r, const char *t
     wf_str_json(s, found, strlen(found));
 }
 
-static void put_reference(struct wf_str *s, const struct wf_recipe *r,
-                          const struct wf_reference *ref)
+static void put_plain_reference(struct wf_str *s, const struct wf_recipe *r,
+                                const struct wf_reference *ref)
 {
     if (ref->is_path || !ref->adapter) {
         wf_str_puts(s, "{path: ");
@@ -36,6 +36,27 @@ static void put_reference(struct wf_str *s, const struct wf_recipe *r,
     wf_str_puts(s, "}, lora: {path: ");
     put_place(s, r, ref->adapter);
     wf_str_puts(s, "}}");
+}
+
+static void put_reference(struct wf_str *s, const struct wf_recipe *r,
+                          const struct wf_reference *ref)
+{
+    if (!ref->architecture) {
+        put_plain_reference(s, r, ref);
+        return;
+    }
+    struct wf_reference plain = *ref;
+    plain.adapter = NULL;
+    wf_str_puts(s, "{model: ");
+    put_plain_reference(s, r, ref->is_path ? ref : &plain);
+    if (ref->adapter && !ref->is_path) {
+        wf_str_puts(s, ", lora: {path: ");
+        put_place(s, r, ref->adapter);
+        wf_str_puts(s, "}");
+    }
+    wf_str_puts(s, ", override_architecture: ");
+    wf_str_json(s, ref->architecture, strlen(ref->architecture));
+    wf_str_puts(s, "}");
 }
 
 static void put_number_of(struct wf_str *s, const struct wf_option *o, double value)
@@ -129,6 +150,13 @@ static void put_rest(struct wf_str *s, const struct wf_recipe *r)
         wf_str_printf(s, "seed: %llu\n", (unsigned long long)r->seed);
     put_patterns(s, "include", (const char *const *)r->include);
     put_patterns(s, "exclude", (const char *const *)r->exclude);
+    if (r->chat_auto)
+        wf_str_puts(s, "chat_template: auto\n");
+    if (r->chat_template) {
+        wf_str_puts(s, "chat_template: ");
+        wf_str_json(s, r->chat_template, strlen(r->chat_template));
+        wf_str_puts(s, "\n");
+    }
     if (r->allow_non_finite)
         wf_str_puts(s, "non_finite: allow\n");
     if (r->allow_mixed)

