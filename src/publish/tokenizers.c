@@ -17,7 +17,7 @@ struct work {
     struct wf_vocab_party *parties;
     uint32_t *token_party;
     const struct wf_tokenizer *donor;
-    const struct wf_place *donor_place;
+    struct wf_tokenizer_source donor_from;
     uint64_t donor_rows;
 };
 
@@ -85,13 +85,16 @@ bool wf_vocab_is_resized(const struct wf_ckpt *c)
 }
 
 /* Whoever made the table longer has the tokenizer that belongs to it. */
-static const struct wf_place *place_of(const struct wf_ckpt *c)
+struct wf_tokenizer_source wf_vocab_tokenizer_of(const struct wf_ckpt *c)
 {
-    return wf_vocab_is_resized(c) ? &c->top->place : &c->place;
+    bool resized = wf_vocab_is_resized(c);
+    return (struct wf_tokenizer_source){.place = resized ? &c->top->place : &c->place,
+                                        .cars = resized ? NULL : c->cars,
+                                        .texts = resized ? NULL : c->texts};
 }
 
 /* The model's tokenizer, or that of an earlier model whose files are the same. */
-static int read_one(struct work *k, const struct wf_place *place, size_t n_before,
+static int read_one(struct work *k, const struct wf_tokenizer_source *from, size_t n_before,
                     struct wf_tokenizer **out)
 {
     struct wf_tokenizer *t = wf_arena_alloc(&k->w.scratch, k->w.e, 1, sizeof *t);
@@ -99,13 +102,13 @@ static int read_one(struct work *k, const struct wf_place *place, size_t n_befor
     *out = t;
     if (!t)
         return WF_MACHINE;
-    int s = wf_tokenizer_hash(k->w.e, place, &found, &t->hash);
+    int s = wf_tokenizer_hash(k->w.e, from, &found, &t->hash);
     for (size_t i = 0; found && i < n_before && !s; i++)
         if (k->tokenizers[i]->path && wf_hash128_equal(&t->hash, &k->tokenizers[i]->hash)) {
             *out = k->tokenizers[i];
             return WF_OK;
         }
-    return s ? s : wf_tokenizer_open(k->w.e, &k->w.scratch, place, t);
+    return s ? s : wf_tokenizer_open(k->w.e, &k->w.scratch, from, t);
 }
 
 static int read_tokenizers(struct work *k)
@@ -113,8 +116,10 @@ static int read_tokenizers(struct work *k)
     struct wf_vocab_models *m = &k->w.models;
     k->tokenizers = wf_arena_alloc(&k->w.scratch, k->w.e, m->n + 1, sizeof *k->tokenizers);
     int s = k->tokenizers ? WF_OK : WF_MACHINE;
-    for (size_t i = 0; i < m->n && !s; i++)
-        s = read_one(k, place_of(m->list[i].ckpt), i, &k->tokenizers[i]);
+    for (size_t i = 0; i < m->n && !s; i++) {
+        struct wf_tokenizer_source from = wf_vocab_tokenizer_of(m->list[i].ckpt);
+        s = read_one(k, &from, i, &k->tokenizers[i]);
+    }
     return s;
 }
 
@@ -157,10 +162,11 @@ static int read_donor(struct work *k, size_t *out)
         if (!ref->adapter && !m->list[*out].ckpt->under &&
             !strcmp(m->list[*out].ckpt->place.path, place->path))
             return WF_OK;
+    struct wf_tokenizer_source from = {.place = place};
     if (!status)
-        status = read_one(k, place, m->n, &t);
+        status = read_one(k, &from, m->n, &t);
     k->donor = t;
-    k->donor_place = place;
+    k->donor_from = from;
     return status;
 }
 
@@ -171,14 +177,14 @@ static int find_donor(struct work *k)
     int s = k->section->source == WF_VOCAB_MODEL ? read_donor(k, &i) : WF_OK;
     if (!s && i < m->n) {
         k->donor = k->tokenizers[i];
-        k->donor_place = place_of(m->list[i].ckpt);
+        k->donor_from = wf_vocab_tokenizer_of(m->list[i].ckpt);
         k->donor_rows = k->parties[i].rows;
     }
     if (!s && !k->donor->path)
         return wf_fail(k->w.e, WF_USAGE,
                        "%s:%d: %s has no tokenizer files; put its tokenizer.json beside the "
                        "weights, or name another model as the source",
-                       k->w.s->recipe.path, k->section->line, k->donor_place->path);
+                       k->w.s->recipe.path, k->section->line, k->donor_from.place->path);
     for (size_t j = 0; j < m->n && !s; j++)
         if (!k->tokenizers[j]->path)
             k->parties[j].tokenizer = k->tokenizers[0]->path ? k->tokenizers[0] : k->donor;
@@ -396,7 +402,7 @@ static int apply_section(struct work *k)
     for (size_t i = 0; own && i < k->w.models.n; i++)
         own[i] = k->parties[i].tokenizer;
     if (!status)
-        status = own ? wf_tokenizer_output(&k->w, &v, own, k->donor_place) : WF_MACHINE;
+        status = own ? wf_tokenizer_output(&k->w, &v, own, &k->donor_from) : WF_MACHINE;
     if (status)
         return status;
     warn(k, &v);

@@ -154,7 +154,8 @@ static bool read_quietly(struct wf_vocab_work *w, const struct wf_vocab_model *m
                          struct wf_tokenizer *out)
 {
     struct wf_err why = {0};
-    if (!wf_tokenizer_open(&why, &w->scratch, &m->ckpt->place, out))
+    struct wf_tokenizer_source from = wf_vocab_tokenizer_of(m->ckpt);
+    if (!wf_tokenizer_open(&why, &w->scratch, &from, out))
         return out->path && !out->opaque;
     wf_log(WF_LOG_DEBUG, "%s", why.text);
     return false;
@@ -167,10 +168,12 @@ static void warn_of_rows(struct wf_vocab_work *w)
     const struct wf_vocab_model *m = w->models.list;
     struct wf_tokenizer x = {0}, y;
     bool found, read = false;
-    if (!w->models.n || wf_tokenizer_hash(&none, &m[0].ckpt->place, &found, &first) || !found)
+    struct wf_tokenizer_source from = wf_vocab_tokenizer_of(m[0].ckpt);
+    if (wf_tokenizer_hash(&none, &from, &found, &first) || !found)
         return;
     for (size_t i = 1; i < w->models.n; i++) {
-        if (wf_tokenizer_hash(&none, &m[i].ckpt->place, &found, &hash) || !found ||
+        from = wf_vocab_tokenizer_of(m[i].ckpt);
+        if (wf_tokenizer_hash(&none, &from, &found, &hash) || !found ||
             wf_hash128_equal(&first, &hash))
             continue;
         if (!read && !read_quietly(w, &m[0], &x))

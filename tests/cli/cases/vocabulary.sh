@@ -102,6 +102,27 @@ expect_stdout_has '[34, 16]'
 tokenizer one "$(vocab 32 6)" "$special"
 [[ $first != "$(plan_of p3)" ]] || fail 'another tokenizer, and the plan is the same'
 
+# a stage whose vocabulary is a union, and one on top of it that knows its tokens before they are written
+cat >stages.yaml <<END
+name: joined
+merge_method: linear
+base_model: base
+models: [{model: one, parameters: {weight: 1}}]
+tokenizer_source: union
+---
+merge_method: linear
+base_model: joined
+models: [{model: joined, parameters: {weight: 1}}, {model: base, parameters: {weight: 1}}]
+tokenizer: {source: base, tokens: {"<last>": {source: {kind: model_token, model: joined, token: "<one>"}}}}
+END
+run plan stages.yaml
+expect_exit 0
+expect_stdout_has '[34, 16]'
+run merge stages.yaml staged
+expect_exit 0
+has staged/tokenizer.json '{"id": 32, "content": "<one>"'
+has staged/tokenizer.json '{"id": 33, "content": "<last>"'
+
 # vocabularies that do not go together
 tokenizer one "$(vocab 32)" '' ' "pre_tokenizer": {"type": "ByteLevel"},'
 refused 2 'vocabularies of different kinds' 'tokenizer_source: union'
