@@ -33,6 +33,7 @@ struct wf_tokenizer_source {
     const struct wf_place *place;
     const struct wf_sidecars *cars;   /* NULL: the folder's */
     const struct wf_side_text *texts; /* with `cars` */
+    const struct wf_hash128 *plan;    /* of the merge that makes the model; NULL: none does */
 };
 
 /* Reads a model's tokenizer; everything lives in `a`. A folder without one, or a single file, is

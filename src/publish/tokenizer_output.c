@@ -63,7 +63,7 @@ static int take_files(struct wf_vocab_work *w, const struct wf_tokenizer_source 
         qsort(files, n, sizeof *files, by_name);
     cars->files = files;
     cars->n = n;
-    struct wf_hash128 both[] = {cars->hash, theirs.hash};
+    struct wf_hash128 both[] = {cars->hash, donor->plan ? *donor->plan : theirs.hash};
     cars->hash = wf_xxh128(both, sizeof both);
     return WF_OK;
 }

@@ -90,7 +90,8 @@ struct wf_tokenizer_source wf_vocab_tokenizer_of(const struct wf_ckpt *c)
     bool resized = wf_vocab_is_resized(c);
     return (struct wf_tokenizer_source){.place = resized ? &c->top->place : &c->place,
                                         .cars = resized ? NULL : c->cars,
-                                        .texts = resized ? NULL : c->texts};
+                                        .texts = resized ? NULL : c->texts,
+                                        .plan = resized ? NULL : c->plan};
 }
 
 /* The model's tokenizer, or that of an earlier model whose files are the same. */
@@ -142,31 +143,45 @@ static int find_model(struct work *k, const struct wf_reference *ref, size_t *ou
     return status;
 }
 
-/* The model that `source` names, as a number. One that is not merged, n, gives its tokenizer all
+/* Where the files of a model are that is not merged: it need not have weights. */
+static int find_source(struct work *k, const struct wf_reference *ref,
+                       struct wf_tokenizer_source *out)
+{
+    struct wf_setup *s = k->w.s;
+    const struct wf_ckpt *c = NULL;
+    if (ref->stage || ref->adapter) {
+        int status = wf_opened_reference(k->w.e, &s->arena, &s->opened, s->recipe.path, ref,
+                                         s->recipe.folder, &c);
+        if (!status)
+            *out = wf_vocab_tokenizer_of(c);
+        return status;
+    }
+    struct wf_place *place = wf_arena_alloc(&s->arena, k->w.e, 1, sizeof *place);
+    *out = (struct wf_tokenizer_source){.place = place};
+    return place ? wf_hub_resolve(k->w.e, &s->arena, wf_vocab_where(&k->w, ref->line), ref->model,
+                                  s->recipe.folder, place)
+                 : WF_MACHINE;
+}
+
+/* The number of the model that `source` names; n if it is not merged, and gives its tokenizer all
  * the same. */
 static int read_donor(struct work *k, size_t *out)
 {
     const struct wf_vocab_models *m = &k->w.models;
-    struct wf_setup *s = k->w.s;
-    struct wf_place *place = wf_arena_alloc(&s->arena, k->w.e, 1, sizeof *place);
     struct wf_tokenizer *t = NULL;
     const struct wf_reference *ref = &k->section->model;
-    if (!place)
-        return WF_MACHINE;
     for (*out = 0; *out < m->n; ++*out)
         if (!strcmp(m->list[*out].text, ref->text))
             return WF_OK;
-    int status = wf_hub_resolve(k->w.e, &s->arena, wf_vocab_where(&k->w, ref->line), ref->model,
-                                s->recipe.folder, place);
-    for (*out = 0; *out < m->n && !status; ++*out)
-        if (!ref->adapter && !m->list[*out].ckpt->under &&
-            !strcmp(m->list[*out].ckpt->place.path, place->path))
+    int status = find_source(k, ref, &k->donor_from);
+    for (*out = 0; *out < m->n && !status && !ref->adapter && !ref->stage; ++*out)
+        if (!m->list[*out].ckpt->under &&
+            !strcmp(m->list[*out].ckpt->place.path, k->donor_from.place->path))
             return WF_OK;
-    struct wf_tokenizer_source from = {.place = place};
+    *out = m->n;
     if (!status)
-        status = read_one(k, &from, m->n, &t);
+        status = read_one(k, &k->donor_from, m->n, &t);
     k->donor = t;
-    k->donor_from = from;
     return status;
 }
 

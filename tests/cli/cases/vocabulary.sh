@@ -123,6 +123,18 @@ expect_exit 0
 has staged/tokenizer.json '{"id": 32, "content": "<one>"'
 has staged/tokenizer.json '{"id": 33, "content": "<last>"'
 
+# a stage gives the vocabulary alone
+sed -i '/^---/,$d' stages.yaml
+cat >>stages.yaml <<END
+---
+merge_method: linear
+models: [{model: base, parameters: {weight: 1}}, {model: one, parameters: {weight: 1}}]
+tokenizer_source: joined
+END
+run merge stages.yaml lent
+expect_exit 0
+expect_same_file lent/tokenizer.json <("${WEFT}" merge r.yaml union >/dev/null 2>&1 && cat union/tokenizer.json)
+
 # vocabularies that do not go together
 tokenizer one "$(vocab 32)" '' ' "pre_tokenizer": {"type": "ByteLevel"},'
 refused 2 'vocabularies of different kinds' 'tokenizer_source: union'
