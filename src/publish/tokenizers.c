@@ -434,6 +434,7 @@ int wf_tokenizers_apply(struct wf_err *e, bool compat, struct wf_setup *s,
     if (!status)
         status = k.section->given ? apply_section(&k) : wf_vocab_check_sizes(&k.w);
     wf_arena_destroy(&k.w.scratch);
+    wf_mem_trim();
     return status;
 }
 
