@@ -73,6 +73,19 @@ has out/generation_config.json '"eos_token_id": 12'
 has out/generation_config.json '"pad_token_id": [5, 6]'
 has out/config.json '"vocab_size": 34'
 
+# there and back again: rows in another order, then in the first one
+cp -r base turned
+tokenizer turned "$(vocab 32 9)"
+printf 'merge_method: passthrough\nmodels: [{model: %s}]\ntokenizer_source: %s\n' base turned >there.yaml
+printf 'merge_method: passthrough\nmodels: [{model: %s}]\ntokenizer_source: %s\n' there base >back.yaml
+run merge there.yaml there
+expect_exit 0
+run merge back.yaml back --memory 16Mi --threads 1
+expect_exit 0
+! cmp -s there/model.safetensors base/model.safetensors || fail 'no row has moved'
+run diff base back
+expect_exit 0
+
 # union: text is inserted, the slow form is left out
 merged 'tokenizer: {source: union}'
 has out/tokenizer.json '{"id": 32, "content": "<one>", "single_word": false'
