@@ -18,6 +18,8 @@
 #include "hub.h"
 #include "json.h"
 
+struct wf_row_view;
+
 struct wf_ckpt_file {
     const char *path; /* opens from the working directory */
     const char *name; /* "model-00001-of-00002.safetensors" */
@@ -36,6 +38,7 @@ struct wf_tensor {
     uint32_t file;            /* index into files */
     uint64_t offset;          /* of the first byte, from the start of the file */
     struct wf_addend *addend; /* NULL: nothing is added */
+    struct wf_row_view *rows; /* NULL: rows as they are stored (row_map.h) */
 };
 
 struct wf_ckpt {
@@ -46,6 +49,7 @@ struct wf_ckpt {
                                           else NULL */
     const struct wf_hash128 *plan;     /* of the merge that makes it, where that is a stage on the
                                           way: it may not be there yet. Else NULL */
+    const void *rows; /* tensors along the vocabulary are seen through this map; else NULL */
     struct wf_ckpt_file *files;
     size_t n_files;
     struct wf_tensor *tensors; /* sorted by name, bytewise; names are unique */

@@ -41,12 +41,13 @@ static size_t utf8_size(uint32_t code)
 
 /* "\uXXXX" with its backslash at text[at], and the low half where the first is a high surrogate:
  * the code point, and the length of the whole in *used. */
-static const char *lex_unicode(const char *text, size_t n, size_t at, uint32_t *code, size_t *used)
+static const char *lex_unicode(const char *text, size_t n, size_t at, bool nul, uint32_t *code,
+                               size_t *used)
 {
     int32_t unit = unit_at(text, n, at + 2);
     if (unit < 0)
         return "\\u needs four hexadecimal digits";
-    if (unit == 0)
+    if (unit == 0 && !nul)
         return "\\u0000 in a string (it would cut the text short)";
     if (unit >= 0xdc00 && unit <= 0xdfff)
         return "half a surrogate pair";
@@ -63,7 +64,8 @@ static const char *lex_unicode(const char *text, size_t n, size_t at, uint32_t *
     return NULL;
 }
 
-const char *wf_json_lex_string(const char *text, size_t n, size_t at, struct wf_json_token *token)
+static const char *lex_string(const char *text, size_t n, size_t at, bool nul,
+                              struct wf_json_token *token)
 {
     size_t i = at + 1, decoded = 0;
     *token = (struct wf_json_token){.at = at};
@@ -83,7 +85,7 @@ const char *wf_json_lex_string(const char *text, size_t n, size_t at, struct wf_
         if (i + 1 < n && text[i + 1] == 'u') {
             uint32_t code;
             size_t used;
-            const char *why = lex_unicode(text, n, i, &code, &used);
+            const char *why = lex_unicode(text, n, i, nul, &code, &used);
             if (why)
                 return why;
             decoded += utf8_size(code);
@@ -98,6 +100,16 @@ const char *wf_json_lex_string(const char *text, size_t n, size_t at, struct wf_
     token->end = i + 1;
     token->decoded_n = decoded;
     return NULL;
+}
+
+const char *wf_json_lex_string(const char *text, size_t n, size_t at, struct wf_json_token *token)
+{
+    return lex_string(text, n, at, false, token);
+}
+
+const char *wf_json_lex_counted(const char *text, size_t n, size_t at, struct wf_json_token *token)
+{
+    return lex_string(text, n, at, true, token);
 }
 
 static char *put_utf8(char *out, uint32_t code)
@@ -124,7 +136,7 @@ void wf_json_decode(const char *text, const struct wf_json_token *token, char *o
         } else if (text[i + 1] == 'u') {
             uint32_t code = 0;
             size_t used = 0;
-            lex_unicode(text, end, i, &code, &used); /* checked when the token was lexed */
+            lex_unicode(text, end, i, true, &code, &used); /* checked when the token was lexed */
             out = put_utf8(out, code);
             i += used;
         } else {

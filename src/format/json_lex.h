@@ -1,4 +1,5 @@
-/* json_lex.h - JSON's tokens, strictly, for the two readers that share them (json.c, st_header.c).
+/* json_lex.h - JSON's tokens, strictly, for the readers that share them (json.c, st_header.c,
+ * tokenizer_json.c).
  *
  * The text is known to be valid UTF-8 (wf_utf8_valid) before these are called. A function that
  * returns a sentence ("a raw control character ...") has found the text wrong at token->end; NULL
@@ -22,6 +23,9 @@ size_t wf_json_skip_space(const char *text, size_t n, size_t at);
 /* The string whose opening quote is text[at]. No raw control characters; escapes complete, \u0000
  * refused (it would cut a C string), surrogates in pairs. */
 const char *wf_json_lex_string(const char *text, size_t n, size_t at, struct wf_json_token *token);
+
+/* The same for readers that count lengths: \u0000 stands for itself. */
+const char *wf_json_lex_counted(const char *text, size_t n, size_t at, struct wf_json_token *token);
 
 /* Writes what a checked string token stands for, decoded_n bytes and a NUL. */
 void wf_json_decode(const char *text, const struct wf_json_token *token, char *out);

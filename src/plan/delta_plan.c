@@ -60,7 +60,7 @@ static int list_tasks(struct building *b, const struct wf_ckpt *base,
     const struct wf_recipe *r = b->recipe;
     struct wf_delta_plan *d = b->out;
     struct wf_plan *plan = &d->plan;
-    plan->ckpts = wf_arena_alloc(b->a, b->e, r->n_models + 1, sizeof *plan->ckpts);
+    plan->ckpts = wf_arena_alloc(b->a, b->e, r->n_models + 2, sizeof *plan->ckpts);
     d->tasks = wf_arena_alloc(b->a, b->e, r->n_models, sizeof *d->tasks);
     if (!plan->ckpts || !d->tasks)
         return WF_MACHINE;
@@ -81,6 +81,12 @@ static int list_tasks(struct building *b, const struct wf_ckpt *base,
                                                                  .task = t->name,
                                                                  .line = r->models[i].line};
     }
+    bool moved = false;
+    for (size_t i = 0; i < r->n_models; i++)
+        moved |= models[i]->rows != NULL;
+    if (base && moved) /* it may give rows of the vocabulary */
+        plan->ckpts[plan->n_ckpts++] =
+            (struct wf_plan_ckpt){.ckpt = base, .text = r->base.text, .line = r->base.line};
     return WF_OK;
 }
 

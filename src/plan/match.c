@@ -30,6 +30,8 @@ bool wf_plan_same_ckpt(const struct wf_ckpt *a, const struct wf_ckpt *b)
 {
     if (a == b)
         return true;
+    if (a->rows != b->rows)
+        return false;
     /* What lies on top counts with its configuration, which its weight file does not show: two
      * folders may share that. */
     if (a->under || b->under)
@@ -280,21 +282,6 @@ static const char *next_name(struct wf_matcher *m)
     return name;
 }
 
-static bool any_glob(const char **patterns, const char *name)
-{
-    for (; *patterns; patterns++)
-        if (wf_glob(*patterns, name))
-            return true;
-    return false;
-}
-
-static bool takes_part(const struct wf_recipe *r, const char *name)
-{
-    if (r->include && !any_glob(r->include, name))
-        return false;
-    return !(r->exclude && any_glob(r->exclude, name));
-}
-
 /* A growing array in the arena: doubles by copying; the old copy is a bounded waste. */
 static void *grow(struct wf_matcher *m, void *old, size_t n, size_t *max, size_t size)
 {
@@ -348,7 +335,7 @@ static int set_dtype(struct wf_matcher *m, struct wf_job *job, enum wf_dtype d)
 /* All that is on top of the tensor puts stored values in its place. */
 static bool only_replaced(const struct wf_tensor *t)
 {
-    bool replaces = true;
+    bool replaces = !t->rows || !(t->rows->map->makes || t->addend);
     for (const struct wf_addend *a = t->addend; a; a = a->next)
         replaces &= a->kind == WF_ADDEND_SPARSE && a->replace;
     return replaces;
@@ -547,7 +534,7 @@ static int add_merged(struct wf_matcher *m, const char *name)
 
 static int match_one(struct wf_matcher *m, const char *name)
 {
-    if (!takes_part(m->recipe, name))
+    if (!wf_recipe_takes_part(m->recipe, name))
         return add_outside(m, name);
     int status = check_alike(m, name);
     if (status)

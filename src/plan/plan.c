@@ -7,6 +7,7 @@
 #include "../../include/weft.h"
 #include "../format/config_edit.h"
 #include "../format/delta_file.h"
+#include "../format/outfile.h"
 #include "../recipe/coefficients.h"
 #include "../stage/unit.h"
 #include "result_config.h"
@@ -43,13 +44,13 @@ void wf_job_set_input(struct wf_job *job, uint32_t i, uint32_t ckpt, const struc
     job->in[i] = t;
     job->in_dtype[i] = t->dtype;
     job->wide |= job->action == WF_ACTION_MAP && (t->dtype == WF_F64 || adds_doubles(t));
-    job->has_addends |= t->addend != NULL;
+    job->has_addends |= t->addend || t->rows;
 }
 
 void wf_job_type_addends(struct wf_job *job)
 {
     for (uint32_t i = 0; i < job->n_inputs; i++)
-        if (job->in[i]->addend)
+        if (wf_tensor_is_made(job->in[i]))
             job->in_dtype[i] = job->wide ? WF_F64 : WF_F32;
 }
 
@@ -189,15 +190,12 @@ static uint64_t factor_bytes(const struct wf_factor *f)
 }
 
 /* Factors are read once, and stay as floats; of deltas an index stays. */
-static void count_addends(struct wf_plan *plan, const struct wf_job *job, uint32_t input)
+static void count_tops(struct wf_plan *plan, const struct wf_tensor *t, bool wide)
 {
-    for (uint32_t i = 0; i < input; i++)
-        if (job->in[i] == job->in[input])
-            return;
-    for (const struct wf_addend *a = job->in[input]->addend; a; a = a->next) {
+    for (const struct wf_addend *a = t->addend; a; a = a->next) {
         if (a->kind == WF_ADDEND_PRODUCT) {
             plan->addend_bytes +=
-                a->rank * (a->rows + a->cols) * (job->wide ? sizeof(double) : sizeof(float));
+                a->rank * (a->rows + a->cols) * (wide ? sizeof(double) : sizeof(float));
             plan->bytes_read += factor_bytes(&a->row) + factor_bytes(&a->col);
         } else {
             plan->addend_bytes += wf_delta_index_bytes(a->part);
@@ -205,6 +203,36 @@ static void count_addends(struct wf_plan *plan, const struct wf_job *job, uint32
             plan->has_deltas = true;
         }
     }
+}
+
+/* The mean of a table's rows takes a look at all of them, and stays as doubles. A donor is mostly
+ * an input as well, whose addends are counted twice then. */
+static void count_rows(struct wf_plan *plan, const struct wf_row_view *rows, bool wide)
+{
+    plan->has_made_rows |= rows->map->makes;
+    if (rows->map->n_means) {
+        plan->addend_bytes += rows->cols * sizeof(double);
+        plan->bytes_read += rows->stored->bytes;
+    }
+    for (size_t d = 0; d < rows->n_donors; d++)
+        if (rows->donors[d].tensor)
+            count_tops(plan, rows->donors[d].tensor, wide);
+}
+
+static void count_addends(struct wf_plan *plan, const struct wf_job *job, uint32_t input)
+{
+    const struct wf_tensor *t = job->in[input];
+    for (uint32_t i = 0; i < input; i++)
+        if (job->in[i] == t)
+            return;
+    count_tops(plan, t, job->wide);
+    if (t->rows)
+        count_rows(plan, t->rows, job->wide);
+}
+
+uint64_t wf_plan_rows_bytes(void)
+{
+    return 2 * WF_DIRECT_ALIGN + 3 * WF_ROW_CHUNK * sizeof(double);
 }
 
 uint64_t wf_plan_places_bytes(void)
@@ -225,6 +253,8 @@ static void count_bytes(struct wf_plan *plan)
         plan->n_merged += !copied;
         plan->n_copied += copied;
     }
+    if (plan->has_made_rows)
+        plan->thread_bytes += wf_plan_rows_bytes();
     if (plan->has_deltas)
         plan->thread_bytes += wf_plan_places_bytes();
 }
@@ -304,7 +334,8 @@ int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *
                          .cast = strcmp(options->compat, "mergekit") ? WF_DTYPE_NONE : recipe->cast,
                          .null_compute = options->null_compute,
                          .components = options->components,
-                         .thread_bytes = options->sink_bytes};
+                         .thread_bytes = options->sink_bytes,
+                         .facts = options->facts};
     int status = wf_match(e, out, base, models);
     if (!status)
         status = wf_result_config(e, out, models);

@@ -19,6 +19,7 @@
 #include "../base/status.h"
 #include "../base/str.h"
 #include "../format/ckpt.h"
+#include "../format/row_map.h"
 #include "../format/sidecar.h"
 #include "../method/method.h"
 #include "../recipe/recipe.h"
@@ -115,6 +116,7 @@ struct wf_plan {
     uint64_t bytes_read, bytes_written; /* tensor bytes of one whole run */
     uint64_t addend_bytes; /* memory for what inputs add to stored values, from first to last */
     bool has_deltas;       /* kept places are among it */
+    bool has_made_rows;    /* rows of a vocabulary that no model stores */
     uint64_t n_merged, n_copied;
     unsigned
         passes; /* over inputs that do not fit in memory: 1 and one for each stage of model scope */
@@ -144,6 +146,7 @@ struct wf_plan_options {
     bool components;      /* likewise: the same pass makes files beside the shards */
     const struct wf_sidecars *sidecars; /* what travels from wf_plan_config_donor; may be NULL */
     const struct wf_side_text *side_texts;
+    const char *facts;   /* wf_plan.facts */
     uint64_t sink_bytes; /* memory of each compute thread for shares */
 };
 
@@ -167,6 +170,11 @@ int wf_plan_hash(struct wf_err *e, struct wf_plan *plan);
  * chunk. */
 uint64_t wf_plan_places_bytes(void);
 
+/* What a compute thread needs to make rows of a vocabulary: stored values, values, sums, of at most
+ * WF_ROW_CHUNK elements each. */
+#define WF_ROW_CHUNK 8192u
+uint64_t wf_plan_rows_bytes(void);
+
 /* One and the same files, however they were named. */
 bool wf_plan_same_ckpt(const struct wf_ckpt *a, const struct wf_ckpt *b);
 
@@ -182,7 +190,7 @@ void wf_job_type_addends(struct wf_job *job);
  * changes the bytes that were read. */
 static inline bool wf_job_makes_input(const struct wf_job *job, uint32_t i)
 {
-    return job->action == WF_ACTION_MAP && job->in[i]->addend;
+    return job->action == WF_ACTION_MAP && wf_tensor_is_made(job->in[i]);
 }
 
 /* True if a stage of the job has this scope. */

@@ -94,6 +94,12 @@ int wf_components_check(struct wf_err *e, const struct wf_setup *s)
                        "%s:%d: --emit-components: the base is a model with something on top; make "
                        "one model of it first (weft apply)",
                        r->path, r->base.line);
+    if (s->base->rows)
+        return wf_fail(
+            e, WF_USAGE,
+            "%s:%d: --emit-components: the base's vocabulary changes, and components lie "
+            "on the base as it is; merge with 'source: base'",
+            r->path, r->tokenizer.line);
     if (!first)
         return wf_fail(e, WF_USAGE,
                        "%s: --emit-components: no tensor is merged, so there are no components",

@@ -11,6 +11,7 @@
 #include "deltas.h"
 #include "merge.h"
 #include "provenance.h"
+#include "tokenizers.h"
 
 static int open_references(struct wf_err *e, struct wf_setup *s)
 {
@@ -210,11 +211,18 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o,
         status = source->open ? source->open(e, source->arg, s) : open_references(e, s);
     if (!status)
         status = list_sidecars(e, s);
+    struct wf_tokenizers tokenizers = {0};
+    if (!status)
+        status = wf_tokenizers_apply(e, compat, s, &tokenizers);
+    options.facts = tokenizers.facts;
+    options.side_texts = s->side_texts;
     if (!status)
         status = make_side_texts(e, o, s);
     options.side_texts = s->side_texts;
     if (!status)
         status = wf_plan_build(e, &s->arena, &s->recipe, s->base, s->models, &options, &s->plan);
+    if (!status)
+        status = wf_tokenizers_edit(e, s, &tokenizers);
     if (status)
         return status;
     if (o->emit_components)

@@ -265,6 +265,8 @@ int wf_recipe_document(struct wf_recipe_reader *r, const struct wf_yaml *documen
         s = check_parts(r, document);
     if (!s)
         s = wf_recipe_deltas(r, document);
+    if (!s)
+        s = wf_recipe_tokenizer(r, document);
     return s || !r->out->method->adapters ? s : wf_recipe_adapters(r, document);
 }
 
@@ -350,4 +352,19 @@ int wf_recipe_read(struct wf_err *e, struct wf_arena *a, const char *path, bool 
     size_t n;
     int s = wf_recipe_load(e, a, path, &text, &n);
     return s ? s : read_one(&r, text, n, true);
+}
+
+static bool any_glob(const char **patterns, const char *name)
+{
+    for (; *patterns; patterns++)
+        if (wf_glob(*patterns, name))
+            return true;
+    return false;
+}
+
+bool wf_recipe_takes_part(const struct wf_recipe *r, const char *name)
+{
+    if (r->include && !any_glob(r->include, name))
+        return false;
+    return !(r->exclude && any_glob(r->exclude, name));
 }

@@ -19,6 +19,7 @@
 #include "../format/dtype.h"
 #include "../method/method.h"
 #include "reference.h"
+#include "tokenizer_section.h"
 #include "value.h"
 
 struct wf_coefficients;
@@ -120,6 +121,7 @@ struct wf_recipe {
     bool chat_auto;            /* chat_template: the models' most frequent one */
     const char *chat_template; /* its text; NULL: chat_auto, or the donor's stays */
     int chat_template_line;
+    struct wf_recipe_tokenizer tokenizer;
     bool allow_non_finite;
     bool allow_mixed;
 };
@@ -131,6 +133,9 @@ int wf_recipe_read(struct wf_err *e, struct wf_arena *a, const char *path, bool 
 /* The same from memory, for tests and fuzzing; no path is looked up. `text` need not outlive it. */
 int wf_recipe_parse(struct wf_err *e, struct wf_arena *a, const char *path, const char *text,
                     size_t n, bool compat, struct wf_recipe *out);
+
+/* False if include and exclude leave the tensor to the base, or first model. */
+bool wf_recipe_takes_part(const struct wf_recipe *r, const char *tensor);
 
 /* The value of the method's option number `option` at a place of the result: of `weight` the table
  * of coefficients, if there is one and it has the tensor; else that of the model's entry, the

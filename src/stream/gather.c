@@ -69,6 +69,11 @@ static int create_benches(struct wf_ring *r)
             if (!r->benches[i].places)
                 return WF_MACHINE;
         }
+        if (r->options->plan->has_made_rows) {
+            r->benches[i].rows = wf_map_pages(r->e, wf_plan_rows_bytes(), "rows of a vocabulary");
+            if (!r->benches[i].rows)
+                return WF_MACHINE;
+        }
         if (r->options->sink) {
             r->benches[i].share = wf_map_pages(r->e, WF_SINK_BYTES, "shares of models");
             if (!r->benches[i].share)
@@ -127,6 +132,8 @@ void wf_gathers_destroy(struct wf_ring *r)
             wf_unmap_pages(r->benches[i].fetched, b->fetch_bytes);
         if (r->benches[i].places)
             wf_unmap_pages(r->benches[i].places, wf_plan_places_bytes());
+        if (r->benches[i].rows)
+            wf_unmap_pages(r->benches[i].rows, wf_plan_rows_bytes());
         if (r->benches[i].share)
             wf_unmap_pages(r->benches[i].share, WF_SINK_BYTES);
         wf_unit_destroy(r->benches[i].unit);

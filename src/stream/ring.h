@@ -58,6 +58,7 @@ struct wf_bench {
     char *fetched;        /* budget->fetch_bytes: a piece of cached inputs; or NULL */
     void *share;          /* WF_SINK_BYTES where there is a sink; or NULL */
     void *places;         /* to apply deltas: wf_plan_places_bytes(); NULL: there are none */
+    void *rows;           /* to make rows: wf_plan_rows_bytes(); NULL: there are none */
     unsigned number;      /* of the thread, from 0 */
     struct wf_lane *lane; /* NULL: the CPU computes */
     uint32_t device;

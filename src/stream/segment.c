@@ -53,6 +53,24 @@ static int run_copy(struct wf_ring *r, const struct wf_segment *g, const char *c
     return WF_OK;
 }
 
+/* NaN or infinity in a tensor whose rows have moved. */
+static int report_row(struct wf_ring *r, const struct wf_job *job, uint32_t input, uint64_t index)
+{
+    const struct wf_row_view *view = job->in[input]->rows;
+    uint64_t row = index / view->cols;
+    int32_t from = view->map->from[row];
+    char place[96] = "made of rows of other models";
+    if (from == WF_ROW_MEAN)
+        snprintf(place, sizeof place, "the mean of the model's rows");
+    else if (from >= 0)
+        snprintf(place, sizeof place, "row %" PRId32 " of the file", from);
+    return wf_fail(r->e, WF_INPUT,
+                   "%s: tensor '%s' holds NaN or infinity in row %" PRIu64
+                   " of the new vocabulary (%s); mend the model, or say non_finite: allow in the "
+                   "recipe",
+                   file_of(r, job, input), job->name, row, place);
+}
+
 static int report(struct wf_ring *r, const struct wf_job *job, const struct wf_tile_result *result)
 {
     if (result->verdict == WF_TILE_FAILED)
@@ -66,6 +84,8 @@ static int report(struct wf_ring *r, const struct wf_job *job, const struct wf_t
                        "wider dtype or smaller weights, or say non_finite: allow",
                        job->name, result->index, wf_dtype_info(job->dtype)->name);
     const struct wf_tensor *t = job->in[result->input];
+    if (t->rows)
+        return report_row(r, job, result->input, result->index);
     if (t->addend)
         return wf_fail(r->e, WF_INPUT,
                        "%s: tensor '%s', with what is on top of it in '%s', holds NaN or infinity "

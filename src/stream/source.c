@@ -101,14 +101,30 @@ static int load_addends(struct wf_ring *r, uint32_t ckpt, struct wf_addend *a, b
     return status;
 }
 
+/* What is on top of the models whose rows a table takes. */
+static int load_donors(struct wf_ring *r, const struct wf_row_view *rows, bool wide)
+{
+    int status = WF_OK;
+    for (size_t d = 0; d < rows->n_donors && !status; d++)
+        if (rows->donors[d].tensor && rows->donors[d].tensor->addend)
+            status = load_addends(r, wf_rows_donor(r, &rows->donors[d]),
+                                  rows->donors[d].tensor->addend, wide);
+    return status;
+}
+
 int wf_sources_create(struct wf_ring *r)
 {
     const struct wf_plan *plan = r->options->plan;
     int status = WF_OK;
     for (size_t j = 0; j < plan->n_jobs && !status; j++) {
         const struct wf_job *job = &plan->jobs[j];
-        for (uint32_t i = 0; i < job->n_inputs && !status; i++)
+        for (uint32_t i = 0; i < job->n_inputs && !status; i++) {
             status = load_addends(r, job->input_ckpt[i], job->in[i]->addend, job->wide);
+            if (!status && job->in[i]->rows)
+                status = load_donors(r, job->in[i]->rows, job->wide);
+            if (!status && job->in[i]->rows)
+                status = wf_rows_prepare(r, job, i);
+        }
     }
     return status;
 }
@@ -119,34 +135,39 @@ static void unload(struct wf_factor *f)
     f->values = NULL;
 }
 
+static void unload_addends(struct wf_addend *a)
+{
+    for (; a; a = a->next) {
+        unload(&a->row);
+        unload(&a->col);
+        if (a->part)
+            wf_delta_unload(a->part);
+    }
+}
+
+static void unload_tensor(const struct wf_tensor *t)
+{
+    unload_addends(t->addend);
+    for (size_t d = 0; t->rows && d < t->rows->n_donors; d++)
+        if (t->rows->donors[d].tensor)
+            unload_addends(t->rows->donors[d].tensor->addend);
+    if (t->rows)
+        wf_rows_forget(t->rows);
+}
+
 void wf_sources_destroy(struct wf_ring *r)
 {
     const struct wf_plan *plan = r->options->plan;
     for (size_t j = 0; j < plan->n_jobs; j++)
         for (uint32_t i = 0; i < plan->jobs[j].n_inputs; i++)
-            for (struct wf_addend *a = plan->jobs[j].in[i]->addend; a; a = a->next) {
-                unload(&a->row);
-                unload(&a->col);
-                if (a->part)
-                    wf_delta_unload(a->part);
-            }
+            unload_tensor(plan->jobs[j].in[i]);
 }
 
 /* ---- inputs ---- */
 
-/* One input of one segment. */
-struct making {
-    struct wf_ring *r;
-    const struct wf_bench *bench;
-    const struct wf_job *job;
-    uint32_t input;
-    struct wf_range range; /* of elements: its window */
-    char *stored, *values;
-};
-
-static struct wf_infile *file_of(const struct making *m, const struct wf_delta_part *part)
+static struct wf_infile *file_of(const struct wf_making *m, const struct wf_delta_part *part)
 {
-    return &m->r->inputs[m->job->input_ckpt[m->input]][part->positions->file];
+    return &m->r->inputs[m->ckpt][part->positions->file];
 }
 
 /* A factor that is not there is one number, one. */
@@ -159,9 +180,9 @@ static const void *values_of(const struct wf_factor *f, bool wide)
     return wide ? (const void *)&wide_one : (const void *)&narrow_one;
 }
 
-static void add_product(const struct making *m, const struct wf_addend *a)
+static void add_product(const struct wf_making *m, const struct wf_addend *a)
 {
-    bool wide = m->job->wide;
+    bool wide = m->wide;
     struct wf_product p = {.cols = a->cols,
                            .rank = a->rank,
                            .scale = a->scale,
@@ -187,10 +208,10 @@ static void add_sums(bool wide, const void *sums, uint64_t count, void *values)
 }
 
 /* A run of addends that are deltas of one store: from `a` to before `end`. */
-static int apply_deltas(const struct making *m, const struct wf_addend *a,
+static int apply_deltas(const struct wf_making *m, const struct wf_addend *a,
                         const struct wf_addend *end)
 {
-    uint64_t width = m->job->wide ? sizeof(double) : sizeof(float);
+    uint64_t width = m->wide ? sizeof(double) : sizeof(float);
     char *scratch = m->bench->places, *sums = scratch + wf_delta_scratch_bytes();
     int status = WF_OK;
     for (uint64_t from = m->range.from, to; !status && from < m->range.to; from = to) {
@@ -199,20 +220,18 @@ static int apply_deltas(const struct making *m, const struct wf_addend *a,
         if (!a->replace)
             memset(sums, 0, (to - from) * width);
         for (const struct wf_addend *d = a; !status && d != end; d = d->next)
-            status = wf_delta_apply(m->r->e, d, file_of(m, d->part), from, to, m->job->wide,
+            status = wf_delta_apply(m->r->e, d, file_of(m, d->part), from, to, m->wide,
                                     a->replace ? values : sums, scratch);
         if (!status && !a->replace)
-            add_sums(m->job->wide, sums, to - from, values);
+            add_sums(m->wide, sums, to - from, values);
     }
     return status;
 }
 
-static int make_input(const struct making *m)
+int wf_addends_apply(const struct wf_making *m)
 {
-    const struct wf_addend *a = m->job->in[m->input]->addend;
+    const struct wf_addend *a = m->tensor->addend;
     int status = WF_OK;
-    m->r->options->backend->widen(m->job->in[m->input]->dtype, m->stored,
-                                  m->range.to - m->range.from, m->job->wide, m->values);
     while (a && !status) {
         const struct wf_addend *end = a->next;
         if (a->kind == WF_ADDEND_PRODUCT) {
@@ -227,16 +246,23 @@ static int make_input(const struct making *m)
     return status;
 }
 
-/* Of a COPY the bytes that were read are changed: what is kept there are stored bits. */
-static int patch_input(const struct making *m)
+static int make_input(const struct wf_making *m, const char *stored)
 {
-    uint64_t width = wf_dtype_info(m->job->dtype)->bits / 8;
+    m->r->options->backend->widen(m->tensor->dtype, stored, m->range.to - m->range.from, m->wide,
+                                  m->values);
+    return m->tensor->rows ? wf_rows_make(m) : wf_addends_apply(m);
+}
+
+/* Of a COPY the bytes that were read are changed: what is kept there are stored bits. */
+static int patch_input(const struct wf_making *m, char *stored)
+{
+    uint64_t width = wf_dtype_info(m->tensor->dtype)->bits / 8;
     int status = WF_OK;
-    for (const struct wf_addend *a = m->job->in [m->input]->addend; a; a = a->next)
+    for (const struct wf_addend *a = m->tensor->addend; a; a = a->next)
         for (uint64_t from = m->range.from, to; !status && from < m->range.to; from = to) {
             to = wf_min_u64(m->range.to, from + WF_DELTA_CHUNK);
             status = wf_delta_patch(m->r->e, a->part, file_of(m, a->part), from, to,
-                                    m->stored + (from - m->range.from) * width, m->bench->places);
+                                    stored + (from - m->range.from) * width, m->bench->places);
         }
     return status;
 }
@@ -250,16 +276,18 @@ int wf_sources_make(struct wf_ring *r, const struct wf_slot *slot, const struct 
     for (uint32_t s = 0; s < slot->span.n_segments; s++) {
         const struct wf_segment *g = &slot->span.segments[s];
         for (uint32_t i = 0; i < g->job->n_inputs; i++, place++) {
-            if (status || !g->job->in[i]->addend)
+            if (status || !wf_tensor_is_made(g->job->in[i]))
                 continue;
-            struct making m = {.r = r,
-                               .bench = bench,
-                               .job = g->job,
-                               .input = i,
-                               .range = wf_segment_window(g),
-                               .stored = slot->in + place->stored,
-                               .values = slot->in + place->at};
-            status = wf_job_makes_input(g->job, i) ? make_input(&m) : patch_input(&m);
+            struct wf_making m = {.r = r,
+                                  .bench = bench,
+                                  .tensor = g->job->in[i],
+                                  .ckpt = g->job->input_ckpt[i],
+                                  .wide = g->job->wide,
+                                  .range = wf_segment_window(g),
+                                  .values = slot->in + place->at};
+            char *stored = slot->in + place->stored;
+            status =
+                wf_job_makes_input(g->job, i) ? make_input(&m, stored) : patch_input(&m, stored);
         }
     }
     return status;

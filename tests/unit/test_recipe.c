@@ -84,12 +84,30 @@ static const struct wrong wrong[] = {
     /* keys of the dialect that come later */
     {"slices: []\n" LINEAR, 1, "'slices' needs a list"},
     {LINEAR "modules: {}\n", 2, "'modules' needs a map"},
-    {LINEAR ONE "tokenizer_source: union\n", 6, "does not have 'tokenizer_source' yet"},
-    {LINEAR ONE "tokenizer: {}\n", 6, "does not have 'tokenizer' yet"},
     {LINEAR ONE "chat_template: chatlm\n", 6, "did you mean 'chatml'?"},
     {LINEAR ONE "chat_template: [auto]\n", 6, "needs a text, not a list"},
     {LINEAR ONE "chat_template: '{{ eighteen bytes'\n", 6, "is no format that weft knows"},
     {LINEAR ONE "chat_template: a template without any braces\n", 6, "a '{' at least"},
+    {LINEAR ONE "tokenizer_source: union\ntokenizer: {}\n", 6, "keep 'tokenizer'"},
+    {LINEAR ONE "tokenizer: base\n", 6, "needs a map such as {source: base}"},
+    {LINEAR ONE "tokenizer: {sauce: base}\n", 6, "did you mean 'source'?"},
+    {LINEAR ONE "tokenizer: {source: [base]}\n", 6, "needs one model, not a list"},
+    {LINEAR ONE "tokenizer: {pad_to_multiple_of: 0}\n", 6, "a whole number from 1"},
+    {LINEAR ONE "tokenizer: {pad_to_multiple_of: 1.5}\n", 6, "a whole number from 1"},
+    {LINEAR ONE "tokenizer: {force: 2}\n", 6, "'force' must be true or false"},
+    {LINEAR ONE "tokenizer: {tokens: [a]}\n", 6, "needs a map from token"},
+    {LINEAR ONE "tokenizer: {tokens: {'': {}}}\n", 6, "an empty text"},
+    {LINEAR ONE "tokenizer: {tokens: {x: base}}\n", 6, "needs a map such as {source: MODEL}"},
+    {LINEAR ONE "tokenizer:\n  tokens:\n    x: {forced: true}\n", 8, "did you mean 'force'?"},
+    {LINEAR ONE "tokenizer: {tokens: {x: {source: {kind: one}}}}\n", 6, "model_token or zero"},
+    {LINEAR ONE "tokenizer: {tokens: {x: {source: {kind: model_token}}}}\n", 6, "needs 'model'"},
+    {LINEAR ONE "tokenizer: {tokens: {x: {source: {kind: model_token, model: a}}}}\n", 6,
+     "needs 'token' or 'token_id'"},
+    {LINEAR ONE "tokenizer: {tokens: {x: {source: {kind: model_token, model: a, token: b, "
+                "token_id: 1}}}}\n",
+     6, "and not both"},
+    {LINEAR ONE "tokenizer: {tokens: {x: {source: {kind: model_token, model: a, token_id: -1}}}}\n",
+     6, "a whole number from 0"},
     {LINEAR ONE "coefficients: [t.json]\n", 6, "'coefficients' needs a text"},
     {"merge_method: slerp\ncoefficients: t.json\n" ONE, 2,
      "stands in for 'weight', which merge_method 'slerp' does not have"},
@@ -540,7 +558,7 @@ static void compat_still_refuses_what_would_change_the_result(void **state)
     (void)state;
     static const char *const refused[] = {
         "slices: []\n" LINEAR,
-        LINEAR ONE "tokenizer_source: union\n",
+        LINEAR ONE "tokenizer_source: union\ntokenizer: {}\n",
         WEIGHT("[]"),
         WEIGHT("x"),
         WEIGHT("~"),
@@ -1039,6 +1057,45 @@ static void golden_folder(const char *folder, int wanted, int at_least)
     assert_true(files >= at_least);
 }
 
+static void a_tokenizer_section_is_read(void **state)
+{
+    (void)state;
+    struct recipe_test t;
+    const char *text = LINEAR ONE "tokenizer:\n"
+                                  "  source: base\n"
+                                  "  pad_to_multiple_of: 64\n"
+                                  "  tokens:\n"
+                                  "    <a>: {source: a, force: true}\n"
+                                  "    <b>: {source: {kind: zero}}\n"
+                                  "    '<c>': {source: {kind: model_token, model: b, token: '7'}}\n"
+                                  "    <d>: {source: {kind: model_token, model: b, token_id: 7}}\n"
+                                  "    <e>: {}\n"
+                                  "    <f>:\n";
+    assert_int_equal(parse_as(&t, "r", text, false), WF_OK);
+    const struct wf_recipe_tokenizer *k = &t.r.tokenizer;
+    assert_true(k->given);
+    assert_int_equal(k->source, WF_VOCAB_BASE);
+    assert_int_equal(k->multiple, 64);
+    assert_int_equal(k->n_tokens, 6);
+    assert_string_equal(k->tokens[0].model.text, "a");
+    assert_true(k->tokens[0].force);
+    assert_int_equal(k->tokens[1].source, WF_ROW_ZERO);
+    assert_int_equal(k->tokens[2].source, WF_ROW_MODEL_TOKEN);
+    assert_string_equal(k->tokens[2].other, "7");
+    assert_null(k->tokens[3].other);
+    assert_int_equal(k->tokens[3].other_id, 7);
+    assert_int_equal(k->tokens[4].source, WF_ROW_BY_RULE);
+    assert_int_equal(k->tokens[5].source, WF_ROW_BY_RULE);
+    wf_arena_destroy(&t.a);
+    assert_int_equal(parse_as(&t, "r", LINEAR ONE "tokenizer: {}\n", false), WF_OK);
+    assert_int_equal(t.r.tokenizer.source, WF_VOCAB_UNION);
+    wf_arena_destroy(&t.a);
+    assert_int_equal(parse_as(&t, "r", LINEAR ONE "tokenizer_source: b\n", false), WF_OK);
+    assert_int_equal(t.r.tokenizer.source, WF_VOCAB_MODEL);
+    assert_string_equal(t.r.tokenizer.model.text, "b");
+    wf_arena_destroy(&t.a);
+}
+
 static void golden_wrong_recipes_are_refused(void **state)
 {
     (void)state;
@@ -1148,6 +1205,7 @@ int main(void)
         cmocka_unit_test(an_optional_base_is_the_base_when_it_is_given),
         cmocka_unit_test(json_recipes_have_lines_too),
         cmocka_unit_test(json_escapes_of_python_are_read),
+        cmocka_unit_test(a_tokenizer_section_is_read),
         cmocka_unit_test(golden_wrong_recipes_are_refused),
         cmocka_unit_test(golden_right_recipes_are_read),
         cmocka_unit_test(what_is_no_recipe_file_is_refused_in_a_line),
