@@ -249,18 +249,17 @@ void wf_span_close(struct wf_span *span)
             uint32_t n = g->job->n_inputs;
             more |= i + 1 < n;
             if (i < n) {
-                uint32_t ckpt = g->job->input_ckpt[i], file = g->job->in[i]->file;
+                const struct wf_tensor *t = g->job->in[i];
+                uint32_t ckpt = g->job->input_ckpt[i];
                 uint64_t offset = wf_window_offset(g, i), bytes = wf_window_bytes(g, i);
-                const struct wf_row_view *rows = g->job->in[i]->rows;
-                if (!open || rows || open->rows || open->ckpt != ckpt || open->file != file ||
-                    open->offset + open->bytes != offset) {
+                if (!open || t->rows || open->tensor->rows || open->ckpt != ckpt ||
+                    open->tensor->file != t->file || open->offset + open->bytes != offset) {
                     open = &span->reads[span->n_reads++];
                     uint64_t page = wf_round_up(top, WF_DIRECT_ALIGN);
-                    *open = (struct wf_read){ckpt, file, offset, 0, page + offset % WF_DIRECT_ALIGN,
-                                             rows};
+                    *open = (struct wf_read){t, ckpt, 0, offset, page + offset % WF_DIRECT_ALIGN};
                 }
                 place[i].stored = open->at + open->bytes;
-                open->bytes += bytes;
+                open->bytes += (uint32_t)bytes;
                 top = open->at + open->bytes;
             }
             place += n;

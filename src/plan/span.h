@@ -35,11 +35,12 @@ struct wf_segment {
 };
 
 struct wf_read {
-    uint32_t ckpt, file;
-    uint64_t offset, bytes; /* wanted range of the file */
-    uint64_t at;            /* place in the slot's input buffer of the byte `offset` */
-    const struct wf_row_view
-        *rows; /* a range of rows in their new order, by itself; NULL: of a file */
+    const struct wf_tensor *tensor; /* the first that it reads of: its file; or, by itself, a range
+                                       of its rows in their new order */
+    uint32_t ckpt;
+    uint32_t bytes;
+    uint64_t offset; /* of the file */
+    uint64_t at;     /* place in the slot's input buffer of the byte `offset` */
 };
 
 /* Where the window of one input is in the slot's input buffer. */

@@ -13,59 +13,58 @@
 
 struct key {
     const char *name;
-    const char *later; /* NULL: this version has it. Else what to do without it. */
-    bool required;     /* may not be null; any other key that is null is absent, as in mergekit */
+    bool required; /* may not be null; any other key that is null is absent, as in mergekit */
 };
 
 static const struct key top_keys[] = {
-    {"merge_method", NULL, true},
-    {"models", NULL, false},
-    {"base_model", NULL, false},
-    {"parameters", NULL, false},
-    {"dtype", NULL, false},
-    {"out_dtype", NULL, false},
-    {"seed", NULL, false},
-    {"include", NULL, false},
-    {"exclude", NULL, false},
-    {"name", NULL, false},
-    {"non_finite", NULL, false},
-    {"allow_mixed", NULL, false},
-    {"slices", NULL, false},
-    {"modules", NULL, false},
-    {"tokenizer_source", NULL, false},
-    {"tokenizer", NULL, false},
-    {"chat_template", NULL, false},
-    {"coefficients", NULL, false},
-    {"task_deltas", NULL, false},
-    {NULL, NULL, false},
+    {"merge_method", true},
+    {"models", false},
+    {"base_model", false},
+    {"parameters", false},
+    {"dtype", false},
+    {"out_dtype", false},
+    {"seed", false},
+    {"include", false},
+    {"exclude", false},
+    {"name", false},
+    {"non_finite", false},
+    {"allow_mixed", false},
+    {"slices", false},
+    {"modules", false},
+    {"tokenizer_source", false},
+    {"tokenizer", false},
+    {"chat_template", false},
+    {"coefficients", false},
+    {"task_deltas", false},
+    {NULL, false},
 };
 
 static const struct key model_keys[] = {
-    {"model", NULL, true},
-    {"parameters", NULL, false},
-    {"name", NULL, false},
-    {NULL, NULL, false},
+    {"model", true},
+    {"parameters", false},
+    {"name", false},
+    {NULL, false},
 };
 
 static const struct key slice_keys[] = {
-    {"sources", NULL, true},
-    {"base_model", NULL, false},
-    {"parameters", NULL, false},
-    {NULL, NULL, false},
+    {"sources", true},
+    {"base_model", false},
+    {"parameters", false},
+    {NULL, false},
 };
 
 static const struct key source_keys[] = {
-    {"model", NULL, true},
-    {"layer_range", NULL, true},
-    {"parameters", NULL, false},
-    {NULL, NULL, false},
+    {"model", true},
+    {"layer_range", true},
+    {"parameters", false},
+    {NULL, false},
 };
 
 static const struct key module_keys[] = {
-    {"models", NULL, false},
-    {"slices", NULL, false},
-    {"parameters", NULL, false},
-    {NULL, NULL, false},
+    {"models", false},
+    {"slices", false},
+    {"parameters", false},
+    {NULL, false},
 };
 
 /* Keys of mergekit's that mean nothing, or belong to another of its programs: why. */
@@ -77,10 +76,8 @@ static const struct {
     {WF_LEVEL_TOP, "input_model_parameters",
      "mergekit no longer has it; parameters stand in entries of 'models' or 'sources'"},
     {WF_LEVEL_TOP, "experts", "it is for mergekit-moe, which makes mixtures of experts"},
-    {WF_LEVEL_TOP, "shared_experts",
-     "it is for mergekit-moe, which makes mixtures of experts"},
-    {WF_LEVEL_TOP, "gate_mode",
-     "it is for mergekit-moe, which makes mixtures of experts"},
+    {WF_LEVEL_TOP, "shared_experts", "it is for mergekit-moe, which makes mixtures of experts"},
+    {WF_LEVEL_TOP, "gate_mode", "it is for mergekit-moe, which makes mixtures of experts"},
     {WF_LEVEL_TOP, "genome", "it is for mergekit-evolve; 'weft search' looks for weights"},
 };
 
@@ -234,9 +231,6 @@ int wf_recipe_check_keys(struct wf_recipe_reader *r, const struct wf_yaml *map,
             s = unknown_key(r, v, level, method);
         else if (v->kind == WF_YAML_NULL && k->required)
             s = wf_recipe_fail(r, v->key_line, "'%s' has no value", k->name);
-        else if (v->kind != WF_YAML_NULL && k->later)
-            s = wf_recipe_fail(r, v->key_line, "this version does not have '%s' yet; %s", k->name,
-                               k->later);
         if (s)
             return s;
     }

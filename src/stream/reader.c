@@ -17,9 +17,9 @@ static struct wf_slot *next_slot(struct wf_ring *r)
 
 static int read_one(struct wf_ring *r, struct wf_slot *slot, const struct wf_read *read)
 {
-    struct wf_infile *f = &r->inputs[read->ckpt][read->file];
-    if (read->rows)
-        return wf_row_view_read(r->e, read->rows, f, slot->in + read->at, read->offset,
+    struct wf_infile *f = &r->inputs[read->ckpt][read->tensor->file];
+    if (read->tensor->rows)
+        return wf_row_view_read(r->e, read->tensor->rows, f, slot->in + read->at, read->offset,
                                 read->bytes);
     return wf_infile_read(r->e, f, slot->in + read->at, read->offset, read->bytes);
 }

@@ -19,6 +19,9 @@ recipe "$SCRATCH/in/recipe.yaml" task_arithmetic keep "$SCRATCH/in/base" "$SCRAT
 { cat "$SCRATCH/in/recipe.yaml"; echo 'task_deltas: {density: 0.2}'; } >"$SCRATCH/in/deltas.yaml"
 printf 'merge_method: pcb\nbase_model: %s\nmodels: [model: %s]\n' "$SCRATCH/in/base" "$SCRATCH/in/tuned" \
     >"$SCRATCH/in/components.yaml"
+{ echo 'name: first'; cat "$SCRATCH/in/recipe.yaml"; printf 'chat_template: chatml\n---\n'
+  printf 'merge_method: linear\nparameters: {weight: 1}\nmodels: [model: first, model: %s]\nchat_template: auto\n' \
+      "$SCRATCH/in/tuned"; } >"$SCRATCH/in/stages.yaml"
 small_models "$SCRATCH/in/small"
 while read -r name memory _; do
     [ -z "$name" ] || stage_recipe "$SCRATCH/in/$name-$memory.yaml" "$name" "$SCRATCH/in/small/"{1,2,3,4}
@@ -71,7 +74,7 @@ sweep() {
     local kind=$1 mode=$2 name=$3 n=1 clean=0 faults=0 flag=--resume
     shift 3
     while [ $clean -lt 5 ] && [ $n -lt 20000 ]; do
-        rm -rf out out.partial
+        rm -rf out out.partial out.stages
         WEFT_FAULT=$kind:$n$mode timeout 60 "$@" >stdout 2>err </dev/null
         code=$?
         if [ $code = 0 ]; then
@@ -133,6 +136,15 @@ rm -rf out out.partial
 "${merge[@]}" >/dev/null 2>err || fail "$what without faults" "$(head -c 300 err)"
 reference=$(digest out)
 for kind in alloc open write sync; do
+    sweep $kind "" merge "${merge[@]}"
+done
+# Stages: merges behind one another, and what is kept between them.
+what="stages"
+merge=("$weft" merge in/stages.yaml out --threads 2 --memory 64Mi --progress none)
+rm -rf out out.partial
+"${merge[@]}" >/dev/null 2>err || fail "$what without faults" "$(head -c 300 err)"
+reference=$(digest out)
+for kind in alloc open read write sync rename; do
     sweep $kind "" merge "${merge[@]}"
 done
 if [ "$LONG" = 1 ]; then every; else fine; fi

@@ -216,7 +216,7 @@ static void check_place(const struct wf_span *span, const struct wf_segment *g, 
     assert_true(t->offset <= offset && offset + bytes <= t->offset + t->bytes);
     for (uint32_t k = 0; k < span->n_reads; k++) {
         const struct wf_read *r = &span->reads[k];
-        if (r->ckpt == g->job->input_ckpt[i] && r->file == t->file && r->offset <= offset &&
+        if (r->ckpt == g->job->input_ckpt[i] && r->tensor->file == t->file && r->offset <= offset &&
             offset + bytes <= r->offset + r->bytes && place == r->at + (offset - r->offset))
             return;
     }

@@ -37,7 +37,8 @@ static void finish(struct work *w)
 
 static int check(struct work *w, const char *out, bool resume, bool overwrite, struct wf_output *o)
 {
-    return wf_output_check(&w->t->err, &w->t->arena, out, resume, overwrite, o);
+    struct wf_output_rules rules = {.resume = resume, .overwrite = overwrite};
+    return wf_output_check(&w->t->err, &w->t->arena, out, &rules, o);
 }
 
 static int open_output(struct work *w, bool resume, bool overwrite, struct wf_output *o)
