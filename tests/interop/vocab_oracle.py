@@ -425,6 +425,38 @@ def test_an_adapter_with_a_longer_table():
     assert code == 2 and "of another length" in errors, errors
 
 
+def test_a_tied_head_follows_its_table():
+    tied = {"tie_word_embeddings": True}
+    base = Model("base", vocabulary(40), head=False, config=tied)
+    one = Model("one", vocabulary(40, 3) | {"more": 40}, head=False, config=tied)
+    compare("tied", "linear", [base, one], base, {"source": "union"}, per_model={"weight": 1.0})
+    where = folder("tied-and-not")
+    base = Model("base", vocabulary(40), head=False, config=tied).write(where)
+    del (two := Model("two", vocabulary(40, 3) | {"more": 40})).tensors["lm_head.bias"]
+    two.write(where)
+    text = recipe("task_arithmetic", base, [(two, {"weight": 1.0})], {"source": "union"}, None, {"dtype": "float32"})
+    out = merge(where, "tokens", text)
+    got, table = read_model(out / "model.safetensors"), base.stored["model.embed_tokens.weight"]
+    for token, id in tokens_of(out).items():
+        want = two.stored["lm_head.weight"][two.map[token]]
+        assert np.allclose(got["lm_head.weight"][1][id], want, atol=1e-6), token
+    assert len(table) == 40 and len(got["lm_head.weight"][1]) == 41
+
+
+def test_a_bias_whose_second_axis_counts_tokens():
+    where = folder("second-axis")
+    models = [Model("a", vocabulary(20)), Model("b", vocabulary(20, 7) | {"more": 20})]
+    for m in models:
+        m.tensors["final_logits_bias"] = ("F32", np.arange(m.rows, dtype=np.float32)[None, :] + 0.5)
+        m.write(where)
+    text = recipe("linear", models[0], [(models[1], {"weight": 1.0})], {"source": "union", "pad_to_multiple_of": 24})
+    got = read_model(merge(where, "tokens", text) / "model.safetensors")["final_logits_bias"][1]
+    assert got.shape == (1, 24)
+    for token, id in models[1].map.items():
+        assert got[0, id if token == "more" else models[0].map[token]] == id + 0.5, token
+    assert np.allclose(got[0, 21:], np.arange(21).mean() + 0.5)
+
+
 def test_task_deltas_of_other_vocabularies():
     where = folder("deltas")
     a = Model("a", vocabulary(50)).write(where)
