@@ -10,7 +10,7 @@ venv=build/venv-mergekit
 log=build/venv-mergekit.log
 weft=${1:?usage: mergekit.sh WEFT [PROGRAM...]}
 shift
-[ $# -gt 0 ] || set -- methods dialect differences
+[ $# -gt 0 ] || set -- methods dialect differences examples golden
 
 nothing() { # REASON
     echo "skip  mergekit: $1"
@@ -33,6 +33,11 @@ if [ ! -e $venv/has-mergekit ]; then
 fi
 [ -e $venv/has-mergekit ] || nothing "it could not be installed: $(grep -iE 'error' $log | tail -n 1)"
 echo "# mergekit $($venv/bin/python -c 'from importlib.metadata import version; print(version("mergekit"))')"
+
+# Its published recipes are in its repository only; without a network the program that wants them says so.
+export MERGEKIT_SOURCE=${MERGEKIT_SOURCE:-build/mergekit-source}
+[ -d "$MERGEKIT_SOURCE" ] ||
+    GIT_TERMINAL_PROMPT=0 timeout 120 git clone --quiet --depth 1 https://github.com/arcee-ai/mergekit "$MERGEKIT_SOURCE" >>$log 2>&1
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/weft-mergekit.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
