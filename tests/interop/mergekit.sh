@@ -36,8 +36,9 @@ echo "# mergekit $($venv/bin/python -c 'from importlib.metadata import version; 
 
 # Its published recipes are in its repository only; without a network the program that wants them says so.
 export MERGEKIT_SOURCE=${MERGEKIT_SOURCE:-build/mergekit-source}
+export GIT_TERMINAL_PROMPT=0
 [ -d "$MERGEKIT_SOURCE" ] ||
-    GIT_TERMINAL_PROMPT=0 timeout 120 git clone --quiet --depth 1 https://github.com/arcee-ai/mergekit "$MERGEKIT_SOURCE" >>$log 2>&1
+    timeout 120 git clone --quiet --depth 1 https://github.com/arcee-ai/mergekit "$MERGEKIT_SOURCE" >>$log 2>&1
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/weft-mergekit.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
