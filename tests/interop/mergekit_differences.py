@@ -317,7 +317,7 @@ def test_dtype():
 
 
 def test_wider():
-    """out_dtype wider than dtype"""
+    """out_dtype wider than dtype, or than the inputs"""
     base, a, b = LAB().family()[:3]
     text = recipe("linear", None, (a, {"weight": 0.3}), (b, {"weight": 0.7}), dtype="bfloat16", out_dtype="float32")
     ours, compat, theirs = three(text)
