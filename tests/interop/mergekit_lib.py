@@ -94,11 +94,13 @@ class Lab:
 
     def mergekit(self, path, *flags):
         """The folder that mergekit-yaml makes of a recipe."""
+        from mergekit.io.tasks import LoaderCache
         from mergekit.scripts.run_yaml import main
 
+        LoaderCache.loaders.clear()  # relative names may mean another folder by now
         out = path.removesuffix(".yaml") + f".mergekit{len(flags)}"
         with contextlib.redirect_stderr(io.StringIO()):
-            main.main([path, out, "--quiet", "--no-copy-tokenizer", *flags], standalone_mode=False)
+            main.main([path, out, "--quiet", "--no-copy-tokenizer", "--no-write-model-card", *flags], standalone_mode=False)
         return out
 
     def weft(self, path, *flags):
@@ -120,6 +122,9 @@ class Lab:
 
 
 CONFIGS = {
+    "small": lambda layers, tied: transformers.LlamaConfig(
+        vocab_size=8, hidden_size=8, intermediate_size=8, num_attention_heads=1, num_key_value_heads=1,
+        max_position_embeddings=32, num_hidden_layers=layers, tie_word_embeddings=tied),
     "llama": lambda layers, tied: transformers.LlamaConfig(**LLAMA, num_hidden_layers=layers, tie_word_embeddings=tied),
     "granite": lambda layers, tied: transformers.GraniteConfig(**LLAMA, num_hidden_layers=layers, tie_word_embeddings=tied),
     "gpt2": lambda layers, tied: transformers.GPT2Config(vocab_size=64, n_positions=32, n_embd=64, n_layer=layers, n_head=4),
