@@ -4,6 +4,9 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -147,6 +150,13 @@ uint64_t wf_mem_total(void)
     uint64_t total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     total = wf_min_u64(total, cgroup_limit("/sys/fs/cgroup/memory.max"));
     return wf_min_u64(total, cgroup_limit("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+}
+
+void wf_mem_trim(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 uint64_t wf_mem_default(void)

@@ -34,6 +34,10 @@ void wf_free(void *block); /* accepts NULL */
 void *wf_map_pages(struct wf_err *e, size_t bytes, const char *what);
 void wf_unmap_pages(void *block, size_t bytes);
 
+/* Gives back to the system what was freed and is kept for the next block, where the C library can:
+ * after a step that took much, before one that has a budget. */
+void wf_mem_trim(void);
+
 uint64_t wf_mem_now(enum wf_mem_kind kind);
 uint64_t wf_mem_peak_rss(void); /* the process's high-water mark, bytes */
 uint64_t wf_mem_default(void);  /* the budget where none is given: a quarter of wf_mem_total */

@@ -19,6 +19,8 @@
 #include "json.h"
 
 struct wf_row_view;
+struct wf_side_text;
+struct wf_sidecars;
 
 struct wf_ckpt_file {
     const char *path; /* opens from the working directory */
@@ -49,6 +51,8 @@ struct wf_ckpt {
                                           else NULL */
     const struct wf_hash128 *plan;     /* of the merge that makes it, where that is a stage on the
                                           way: it may not be there yet. Else NULL */
+    const struct wf_sidecars *cars;     /* planned: the small files that will be there ... */
+    const struct wf_side_text *texts;   /* ... and those that are made; else NULL */
     const void *rows; /* tensors along the vocabulary are seen through this map; else NULL */
     struct wf_ckpt_file *files;
     size_t n_files;

@@ -18,6 +18,7 @@
 #include "adapter_config.h"
 #include "shape.h"
 #include "tied_head.h"
+#include "vocab_tensors.h"
 
 #define MISSES_SHOWN 3
 #define NEAR_SHOWN 3
@@ -379,6 +380,16 @@ static int add_modules(struct laying *l)
     return s;
 }
 
+/* A tensor of the same shape; or of a table that training has made longer, with another number of
+ * rows: whoever merges brings the rows together (publish/tokenizers.h). */
+static bool fits_whole(const struct wf_tensor *w, const struct wf_tensor *t)
+{
+    bool same = w->n_dims == t->n_dims;
+    for (unsigned d = wf_vocab_axis(w) == 0; same && d < w->n_dims; d++)
+        same = w->shape[d] == t->shape[d];
+    return same;
+}
+
 /* Tensors that the adapter holds whole take the place of the base's. */
 static int replace_wholes(struct laying *l)
 {
@@ -391,7 +402,7 @@ static int replace_wholes(struct laying *l)
             miss(l, d->wholes[i].name);
             continue;
         }
-        if (w->n_dims != t->n_dims || memcmp(w->shape, t->shape, t->n_dims * sizeof *t->shape))
+        if (!fits_whole(w, t))
             return wf_fail(
                 l->e, WF_USAGE, "%s: %s: tensor '%s' is %s, and %s would replace it by one of %s",
                 l->where, l->base->place.path, w->name,

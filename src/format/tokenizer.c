@@ -1,6 +1,7 @@
 /* tokenizer.c - which files of a folder make its vocabulary, and in which order. */
 #include "tokenizer.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "../base/file.h"
@@ -11,7 +12,7 @@
 struct opening {
     struct wf_err *e;
     struct wf_arena *a;
-    const struct wf_place *place;
+    const struct wf_tokenizer_source *from;
     const char **names;
     size_t n_names;
     bool hash_only;
@@ -27,15 +28,60 @@ static bool has(const struct opening *o, const char *name)
     return wf_folder_has(o->names, o->n_names, name);
 }
 
+static int name_order(const void *left, const void *right)
+{
+    return strcmp(*(const char *const *)left, *(const char *const *)right);
+}
+
+/* The names of the folder, or of what is planned to be in it. */
+static int list_names(struct opening *o)
+{
+    const struct wf_sidecars *cars = o->from->cars;
+    size_t most = cars ? cars->n : 0;
+    if (!cars)
+        return wf_folder_names(o->e, o->a, o->from->place->path, &o->names, &o->n_names);
+    for (const struct wf_side_text *t = o->from->texts; t; t = t->next)
+        most++;
+    o->names = wf_arena_alloc(o->a, o->e, most, sizeof *o->names);
+    if (!o->names)
+        return wf_err_status(o->e);
+    for (size_t i = 0; i < cars->n; i++)
+        if (!wf_side_text_find(o->from->texts, cars->files[i].name))
+            o->names[o->n_names++] = cars->files[i].name;
+    for (const struct wf_side_text *t = o->from->texts; t; t = t->next)
+        if (t->text)
+            o->names[o->n_names++] = t->name;
+    if (o->n_names)
+        qsort(o->names, o->n_names, sizeof *o->names, name_order);
+    return WF_OK;
+}
+
+int wf_tokenizer_read(struct wf_err *e, struct wf_arena *a, const struct wf_tokenizer_source *from,
+                      const char *name, const char **path, char **text, size_t *n)
+{
+    const struct wf_sidecars *cars = from->cars;
+    const struct wf_side_text *made = cars ? wf_side_text_find(from->texts, name) : NULL;
+    *path = wf_path_join(a, e, from->place->path, name);
+    for (size_t i = 0; cars && i < cars->n; i++)
+        if (!strcmp(cars->files[i].name, name))
+            *path = cars->files[i].path;
+    if (!*path)
+        return wf_err_status(e);
+    if (!made) {
+        int s = cars ? WF_OK : wf_place_check(e, from->place, *path);
+        return s ? s : wf_read_small(e, WF_INPUT, *path, WF_TOKENIZER_BYTES_MAX, text, n);
+    }
+    *n = made->n;
+    *text = wf_alloc(e, WF_MEM_TEXT, made->n + 1, 1, "a tokenizer");
+    if (*text)
+        memcpy(*text, made->text, made->n);
+    return *text ? WF_OK : WF_MACHINE;
+}
+
 /* The file's bytes, which also go into the hash. */
 static int read_file(struct opening *o, const char *name, const char **path, char **text, size_t *n)
 {
-    *path = wf_path_join(o->a, o->e, o->place->path, name);
-    if (!*path)
-        return wf_err_status(o->e);
-    int s = wf_place_check(o->e, o->place, *path);
-    if (!s)
-        s = wf_read_small(o->e, WF_INPUT, *path, WF_TOKENIZER_BYTES_MAX, text, n);
+    int s = wf_tokenizer_read(o->e, o->a, o->from, name, path, text, n);
     if (s)
         return s;
     struct {
@@ -178,21 +224,21 @@ static int open_tokenizer(struct opening *o)
 {
     struct wf_tokenizer *t = o->out;
     const char *const *form = forms;
-    if (!wf_is_folder(o->place->path))
+    if (!o->from->cars && !wf_is_folder(o->from->place->path))
         return WF_OK;
-    int s = wf_folder_names(o->e, o->a, o->place->path, &o->names, &o->n_names);
+    int s = list_names(o);
     while (!s && *form && !has(o, *form))
         form++;
     if (s)
         return s;
-    t->folder = o->place->path;
+    t->folder = o->from->place->path;
     t->is_json = form == forms;
     if (!*form && has(o, "sentencepiece.bpe.model"))
         return wf_fail(o->e, WF_USAGE,
                        "%s/sentencepiece.bpe.model: tokenizers of this form give other ids than "
                        "the file has; save the model's tokenizer as tokenizer.json (transformers "
                        "does with its fast classes)",
-                       o->place->path);
+                       o->from->place->path);
     s = *form ? read_form(o, *form) : read_opaque(o);
     if (!s && *form && !t->is_json)
         s = read_added(o);
@@ -201,21 +247,21 @@ static int open_tokenizer(struct opening *o)
     return s;
 }
 
-int wf_tokenizer_open(struct wf_err *e, struct wf_arena *a, const struct wf_place *place,
+int wf_tokenizer_open(struct wf_err *e, struct wf_arena *a, const struct wf_tokenizer_source *from,
                       struct wf_tokenizer *out)
 {
-    struct opening o = {.e = e, .a = a, .place = place, .out = out};
+    struct opening o = {.e = e, .a = a, .from = from, .out = out};
     *out = (struct wf_tokenizer){.vocab.arena = a};
     int s = open_tokenizer(&o);
     return s || !out->path || out->opaque ? s : wf_vocab_settle(e, &out->vocab, out->path);
 }
 
-int wf_tokenizer_hash(struct wf_err *e, const struct wf_place *place, bool *found,
+int wf_tokenizer_hash(struct wf_err *e, const struct wf_tokenizer_source *from, bool *found,
                       struct wf_hash128 *hash)
 {
     struct wf_arena scratch = {0};
     struct wf_tokenizer t = {.vocab.arena = &scratch};
-    struct opening o = {.e = e, .a = &scratch, .place = place, .hash_only = true, .out = &t};
+    struct opening o = {.e = e, .a = &scratch, .from = from, .hash_only = true, .out = &t};
     int s = open_tokenizer(&o);
     *found = !s && t.path;
     *hash = t.hash;

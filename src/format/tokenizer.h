@@ -12,7 +12,7 @@
 #define WF_TOKENIZER_H
 
 #include "../base/hash.h"
-#include "hub.h"
+#include "sidecar.h"
 #include "tokenizer_json.h"
 
 struct wf_tokenizer {
@@ -27,14 +27,27 @@ struct wf_tokenizer {
     struct wf_hash128 hash;  /* of the files read: those of equal hash are one vocabulary */
 };
 
-/* Reads the tokenizer of the model at `place`; everything lives in `a`. A folder without one, or a
- * single file, is WF_OK with path NULL. Forms whose ids are shifted by their class are WF_USAGE;
+/* Where the files are: in a folder, or, of a model that is planned, those that will be copied and
+ * those that are made (sidecar.h). */
+struct wf_tokenizer_source {
+    const struct wf_place *place;
+    const struct wf_sidecars *cars;   /* NULL: the folder's */
+    const struct wf_side_text *texts; /* with `cars` */
+    const struct wf_hash128 *plan;    /* of the merge that makes the model; NULL: none does */
+};
+
+/* Reads a model's tokenizer; everything lives in `a`. A folder without one, or a single file, is
+ * WF_OK with path NULL. Forms whose ids are shifted by their class are WF_USAGE;
  * damage is WF_INPUT. */
-int wf_tokenizer_open(struct wf_err *e, struct wf_arena *a, const struct wf_place *place,
+int wf_tokenizer_open(struct wf_err *e, struct wf_arena *a, const struct wf_tokenizer_source *from,
                       struct wf_tokenizer *out);
 
+/* One of its files: its path, in `a`, and its bytes, which are freed with wf_free. */
+int wf_tokenizer_read(struct wf_err *e, struct wf_arena *a, const struct wf_tokenizer_source *from,
+                      const char *name, const char **path, char **text, size_t *n);
+
 /* The hash alone, of what wf_tokenizer_open would read; *found false if there is nothing. */
-int wf_tokenizer_hash(struct wf_err *e, const struct wf_place *place, bool *found,
+int wf_tokenizer_hash(struct wf_err *e, const struct wf_tokenizer_source *from, bool *found,
                       struct wf_hash128 *hash);
 
 #define WF_TOKENIZER_BYTES_MAX ((size_t)256 << 20)

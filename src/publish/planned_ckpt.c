@@ -78,7 +78,9 @@ int wf_planned_ckpt(struct wf_err *e, struct wf_arena *a, const struct wf_plan *
     const struct wf_place *donor = &plan->config_donor->place;
     *out = (struct wf_ckpt){.place = {.path = donor->path, .boundary = donor->boundary},
                             .is_folder = true,
-                            .plan = &plan->hash};
+                            .plan = &plan->hash,
+                            .cars = plan->sidecars,
+                            .texts = plan->side_texts};
     int status = add_files(e, a, plan, folder, number, out);
     if (!status)
         status = add_tensors(e, a, plan, out);

@@ -215,7 +215,6 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o,
     if (!status)
         status = wf_tokenizers_apply(e, compat, s, &tokenizers);
     options.facts = tokenizers.facts;
-    options.side_texts = s->side_texts;
     if (!status)
         status = make_side_texts(e, o, s);
     options.side_texts = s->side_texts;

@@ -40,10 +40,14 @@ static int by_name(const void *a, const void *b)
 }
 
 /* Takes the tokenizer's files from `donor` in place of those that are listed. */
-static int take_files(struct wf_vocab_work *w, const struct wf_place *donor)
+static int take_files(struct wf_vocab_work *w, const struct wf_tokenizer_source *donor)
 {
     struct wf_sidecars *cars = &w->s->sidecars, theirs;
-    int s = wf_sidecar_list(w->e, &w->s->arena, donor, &theirs);
+    int s = WF_OK;
+    if (donor->cars)
+        theirs = *donor->cars;
+    else
+        s = wf_sidecar_list(w->e, &w->s->arena, donor->place, &theirs);
     struct wf_sidecar *files =
         s ? NULL : wf_arena_alloc(&w->s->arena, w->e, cars->n + theirs.n, sizeof *files);
     size_t n = 0;
@@ -59,7 +63,7 @@ static int take_files(struct wf_vocab_work *w, const struct wf_place *donor)
         qsort(files, n, sizeof *files, by_name);
     cars->files = files;
     cars->n = n;
-    struct wf_hash128 both[] = {cars->hash, theirs.hash};
+    struct wf_hash128 both[] = {cars->hash, donor->plan ? *donor->plan : theirs.hash};
     cars->hash = wf_xxh128(both, sizeof both);
     return WF_OK;
 }
@@ -106,11 +110,13 @@ static int keep_text(struct wf_vocab_work *w, const char *name, struct wf_str *t
                 : WF_MACHINE;
 }
 
-static int append_tokens(struct wf_vocab_work *w, const struct wf_new_vocab *v)
+static int append_tokens(struct wf_vocab_work *w, const struct wf_new_vocab *v,
+                         const struct wf_tokenizer_source *from)
 {
     const struct wf_tokenizer *d = v->donor;
     struct wf_str json = {0}, config = {0};
     char *text = NULL, *config_text = NULL;
+    const char *path;
     size_t n, config_n;
     if (!d->is_json)
         return wf_fail(w->e, WF_USAGE,
@@ -119,12 +125,12 @@ static int append_tokens(struct wf_vocab_work *w, const struct wf_new_vocab *v)
                        "form, or use 'source: base'",
                        w->s->recipe.path, w->s->recipe.tokenizer.line, v->n_appended,
                        v->n_appended == 1 ? "" : "s", d->folder);
-    int s = wf_read_small(w->e, WF_INPUT, d->path, WF_TOKENIZER_BYTES_MAX, &text, &n);
+    int s = wf_tokenizer_read(w->e, &w->scratch, from, "tokenizer.json", &path, &text, &n);
     if (!s)
         s = wf_tokenizer_json_append(w->e, text, n, &d->json, v->appended, v->n_appended, &json);
     if (!s && d->config_path)
-        s = wf_read_small(w->e, WF_INPUT, d->config_path, WF_TOKENIZER_BYTES_MAX, &config_text,
-                          &config_n);
+        s = wf_tokenizer_read(w->e, &w->scratch, from, "tokenizer_config.json", &path, &config_text,
+                              &config_n);
     if (!s && d->config_path)
         s = wf_tokenizer_config_append(w->e, config_text, config_n, &d->config, v->appended,
                                        v->n_appended, &config);
@@ -373,16 +379,17 @@ static int edit_configs(struct wf_vocab_work *w, const struct wf_new_vocab *v,
 }
 
 int wf_tokenizer_output(struct wf_vocab_work *w, const struct wf_new_vocab *v,
-                        const struct wf_tokenizer *const *tokenizers, const struct wf_place *donor)
+                        const struct wf_tokenizer *const *tokenizers,
+                        const struct wf_tokenizer_source *donor)
 {
     const struct wf_ckpt *c = config_donor(w);
     size_t i = 0;
     while (i + 1 < w->models.n && w->models.list[i].shown != c)
         i++;
     int s = WF_OK;
-    if (strcmp(c->place.path, donor->path) != 0)
+    if (donor->cars || strcmp(c->place.path, donor->place->path) != 0)
         s = take_files(w, donor);
     if (!s && v->n_appended)
-        s = append_tokens(w, v);
-    return s ? s : edit_configs(w, v, tokenizers[i], donor);
+        s = append_tokens(w, v, donor);
+    return s ? s : edit_configs(w, v, tokenizers[i], donor->place);
 }

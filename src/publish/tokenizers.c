@@ -17,7 +17,7 @@ struct work {
     struct wf_vocab_party *parties;
     uint32_t *token_party;
     const struct wf_tokenizer *donor;
-    const struct wf_place *donor_place;
+    struct wf_tokenizer_source donor_from;
     uint64_t donor_rows;
 };
 
@@ -77,8 +77,25 @@ static bool same_files(const struct wf_tokenizer *a, const struct wf_tokenizer *
     return a->path && b->path && wf_hash128_equal(&a->hash, &b->hash);
 }
 
+bool wf_vocab_is_resized(const struct wf_ckpt *c)
+{
+    const struct wf_tensor *own = wf_vocab_table(c),
+                           *under = c->under ? wf_vocab_table(c->under) : NULL;
+    return own && under && own->shape[0] != under->shape[0];
+}
+
+/* Whoever made the table longer has the tokenizer that belongs to it. */
+struct wf_tokenizer_source wf_vocab_tokenizer_of(const struct wf_ckpt *c)
+{
+    bool resized = wf_vocab_is_resized(c);
+    return (struct wf_tokenizer_source){.place = resized ? &c->top->place : &c->place,
+                                        .cars = resized ? NULL : c->cars,
+                                        .texts = resized ? NULL : c->texts,
+                                        .plan = resized ? NULL : c->plan};
+}
+
 /* The model's tokenizer, or that of an earlier model whose files are the same. */
-static int read_one(struct work *k, const struct wf_place *place, size_t n_before,
+static int read_one(struct work *k, const struct wf_tokenizer_source *from, size_t n_before,
                     struct wf_tokenizer **out)
 {
     struct wf_tokenizer *t = wf_arena_alloc(&k->w.scratch, k->w.e, 1, sizeof *t);
@@ -86,13 +103,13 @@ static int read_one(struct work *k, const struct wf_place *place, size_t n_befor
     *out = t;
     if (!t)
         return WF_MACHINE;
-    int s = wf_tokenizer_hash(k->w.e, place, &found, &t->hash);
+    int s = wf_tokenizer_hash(k->w.e, from, &found, &t->hash);
     for (size_t i = 0; found && i < n_before && !s; i++)
         if (k->tokenizers[i]->path && wf_hash128_equal(&t->hash, &k->tokenizers[i]->hash)) {
             *out = k->tokenizers[i];
             return WF_OK;
         }
-    return s ? s : wf_tokenizer_open(k->w.e, &k->w.scratch, place, t);
+    return s ? s : wf_tokenizer_open(k->w.e, &k->w.scratch, from, t);
 }
 
 static int read_tokenizers(struct work *k)
@@ -100,8 +117,10 @@ static int read_tokenizers(struct work *k)
     struct wf_vocab_models *m = &k->w.models;
     k->tokenizers = wf_arena_alloc(&k->w.scratch, k->w.e, m->n + 1, sizeof *k->tokenizers);
     int s = k->tokenizers ? WF_OK : WF_MACHINE;
-    for (size_t i = 0; i < m->n && !s; i++)
-        s = read_one(k, &m->list[i].ckpt->place, i, &k->tokenizers[i]);
+    for (size_t i = 0; i < m->n && !s; i++) {
+        struct wf_tokenizer_source from = wf_vocab_tokenizer_of(m->list[i].ckpt);
+        s = read_one(k, &from, i, &k->tokenizers[i]);
+    }
     return s;
 }
 
@@ -124,26 +143,45 @@ static int find_model(struct work *k, const struct wf_reference *ref, size_t *ou
     return status;
 }
 
-/* The model that `source` names, as a number. One that is not merged, n, gives its tokenizer all
+/* Where the files of a model are that is not merged: it need not have weights. */
+static int find_source(struct work *k, const struct wf_reference *ref,
+                       struct wf_tokenizer_source *out)
+{
+    struct wf_setup *s = k->w.s;
+    const struct wf_ckpt *c = NULL;
+    if (ref->stage || ref->adapter) {
+        int status = wf_opened_reference(k->w.e, &s->arena, &s->opened, s->recipe.path, ref,
+                                         s->recipe.folder, &c);
+        if (!status)
+            *out = wf_vocab_tokenizer_of(c);
+        return status;
+    }
+    struct wf_place *place = wf_arena_alloc(&s->arena, k->w.e, 1, sizeof *place);
+    *out = (struct wf_tokenizer_source){.place = place};
+    return place ? wf_hub_resolve(k->w.e, &s->arena, wf_vocab_where(&k->w, ref->line), ref->model,
+                                  s->recipe.folder, place)
+                 : WF_MACHINE;
+}
+
+/* The number of the model that `source` names; n if it is not merged, and gives its tokenizer all
  * the same. */
 static int read_donor(struct work *k, size_t *out)
 {
     const struct wf_vocab_models *m = &k->w.models;
-    struct wf_setup *s = k->w.s;
-    struct wf_place *place = wf_arena_alloc(&s->arena, k->w.e, 1, sizeof *place);
     struct wf_tokenizer *t = NULL;
     const struct wf_reference *ref = &k->section->model;
-    if (!place)
-        return WF_MACHINE;
-    int status = wf_hub_resolve(k->w.e, &s->arena, wf_vocab_where(&k->w, ref->line), ref->model,
-                                s->recipe.folder, place);
-    for (*out = 0; *out < m->n && !status; ++*out)
-        if (!strcmp(m->list[*out].ckpt->place.path, place->path))
+    for (*out = 0; *out < m->n; ++*out)
+        if (!strcmp(m->list[*out].text, ref->text))
             return WF_OK;
+    int status = find_source(k, ref, &k->donor_from);
+    for (*out = 0; *out < m->n && !status && !ref->adapter && !ref->stage; ++*out)
+        if (!m->list[*out].ckpt->under &&
+            !strcmp(m->list[*out].ckpt->place.path, k->donor_from.place->path))
+            return WF_OK;
+    *out = m->n;
     if (!status)
-        status = read_one(k, place, m->n, &t);
+        status = read_one(k, &k->donor_from, m->n, &t);
     k->donor = t;
-    k->donor_place = place;
     return status;
 }
 
@@ -154,14 +192,14 @@ static int find_donor(struct work *k)
     int s = k->section->source == WF_VOCAB_MODEL ? read_donor(k, &i) : WF_OK;
     if (!s && i < m->n) {
         k->donor = k->tokenizers[i];
-        k->donor_place = &m->list[i].ckpt->place;
+        k->donor_from = wf_vocab_tokenizer_of(m->list[i].ckpt);
         k->donor_rows = k->parties[i].rows;
     }
     if (!s && !k->donor->path)
         return wf_fail(k->w.e, WF_USAGE,
                        "%s:%d: %s has no tokenizer files; put its tokenizer.json beside the "
                        "weights, or name another model as the source",
-                       k->w.s->recipe.path, k->section->line, k->donor_place->path);
+                       k->w.s->recipe.path, k->section->line, k->donor_from.place->path);
     for (size_t j = 0; j < m->n && !s; j++)
         if (!k->tokenizers[j]->path)
             k->parties[j].tokenizer = k->tokenizers[0]->path ? k->tokenizers[0] : k->donor;
@@ -379,7 +417,7 @@ static int apply_section(struct work *k)
     for (size_t i = 0; own && i < k->w.models.n; i++)
         own[i] = k->parties[i].tokenizer;
     if (!status)
-        status = own ? wf_tokenizer_output(&k->w, &v, own, k->donor_place) : WF_MACHINE;
+        status = own ? wf_tokenizer_output(&k->w, &v, own, &k->donor_from) : WF_MACHINE;
     if (status)
         return status;
     warn(k, &v);
@@ -396,6 +434,7 @@ int wf_tokenizers_apply(struct wf_err *e, bool compat, struct wf_setup *s,
     if (!status)
         status = k.section->given ? apply_section(&k) : wf_vocab_check_sizes(&k.w);
     wf_arena_destroy(&k.w.scratch);
+    wf_mem_trim();
     return status;
 }
 

@@ -32,6 +32,12 @@ struct wf_vocab_work {
     struct wf_tokenizers *out;
 };
 
+/* True if an adapter on top has put a table of its own length in place of the model's. */
+bool wf_vocab_is_resized(const struct wf_ckpt *c);
+
+/* Where the tokenizer is that belongs to the model's table. */
+struct wf_tokenizer_source wf_vocab_tokenizer_of(const struct wf_ckpt *c);
+
 /* "recipe.yaml:7" */
 const char *wf_vocab_where(struct wf_vocab_work *w, int line);
 
@@ -46,7 +52,8 @@ int wf_vocab_check_sizes(struct wf_vocab_work *w);
 /* tokenizer_output.c: the tokenizer's files, and the edits of configs. `tokenizers` are those of
  * the models. */
 int wf_tokenizer_output(struct wf_vocab_work *w, const struct wf_new_vocab *v,
-                        const struct wf_tokenizer *const *tokenizers, const struct wf_place *donor);
+                        const struct wf_tokenizer *const *tokenizers,
+                        const struct wf_tokenizer_source *donor);
 
 /* tokenizer_output.c: vocab_size, where config.json has it. */
 int wf_vocab_size_edit(struct wf_vocab_work *w, uint64_t rows);

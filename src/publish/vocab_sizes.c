@@ -154,7 +154,8 @@ static bool read_quietly(struct wf_vocab_work *w, const struct wf_vocab_model *m
                          struct wf_tokenizer *out)
 {
     struct wf_err why = {0};
-    if (!wf_tokenizer_open(&why, &w->scratch, &m->ckpt->place, out))
+    struct wf_tokenizer_source from = wf_vocab_tokenizer_of(m->ckpt);
+    if (!wf_tokenizer_open(&why, &w->scratch, &from, out))
         return out->path && !out->opaque;
     wf_log(WF_LOG_DEBUG, "%s", why.text);
     return false;
@@ -167,10 +168,12 @@ static void warn_of_rows(struct wf_vocab_work *w)
     const struct wf_vocab_model *m = w->models.list;
     struct wf_tokenizer x = {0}, y;
     bool found, read = false;
-    if (!w->models.n || wf_tokenizer_hash(&none, &m[0].ckpt->place, &found, &first) || !found)
+    struct wf_tokenizer_source from = wf_vocab_tokenizer_of(m[0].ckpt);
+    if (wf_tokenizer_hash(&none, &from, &found, &first) || !found)
         return;
     for (size_t i = 1; i < w->models.n; i++) {
-        if (wf_tokenizer_hash(&none, &m[i].ckpt->place, &found, &hash) || !found ||
+        from = wf_vocab_tokenizer_of(m[i].ckpt);
+        if (wf_tokenizer_hash(&none, &from, &found, &hash) || !found ||
             wf_hash128_equal(&first, &hash))
             continue;
         if (!read && !read_quietly(w, &m[0], &x))
@@ -192,6 +195,14 @@ int wf_vocab_check_sizes(struct wf_vocab_work *w)
     struct cutting cut = {.list = wf_arena_alloc(&w->scratch, w->e, most, sizeof *cut.list)};
     int s = m->n && cut.list ? WF_OK : WF_MACHINE;
     const struct wf_ckpt *first = m->n ? m->list[0].ckpt : NULL;
+    for (size_t i = 0; i < m->n && !s; i++)
+        if (wf_vocab_is_resized(m->list[i].ckpt))
+            s = wf_fail(w->e, WF_USAGE,
+                        "%s: %s has a table of embeddings of another length than %s; say "
+                        "tokenizer: {source: ...} with the model whose tokenizer the result is to "
+                        "have",
+                        wf_vocab_where(w, m->list[i].line), m->list[i].ckpt->top->place.path,
+                        m->list[i].ckpt->place.path);
     for (size_t t = 0; !s && t < first->n_tensors; t++) {
         const struct wf_tensor *tensor = &first->tensors[t];
         int axis = wf_vocab_axis(tensor);

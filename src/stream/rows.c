@@ -149,12 +149,19 @@ int wf_rows_make(const struct wf_making *m)
 
 /* ---- the mean of a table ---- */
 
+/* Adds n values, the first of which belongs to column `col`, to the sums of their columns. */
 static void add_up(const struct wf_making *m, const char *values, uint64_t col, uint64_t n)
 {
-    struct wf_row_view *rows = m->tensor->rows;
-    for (uint64_t k = 0; k < n; k++) {
-        rows->mean[col] += value_at(values, m->wide, k);
-        col = col + 1 == rows->cols ? 0 : col + 1;
+    const struct wf_row_view *rows = m->tensor->rows;
+    const float *narrow = (const float *)(const void *)values;
+    const double *wide = (const double *)(const void *)values;
+    for (uint64_t at = 0, part; at < n; at += part, col = 0) {
+        double *sums = rows->mean + col;
+        part = wf_min_u64(n - at, rows->cols - col);
+        for (uint64_t k = 0; m->wide && k < part; k++)
+            sums[k] += wide[at + k];
+        for (uint64_t k = 0; !m->wide && k < part; k++)
+            sums[k] += (double)narrow[at + k];
     }
 }
 

@@ -360,6 +360,88 @@ def test_one_tile_or_many():
     assert raw[0] == raw[1] == raw[2]
 
 
+def test_what_is_on_top_comes_first_then_the_map():
+    """A merge of base+adapter and shared+delta with a vocabulary is one of the models that `weft apply` makes."""
+    where = folder("on-top")
+    rng = np.random.default_rng(5)
+    base = Model("base", vocabulary(60)).write(where)
+    one = Model("one", vocabulary(60, 4) | {"new": 60}, dtype="BF16").write(where)
+    two = Model("two", vocabulary(60, 4) | {"new": 60}, seed=9, dtype="BF16").write(where)
+    factors = {"lm_head.lora_A.weight": (4, HIDDEN), "lm_head.lora_B.weight": (61, 4),
+               "model.embed_tokens.lora_embedding_A": (4, 61), "model.embed_tokens.lora_embedding_B": (HIDDEN, 4)}
+    (where / "lora").mkdir()
+    write_model(where / "lora" / "adapter_model.safetensors", {
+        "base_model.model." + n: ("F32", rng.standard_normal(s).astype(np.float32)) for n, s in factors.items()})
+    (where / "lora" / "adapter_config.json").write_text(json.dumps({
+        "peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["lm_head", "embed_tokens"]}))
+    merge(where, "shared", recipe("linear", None, [(one, {"weight": 0.3}), (two, {"weight": 0.7})], None, None,
+                                  {"task_deltas": {"density": 0.3}, "dtype": "bfloat16"}))
+    tops = {"one+lora": "lora", "out-shared+out-shared/deltas/one.safetensors": "out-shared/deltas/one.safetensors"}
+    for i, (reference, top) in enumerate(tops.items()):
+        under = reference.split("+")[0]
+        made = f"made-{i}"
+        done = subprocess.run([ARGS.weft, "apply", str(where / under), str(where / top), str(where / made)],
+                              capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        for section in ({"source": "union"}, {"source": "base", "pad_to_multiple_of": 7}):
+            outs = []
+            for k, name in enumerate((reference, made)):
+                text = recipe("task_arithmetic", base, [(one, {"weight": 0.5})], section, None, {"dtype": "float32"})
+                text["models"].append({"model": name, "name": "top", "parameters": {"weight": 0.5}})
+                text["dtype"] = "float32"
+                outs.append(merge(where, f"top-{i}-{k}-{len(section)}", text))
+            a, b = (read_model(o / "model.safetensors")["lm_head.weight"][1] for o in outs)
+            assert a.shape == b.shape
+            # what apply makes of an adapter is rounded to the model's type once more
+            assert np.allclose(a, b, rtol=2.0**-8, atol=1e-2 if top == "lora" else 0), reference
+
+
+def test_an_adapter_with_a_longer_table():
+    """Tables saved whole with more rows than the base's, and the tokenizer that belongs to them beside the adapter."""
+    where = folder("longer")
+    base = Model("base", vocabulary(30)).write(where)
+    long = Model("long", vocabulary(30), [added("<x>", 30), added("<y>", 31)]).write(where)
+    for name in ("model.norm.weight", "model.layers.0.mlp.weight"):
+        long.tensors[name] = base.tensors[name]
+    long.write(where / "whole")
+    lora = where / "lora"
+    lora.mkdir()
+    write_model(lora / "adapter_model.safetensors",
+                {"base_model.model." + n: long.tensors[n] for n in ("model.embed_tokens.weight", "lm_head.weight",
+                                                                    "lm_head.bias")})
+    (lora / "adapter_config.json").write_text(json.dumps({
+        "peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": [],
+        "modules_to_save": ["embed_tokens", "lm_head"]}))
+    (lora / "tokenizer.json").write_bytes((where / "long" / "tokenizer.json").read_bytes())
+    outs = []
+    for name in ("base+lora", "whole/long"):
+        text = recipe("linear", base, [(base, {"weight": 0.25})], {"source": "union"})
+        text["models"].append({"model": name, "parameters": {"weight": 0.75}})
+        outs.append(merge(where, f"merge-{len(outs)}", text))
+    same_tensors(*outs)
+    assert len(tokens_of(outs[0])) == 32
+    code, errors, _ = run(where, "refused", text | {"models": [{"model": "base+lora", "parameters": {"weight": 1}}],
+                                                    "tokenizer": None})
+    assert code == 2 and "of another length" in errors, errors
+
+
+def test_task_deltas_of_other_vocabularies():
+    where = folder("deltas")
+    a = Model("a", vocabulary(50)).write(where)
+    b, c = (Model(n, vocabulary(50, 3) | {"more": 50}).write(where) for n in "bc")
+    text = recipe("task_arithmetic", a, [(b, {"weight": 0.4}), (c, {"weight": 0.2})],
+                  {"source": "union", "pad_to_multiple_of": 64}, None, {"task_deltas": {"density": 1}})
+    out = merge(where, "tokens", text)
+    done = subprocess.run([ARGS.weft, "apply", str(out), str(out / "deltas" / "b.safetensors"), str(where / "again")],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    got = read_model(where / "again" / "model.safetensors")
+    ids = tokens_of(out)
+    new = rebuilt([a, b, c], ids, 64, a)
+    for name in SLICES:
+        assert np.array_equal(got[name][1], new[1].tensors[name][1]), name
+
+
 def test_a_hundred_forms_of_vocabularies():
     rng = random.Random(11)
     for case in range(100):

@@ -332,7 +332,8 @@ static int open_folder(struct fixture *f, const struct file *files, struct wf_to
         assert_int_equal(wf_write_small(&f->e, path, files[i].text, strlen(files[i].text)), WF_OK);
     }
     struct wf_place place = {.path = folder};
-    int s = wf_tokenizer_open(&f->e, &f->a, &place, t);
+    struct wf_tokenizer_source from = {.place = &place};
+    int s = wf_tokenizer_open(&f->e, &f->a, &from, t);
     assert_int_equal(wf_remove_tree(&f->e, folder), WF_OK);
     return s;
 }

@@ -73,6 +73,19 @@ has out/generation_config.json '"eos_token_id": 12'
 has out/generation_config.json '"pad_token_id": [5, 6]'
 has out/config.json '"vocab_size": 34'
 
+# there and back again: rows in another order, then in the first one
+cp -r base turned
+tokenizer turned "$(vocab 32 9)"
+printf 'merge_method: passthrough\nmodels: [{model: %s}]\ntokenizer_source: %s\n' base turned >there.yaml
+printf 'merge_method: passthrough\nmodels: [{model: %s}]\ntokenizer_source: %s\n' there base >back.yaml
+run merge there.yaml there
+expect_exit 0
+run merge back.yaml back --memory 16Mi --threads 1
+expect_exit 0
+! cmp -s there/model.safetensors base/model.safetensors || fail 'no row has moved'
+run diff base back
+expect_exit 0
+
 # union: text is inserted, the slow form is left out
 merged 'tokenizer: {source: union}'
 has out/tokenizer.json '{"id": 32, "content": "<one>", "single_word": false'
@@ -101,6 +114,39 @@ expect_stdout_has '[34, 16]'
 [[ -n $first && $first = "$(plan_of p2)" ]] || fail 'two plans of one recipe differ'
 tokenizer one "$(vocab 32 6)" "$special"
 [[ $first != "$(plan_of p3)" ]] || fail 'another tokenizer, and the plan is the same'
+
+# a stage whose vocabulary is a union, and one on top of it that knows its tokens before they are written
+cat >stages.yaml <<END
+name: joined
+merge_method: linear
+base_model: base
+models: [{model: one, parameters: {weight: 1}}]
+tokenizer_source: union
+---
+merge_method: linear
+base_model: joined
+models: [{model: joined, parameters: {weight: 1}}, {model: base, parameters: {weight: 1}}]
+tokenizer: {source: base, tokens: {"<last>": {source: {kind: model_token, model: joined, token: "<one>"}}}}
+END
+run plan stages.yaml
+expect_exit 0
+expect_stdout_has '[34, 16]'
+run merge stages.yaml staged
+expect_exit 0
+has staged/tokenizer.json '{"id": 32, "content": "<one>"'
+has staged/tokenizer.json '{"id": 33, "content": "<last>"'
+
+# a stage gives the vocabulary alone
+sed -i '/^---/,$d' stages.yaml
+cat >>stages.yaml <<END
+---
+merge_method: linear
+models: [{model: base, parameters: {weight: 1}}, {model: one, parameters: {weight: 1}}]
+tokenizer_source: joined
+END
+run merge stages.yaml lent
+expect_exit 0
+expect_same_file lent/tokenizer.json <("${WEFT}" merge r.yaml union >/dev/null 2>&1 && cat union/tokenizer.json)
 
 # vocabularies that do not go together
 tokenizer one "$(vocab 32)" '' ' "pre_tokenizer": {"type": "ByteLevel"},'
