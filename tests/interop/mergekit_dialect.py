@@ -239,16 +239,6 @@ slices:
 # ---- modules ----
 
 
-def module_names(path):
-    """What mergekit calls the modules of a model."""
-    from mergekit.architecture import get_architecture_info
-    from mergekit.config import MergeConfiguration
-    from mergekit.options import MergeOptions
-
-    config = MergeConfiguration(merge_method="passthrough", models=[{"model": path}])
-    return sorted(get_architecture_info(config, MergeOptions()).modules)
-
-
 def test_a_model_of_several_modules_in_the_models_form():
     text = """
 merge_method: linear
@@ -283,6 +273,50 @@ modules:
       - sources: [{{model: {b}, layer_range: [2, 4]}}]
         parameters: {{scale: 0.5}}
 """, c=1)
+
+
+MODULES = {"mistral3": ("text_decoder", "vision_tower", "multi_modal_projector"), "t5": ("encoder", "decoder", "shared")}
+
+
+def test_modules_with_models_and_parameters_of_their_own():
+    for family, names in MODULES.items():
+        both("""
+merge_method: linear
+modules:
+  {}:
+    models: [{{{{model: {{a}}, parameters: {{{{weight: 0.9}}}}}}}}, {{{{model: {{b}}}}}}]
+    parameters: {{{{weight: 0.2}}}}
+  {}:
+    models: [{{{{model: {{b}}, parameters: {{{{weight: [{{{{filter: '1.', value: 0.7}}}}]}}}}}}}}, {{{{model: {{a}}}}}}]
+  {}:
+    models: [{{{{model: {{a}}}}}}]
+parameters: {{{{weight: 0.5}}}}
+""".format(*names), family=family)
+
+
+def test_gradients_run_over_the_layers_of_each_module():
+    for family, names in MODULES.items():
+        paths = LAB().family(family)
+        modules = {name: {"models": [{"model": p} for p in paths[1:3]], "parameters": {"weight": 1}} for name in names}
+        modules[names[0]]["models"][0]["parameters"] = {"weight": [0.2, 0.9]}
+        path = LAB().write({"merge_method": "linear", "modules": modules})
+        check_close(read(LAB().weft(path, *COMPAT)), read(LAB().mergekit(path)), paths, C)
+
+
+def test_layers_of_one_module_stacked():
+    counts = {"mistral3": ("text_config", "num_hidden_layers"), "t5": (None, "num_layers")}
+    for family, names in MODULES.items():
+        a, b = LAB().family(family)[1:3]
+        stack = [{"sources": [{"model": a, "layer_range": [0, 3]}]}, {"sources": [{"model": b, "layer_range": [2, 4]}]}]
+        modules = {name: {"models": [{"model": b}]} for name in names[1:]}
+        path = LAB().write({"merge_method": "passthrough", "modules": {names[0]: {"slices": stack}, **modules}})
+        ours, theirs = LAB().weft(path), LAB().mergekit(path)
+        check_close(read(ours), read(theirs), [a, b], 0)
+        part, key = counts[family]
+        for folder in (ours, theirs):
+            config = read_config(folder)
+            assert (config[part] if part else config)[key] == 5
+            assert config.get("num_decoder_layers", 4) == 4, "the decoder has the layers that it had"
 
 
 # ---- types ----

@@ -221,6 +221,15 @@ def test_unlisted():
     assert name in ours and name in compat and name not in theirs
 
 
+def test_modules():
+    """modules that the recipe does not list"""
+    a = LAB().family("mistral3", n=1)[1]
+    text = {"merge_method": "passthrough", "modules": {"text_decoder": {"models": [{"model": a}]}}}
+    ours, compat, theirs = three(text)
+    assert not [n for n in theirs if not n.startswith("language_model.")], "mergekit writes other modules"
+    assert apart(ours, read(a), read(a), c=0) == 0 and apart(compat, read(a), read(a), c=0) == 0
+
+
 def test_names():
     """LLaVA and its kind with the names of published files"""
     paths = LAB().family("llava-hub", n=2)
