@@ -149,7 +149,8 @@ static const char *const behind[] = {
     "final_logits_bias",
     "classification_head",
 };
-static const char *const before[] = {"emb", "wte", "wpe", "word_", "tok_"};
+static const char *const before[] = {"emb",  "wte",       "wpe",       "word_",
+                                     "tok_", "projector", "connector", "merger"};
 
 static bool is_component(const char *name, const char *word)
 {

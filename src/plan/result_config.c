@@ -21,6 +21,7 @@ struct editing {
     /* of the stack at hand */
     size_t first_slice, n_slices;
     uint64_t old_layers, new_layers;
+    const char *module; /* NULL outside `modules` */
 };
 
 static int add(struct editing *d, const char *path, const char *value)
@@ -133,33 +134,51 @@ static int edit_list(struct editing *d, const char *path, const struct wf_json *
 
 /* ---- the tree ---- */
 
-static bool is_layer_count(const char *key)
+static bool is_one_of(const char *key, const char *const *keys, size_t n)
 {
-    static const char *const keys[] = {"num_hidden_layers", "num_layers", "n_layer", "n_layers",
-                                       "num_decoder_layers"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+    for (size_t i = 0; i < n; i++)
         if (!strcmp(key, keys[i]))
             return true;
     return false;
 }
 
+/* The object's member is the layer count of the stack at hand. A decoder's own key, where there is
+ * one beside the others (T5, Whisper), is the decoder's, and the others are not. */
+static bool is_layer_count(const struct editing *d, const struct wf_json *object,
+                           const struct wf_json *v)
+{
+    static const char *const any[] = {"num_hidden_layers", "num_layers", "n_layer", "n_layers",
+                                      "encoder_layers"};
+    static const char *const decoders[] = {"num_decoder_layers", "decoder_layers"};
+    uint64_t n;
+    if (!wf_json_u64(v, &n) || n != d->old_layers)
+        return false;
+    bool beside = false;
+    for (size_t i = 0; i < object->n; i++)
+        beside |= is_one_of(object->children[i].key, decoders, 2);
+    bool of_decoder = is_one_of(v->key, decoders, 2);
+    if (!of_decoder && !is_one_of(v->key, any, sizeof any / sizeof *any))
+        return false;
+    if (beside && d->module && !strcmp(d->module, "decoder"))
+        return of_decoder;
+    return !of_decoder || !d->module || strcmp(d->module, "encoder") != 0;
+}
+
 /* The object holds the layer count of the stack at hand. */
 static bool counts_layers(const struct editing *d, const struct wf_json *object)
 {
-    uint64_t n;
     for (size_t i = 0; i < object->n; i++)
-        if (is_layer_count(object->children[i].key) && wf_json_u64(&object->children[i], &n) &&
-            n == d->old_layers)
+        if (is_layer_count(d, object, &object->children[i]))
             return true;
     return false;
 }
 
-static int edit_member(struct editing *d, const char *path, const struct wf_json *v)
+static int edit_member(struct editing *d, const char *path, const struct wf_json *object,
+                       const struct wf_json *v)
 {
     char number[24];
-    uint64_t n;
     snprintf(number, sizeof number, "%llu", (unsigned long long)d->new_layers);
-    if (is_layer_count(v->key) && wf_json_u64(v, &n) && n == d->old_layers)
+    if (is_layer_count(d, object, v))
         return add(d, path, number);
     if (v->kind == WF_JSON_ARRAY && v->n == d->old_layers)
         return edit_list(d, path, v);
@@ -186,7 +205,7 @@ static int edit_object(struct editing *d, const char *path, const struct wf_json
         if (v->kind == WF_JSON_OBJECT && (tower || !is_sense(v->key)))
             status = edit_object(d, below, v, tower);
         else if (here)
-            status = edit_member(d, below, v);
+            status = edit_member(d, below, object, v);
     }
     return status;
 }
@@ -198,6 +217,7 @@ static int edit_stack(struct editing *d)
     const struct wf_recipe *r = plan->recipe;
     const struct wf_recipe_slice *slices = &r->slices[d->first_slice];
     const struct wf_recipe_module *module = wf_recipe_module_of(r, slices);
+    d->module = module ? module->name : NULL;
     const struct wf_ckpt *donor = plan->config_donor;
     struct wf_model_part part;
     struct wf_stacks stacks;

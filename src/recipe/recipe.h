@@ -118,10 +118,10 @@ struct wf_recipe {
     int coefficients_line;
     const struct wf_coefficients *table; /* its content (coefficients.h), once it was read */
     struct wf_task_deltas deltas;
+    struct wf_recipe_tokenizer tokenizer;
     bool chat_auto;            /* chat_template: the models' most frequent one */
     const char *chat_template; /* its text; NULL: chat_auto, or the donor's stays */
     int chat_template_line;
-    struct wf_recipe_tokenizer tokenizer;
     bool allow_non_finite;
     bool allow_mixed;
 };

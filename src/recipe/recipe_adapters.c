@@ -7,9 +7,9 @@
 #include "../base/str.h"
 
 /* Keys about tensors of a model, or about values that a factorisation cannot hold. */
-static const char *const foreign[] = {
-    "include",       "exclude",          "task_deltas", "non_finite",
-    "chat_template", "tokenizer_source", "tokenizer",   NULL};
+static const char *const foreign[] = {"include",          "exclude",   "task_deltas",
+                                      "tokenizer_source", "tokenizer", "chat_template",
+                                      "non_finite",       NULL};
 
 static int check_rank(struct wf_recipe_reader *r)
 {

@@ -9,8 +9,8 @@
  *   recipe_value.c   one parameter's value: numbers, gradients, filters
  *   recipe_band.c    two ways to give a band: `density` and `gamma`, or `low` and `high`
  *   recipe_deltas.c  `task_deltas`
- *   recipe_chat.c    `chat_template`
  *   recipe_tokenizer.c  `tokenizer` and `tokenizer_source`
+ *   recipe_chat.c    `chat_template`
  *   reference.c      a reference's text (messages only)
  */
 #ifndef WF_RECIPE_READ_H
@@ -157,13 +157,13 @@ int wf_recipe_deltas(struct wf_recipe_reader *r, const struct wf_yaml *document)
 /* Tasks name files or folders that `what` writes: each its own, and fit to be one. */
 int wf_recipe_check_tasks(struct wf_recipe_reader *r, const char *what);
 
-/* --- chat templates (recipe_chat.c) --- */
-
-int wf_recipe_chat_template(struct wf_recipe_reader *r, const struct wf_yaml *document);
-
 /* --- the vocabulary (recipe_tokenizer.c) --- */
 
 int wf_recipe_tokenizer(struct wf_recipe_reader *r, const struct wf_yaml *document);
+
+/* --- chat templates (recipe_chat.c) --- */
+
+int wf_recipe_chat_template(struct wf_recipe_reader *r, const struct wf_yaml *document);
 
 /* --- methods of adapters (recipe_adapters.c) --- */
 

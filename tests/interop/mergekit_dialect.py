@@ -6,12 +6,13 @@ Each recipe goes through mergekit and through `weft --compat mergekit`, which mu
 gradient has its last value in weft and its first in mergekit. The last line of the output is the count.
 """
 import os
+import subprocess
 import sys
 
 import torch
 
 from harness import run_tests
-from mergekit_lib import Lab, check_close, read, read_config
+from mergekit_lib import UNIT, Lab, check_close, read, read_config
 
 C = 8
 COMPAT = ("--compat", "mergekit")
@@ -238,16 +239,6 @@ slices:
 # ---- modules ----
 
 
-def module_names(path):
-    """What mergekit calls the modules of a model."""
-    from mergekit.architecture import get_architecture_info
-    from mergekit.config import MergeConfiguration
-    from mergekit.options import MergeOptions
-
-    config = MergeConfiguration(merge_method="passthrough", models=[{"model": path}])
-    return sorted(get_architecture_info(config, MergeOptions()).modules)
-
-
 def test_a_model_of_several_modules_in_the_models_form():
     text = """
 merge_method: linear
@@ -284,22 +275,75 @@ modules:
 """, c=1)
 
 
+MODULES = {"mistral3": ("text_decoder", "vision_tower", "multi_modal_projector"), "t5": ("encoder", "decoder", "shared")}
+
+
+def test_modules_with_models_and_parameters_of_their_own():
+    for family, names in MODULES.items():
+        both("""
+merge_method: linear
+modules:
+  {}:
+    models: [{{{{model: {{a}}, parameters: {{{{weight: 0.9}}}}}}}}, {{{{model: {{b}}}}}}]
+    parameters: {{{{weight: 0.2}}}}
+  {}:
+    models: [{{{{model: {{b}}, parameters: {{{{weight: [{{{{filter: '1.', value: 0.7}}}}]}}}}}}}}, {{{{model: {{a}}}}}}]
+  {}:
+    models: [{{{{model: {{a}}}}}}]
+parameters: {{{{weight: 0.5}}}}
+""".format(*names), family=family)
+
+
+def test_gradients_run_over_the_layers_of_each_module():
+    for family, names in MODULES.items():
+        paths = LAB().family(family)
+        modules = {name: {"models": [{"model": p} for p in paths[1:3]], "parameters": {"weight": 1}} for name in names}
+        modules[names[0]]["models"][0]["parameters"] = {"weight": [0.2, 0.9]}
+        path = LAB().write({"merge_method": "linear", "modules": modules})
+        check_close(read(LAB().weft(path, *COMPAT)), read(LAB().mergekit(path)), paths, C)
+
+
+def test_layers_of_one_module_stacked():
+    counts = {"mistral3": ("text_config", "num_hidden_layers"), "t5": (None, "num_layers")}
+    for family, names in MODULES.items():
+        a, b = LAB().family(family)[1:3]
+        stack = [{"sources": [{"model": a, "layer_range": [0, 3]}]}, {"sources": [{"model": b, "layer_range": [2, 4]}]}]
+        modules = {name: {"models": [{"model": b}]} for name in names[1:]}
+        path = LAB().write({"merge_method": "passthrough", "modules": {names[0]: {"slices": stack}, **modules}})
+        ours, theirs = LAB().weft(path), LAB().mergekit(path)
+        check_close(read(ours), read(theirs), [a, b], 0)
+        part, key = counts[family]
+        for folder in (ours, theirs):
+            config = read_config(folder)
+            assert (config[part] if part else config)[key] == 5
+            assert config.get("num_decoder_layers", 4) == 4, "the decoder has the layers that it had"
+
+
 # ---- types ----
 
 
+TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
 def test_stored_types():
-    for stored in (torch.float32, torch.bfloat16, torch.float16):
-        for keys in ("dtype: float32", "dtype: bfloat16", "dtype: float16", "out_dtype: bfloat16", "out_dtype: float32",
-                     "dtype: float32\nout_dtype: bfloat16", "dtype: bfloat16\nout_dtype: float32", "dtype: torch.float16"):
-            text = "merge_method: linear\nmodels:\n" + "".join(
-                f"  - {{{{model: {{{m}}}, parameters: {{{{weight: {w}}}}}}}}}\n" for m, w in (("a", 0.6), ("b", 0.9))) + keys
-            paths = LAB().family(dtype=stored)
-            path = LAB().write(text.format(a=paths[1], b=paths[2]))
-            ours, theirs = LAB().weft(path, *COMPAT), LAB().mergekit(path)
-            # Between a narrow `dtype` and a wider `out_dtype` mergekit's result passes through the narrow one.
-            c = 2**16 if keys == "dtype: bfloat16\nout_dtype: float32" else 3
-            check_close(read(ours), read(theirs), paths, c, f"{stored}, {keys}: ")
-            assert read_config(ours)["dtype"] == read_config(theirs)["dtype"].removeprefix("torch."), keys
+    for stored in TYPES:
+        paths = LAB().family(dtype=TYPES[stored])
+        for dtype in (None, *TYPES, "torch.float16"):
+            for out in (None, *TYPES):
+                check_types(paths, stored, dtype, out)
+
+
+def check_types(paths, stored, dtype, out):
+    recipe = {"merge_method": "linear", **({"dtype": dtype} if dtype else {}), **({"out_dtype": out} if out else {})}
+    recipe["models"] = [{"model": p, "parameters": {"weight": w}} for p, w in zip(paths[1:3], (0.6, 0.9))]
+    path = LAB().write(recipe)
+    ours, theirs = LAB().weft(path, *COMPAT), LAB().mergekit(path)
+    inner = TYPES[(dtype or stored).removeprefix("torch.")]
+    outer = TYPES[out] if out else inner
+    # Into a wider `out_dtype` mergekit's result comes with the digits of the narrow type.
+    c = 3 * max(1, UNIT[inner] / UNIT[outer])
+    check_close(read(ours), read(theirs), paths, c, f"{stored}, dtype {dtype}, out_dtype {out}: ")
+    assert read_config(ours)["dtype"] == read_config(theirs)["dtype"].removeprefix("torch."), (stored, dtype, out)
 
 
 # ---- references ----
@@ -345,6 +389,27 @@ models:
     cache = LAB().path("merged-adapters")
     os.makedirs(cache, exist_ok=True)
     both(text, "--lora-merge-cache", cache, paths=[base, a])
+
+
+# ---- commands ----
+
+
+def test_the_same_command_line():
+    base, a, b = LAB().family()[:3]
+    recipe = {"merge_method": "ties", "base_model": base, "parameters": {"weight": 0.5, "density": 0.3}}
+    path = LAB().write({**recipe, "models": [{"model": a}, {"model": b}]})
+    flags = ["--random-seed", "3", "--out-shard-size", "150K", "--lazy-unpickle", "--allow-crimes", "--clone-tensors",
+             "--no-copy-tokenizer", "--quiet"]
+    theirs, ours = LAB().mergekit(path, *flags), path + ".weft-yaml"
+    command = LAB().path("weft-yaml")  # the same program under its second name
+    os.symlink(os.path.abspath(ARGS.weft), command)
+    done = subprocess.run([command, path, ours, *flags], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    check_close(read(ours), read(theirs), [base, a, b], C)
+    shards = lambda folder: sum(f.endswith(".safetensors") for f in os.listdir(folder))
+    assert shards(ours) > 2 and shards(theirs) > 2
+    index = "model.safetensors.index.json"
+    assert os.path.exists(os.path.join(ours, index)) and os.path.exists(os.path.join(theirs, index))
 
 
 # ---- several documents ----

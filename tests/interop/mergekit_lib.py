@@ -45,10 +45,8 @@ class Lab:
         key = family, layers, tied
         if key not in self.shapes:
             config = CONFIGS[family.removesuffix("-hub")](layers, tied)
-            if family.startswith("llava"):
-                model = transformers.LlavaForConditionalGeneration._from_config(config)
-            else:
-                model = transformers.AutoModelForCausalLM.from_config(config)
+            kind = KINDS.get(config.model_type)
+            model = kind._from_config(config) if kind else transformers.AutoModelForCausalLM.from_config(config)
             folder = self.path("layout-" + "-".join(map(str, key)))
             model.save_pretrained(folder)
             # Of LLaVA the names within transformers, which mergekit wants; "llava-hub" has those of published files.
@@ -94,11 +92,13 @@ class Lab:
 
     def mergekit(self, path, *flags):
         """The folder that mergekit-yaml makes of a recipe."""
+        from mergekit.io.tasks import LoaderCache
         from mergekit.scripts.run_yaml import main
 
+        LoaderCache.loaders.clear()  # relative names may mean another folder by now
         out = path.removesuffix(".yaml") + f".mergekit{len(flags)}"
         with contextlib.redirect_stderr(io.StringIO()):
-            main.main([path, out, "--quiet", "--no-copy-tokenizer", *flags], standalone_mode=False)
+            main.main([path, out, "--quiet", "--no-copy-tokenizer", "--no-write-model-card", *flags], standalone_mode=False)
         return out
 
     def weft(self, path, *flags):
@@ -119,13 +119,26 @@ class Lab:
         return done.stderr.strip()
 
 
+KINDS = {
+    "llava": transformers.LlavaForConditionalGeneration,
+    "mistral3": transformers.Mistral3ForConditionalGeneration,
+    "t5": transformers.T5ForConditionalGeneration,
+}
 CONFIGS = {
+    "small": lambda layers, tied: transformers.LlamaConfig(
+        vocab_size=8, hidden_size=8, intermediate_size=8, num_attention_heads=1, num_key_value_heads=1,
+        max_position_embeddings=32, num_hidden_layers=layers, tie_word_embeddings=tied),
     "llama": lambda layers, tied: transformers.LlamaConfig(**LLAMA, num_hidden_layers=layers, tie_word_embeddings=tied),
     "granite": lambda layers, tied: transformers.GraniteConfig(**LLAMA, num_hidden_layers=layers, tie_word_embeddings=tied),
     "gpt2": lambda layers, tied: transformers.GPT2Config(vocab_size=64, n_positions=32, n_embd=64, n_layer=layers, n_head=4),
     "llava": lambda layers, tied: transformers.LlavaConfig(
         vision_config=transformers.CLIPVisionConfig(**VISION, num_hidden_layers=2),
         text_config=transformers.LlamaConfig(**LLAMA, num_hidden_layers=layers), image_token_index=63),
+    "mistral3": lambda layers, tied: transformers.Mistral3Config(
+        vision_config=transformers.PixtralVisionConfig(**VISION, num_hidden_layers=2),
+        text_config=transformers.MistralConfig(**LLAMA, num_hidden_layers=layers), image_token_index=63),
+    "t5": lambda layers, tied: transformers.T5Config(
+        vocab_size=64, d_model=64, d_kv=16, d_ff=96, num_layers=layers, num_heads=4, feed_forward_proj="gated-gelu"),
 }
 
 

@@ -14,7 +14,7 @@ fi
 listed() { grep -E "$1" "$SCRATCH/files"; }
 product=$(listed '^(src|include|kernels)/.*\.(c|h|cu|cuh)$')
 sources=$(listed '^(src|include|kernels|tests|bench)/.*\.(c|h|cu|cuh|cpp)$')
-scripts=$(listed '(\.sh|\.py|\.mk|^Makefile|^\.ci/run)$')
+scripts=$(listed '(\.sh|\.py|\.mk|^Makefile|^\.ci/run|^bench/compare)$')
 documents=$(listed '\.md$' | grep -v '^tests/data/\|^tests/golden/')
 
 # rule NAME: reads breaches, "file:line: ...", from standard input.
@@ -154,7 +154,7 @@ listed '^(src|include|kernels|tests|bench|mk|docs|configs)/' |
     awk -F/ '$NF != "run.sh" { if ($NF in seen) print $0 ":1: same name as " seen[$NF]; seen[$NF] = $0 }' |
     rule "file names are unique"
 while read -r file; do
-    if [[ $file =~ (\.sh|\.py|^\.ci/run)$ ]] && head -c 2 "$file" | grep -q '#!'; then
+    if [[ $file =~ (\.sh|\.py|^\.ci/run|^bench/compare)$ ]] && head -c 2 "$file" | grep -q '#!'; then
         [ -x "$file" ] || echo "$file:1: starts with #! and is not executable"
     else
         [ ! -x "$file" ] || echo "$file:1: is executable"

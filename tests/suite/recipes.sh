@@ -38,6 +38,10 @@ for name in linear task-arithmetic; do
     fi
 done
 
+# Layers that add nothing change nothing.
+english=$(score $TINYLM/english) got=$(score "$SCRATCH/layer-repeat")
+if [ "$got" = "$english" ]; then pass; else fail configs/layer-repeat.yaml "mean $got bits per byte, the model $english"; fi
+
 # A task's delta makes up for what the merge took from it; all of it gives back the expert.
 shared=$SCRATCH/task-deltas
 for task in python english c; do

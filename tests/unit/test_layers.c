@@ -80,6 +80,8 @@ static void heads_and_final_norms_are_behind_the_layers(void **state)
                                          "embeddings.LayerNorm.weight",
                                          "model.embedding_norm.weight",
                                          "multi_modal_projector.linear_1.weight",
+                                         "multi_modal_projector.norm.weight",
+                                         "visual.merger.norm.weight",
                                          "model.word_embeddings_layernorm.weight"};
     for (size_t i = 0; i < sizeof behind / sizeof *behind; i++)
         if (!wf_is_behind_layers(behind[i]))
