@@ -185,7 +185,7 @@ static int add_roles(struct opening *o)
     int s = WF_OK;
     for (const struct wf_token_role *r = o->out->config.roles; r && !s; r = r->next)
         if (!wf_vocab_find(v, r->text, r->n))
-            s = wf_vocab_add(o->e, v, r->text, r->n, wf_vocab_next_id(v),
+            s = wf_vocab_add(o->e, v, r->text, r->n, wf_vocab_next_id(v, false),
                              WF_TOKEN_ADDED | WF_TOKEN_SPECIAL, NULL);
     return s;
 }

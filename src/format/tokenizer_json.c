@@ -426,7 +426,9 @@ static int add_entries(struct scan *s)
         if (!a->n)
             continue;
         struct wf_token *t = wf_vocab_find(s->vocab, a->text, a->n);
-        uint32_t id = t ? t->id : wf_vocab_next_id(s->vocab);
+        uint32_t id = t ? t->id : wf_vocab_next_id(s->vocab, true);
+        if (!t && id != a->id)
+            id = wf_vocab_next_id(s->vocab, false);
         if (id != a->id)
             return wf_fail(s->e, WF_INPUT,
                            "%s: added token '%s' stands there with id %" PRIu64 " and gets %" PRIu32
@@ -600,7 +602,7 @@ static int add_decoded(struct scan *s, bool reckoned)
     for (size_t i = 0; i < s->entries.n; i++) {
         const struct entry *a = &s->entries.list[i];
         struct wf_token *t = wf_vocab_find(s->vocab, a->text, a->n);
-        uint32_t id = t ? t->id : reckoned ? wf_vocab_next_id(s->vocab) : (uint32_t)a->id;
+        uint32_t id = t ? t->id : reckoned ? wf_vocab_next_id(s->vocab, false) : (uint32_t)a->id;
         if (id != a->id)
             return wf_fail(s->e, WF_INPUT,
                            "%s: added_tokens_decoder gives token '%s' the id %" PRIu64

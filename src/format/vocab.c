@@ -69,14 +69,16 @@ int wf_vocab_add(struct wf_err *e, struct wf_vocab *v, const char *text, size_t 
     if (!copy)
         return wf_err_status(e);
     if (!v->n)
-        v->added_top = -1;
+        v->added_top = v->fresh_top = -1;
     struct wf_token *t = &v->tokens[v->n++];
     *t = (struct wf_token){.text = copy, .n = (uint32_t)n, .id = id};
     *slot_of(v, copy, n) = (uint32_t)v->n;
-    if (flags & WF_TOKEN_ADDED)
+    if (flags & WF_TOKEN_ADDED) {
         wf_vocab_mark_added(v, t, flags);
-    else
+        v->fresh_top = (int64_t)id > v->fresh_top ? (int64_t)id : v->fresh_top;
+    } else {
         v->n_model++;
+    }
     if (out)
         *out = t;
     return WF_OK;
@@ -88,12 +90,10 @@ struct wf_token *wf_vocab_find(const struct wf_vocab *v, const char *text, size_
     return number ? &v->tokens[number - 1] : NULL;
 }
 
-uint32_t wf_vocab_next_id(const struct wf_vocab *v)
+uint32_t wf_vocab_next_id(const struct wf_vocab *v, bool fresh)
 {
-    int64_t next = (int64_t)v->n_model;
-    if (v->n && v->added_top >= next)
-        next = v->added_top + 1;
-    return (uint32_t)next;
+    int64_t next = (int64_t)v->n_model, top = fresh ? v->fresh_top : v->added_top;
+    return (uint32_t)(v->n && top >= next ? top + 1 : next);
 }
 
 void wf_vocab_mark_added(struct wf_vocab *v, struct wf_token *t, uint32_t flags)

@@ -40,7 +40,8 @@ struct wf_vocab {
     uint32_t *slots; /* hash table: number of the token + 1 */
     size_t n_slots;
     size_t n_model;      /* tokens of the model, before any was added */
-    int64_t added_top;   /* largest id among added tokens, -1: none */
+    int64_t added_top;   /* largest id among added tokens, -1: none; and among those of them that */
+    int64_t fresh_top;   /* are not the model's as well */
     uint32_t rows_least; /* settled: largest id + 1 */
 };
 
@@ -51,8 +52,11 @@ int wf_vocab_add(struct wf_err *e, struct wf_vocab *v, const char *text, size_t 
 struct wf_token *wf_vocab_find(const struct wf_vocab *v, const char *text, size_t n);
 
 /* The id that the tokenizers library gives to a token that is added now: the number of the model's
- * tokens, or one past the largest added id where that is not less. */
-uint32_t wf_vocab_next_id(const struct wf_vocab *v);
+ * tokens, or one past the largest added id where that is not less. While a file is loaded, versions
+ * differ in whether added tokens that are the model's as well count there: `fresh` says they do
+ * not.
+ */
+uint32_t wf_vocab_next_id(const struct wf_vocab *v, bool fresh);
 
 /* Notes that a token is an added one, be it the model's as well. */
 void wf_vocab_mark_added(struct wf_vocab *v, struct wf_token *t, uint32_t flags);

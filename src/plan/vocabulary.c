@@ -30,7 +30,8 @@ struct planning {
 static int append(struct planning *p, const char *text, size_t n, uint32_t flags)
 {
     struct wf_new_vocab *out = p->out;
-    uint32_t id = wf_vocab_next_id(&out->vocab);
+    uint32_t id = wf_vocab_next_id(&out->vocab, false);
+    bool unclear = id != wf_vocab_next_id(&out->vocab, true);
     if (out->n_appended == p->appended_max) {
         size_t max = p->appended_max ? 2 * p->appended_max : 64;
         struct wf_token *list = wf_arena_alloc(p->scratch, p->e, max, sizeof *list);
@@ -43,13 +44,14 @@ static int append(struct planning *p, const char *text, size_t n, uint32_t flags
     }
     const struct wf_token *taken = wf_vocab_at(&p->q->donor->vocab, id);
     char buf[2][WF_TOKEN_TEXT_MAX];
-    if (taken)
+    if (taken || unclear)
         return wf_fail(p->e, WF_USAGE,
                        "%s:%d: the ids of %s have holes, so token '%s', appended to it, would get "
-                       "the id of '%s', %" PRIu32 "; use 'source: base' without 'tokens'",
+                       "%s%s, %" PRIu32 "; use 'source: base' without 'tokens'",
                        p->q->where, p->q->section->line, p->q->donor->path,
-                       wf_token_text(text, n, buf[0]), wf_token_text(taken->text, taken->n, buf[1]),
-                       id);
+                       wf_token_text(text, n, buf[0]),
+                       taken ? "the id of " : "an id that depends on the loader's version",
+                       taken ? wf_token_text(taken->text, taken->n, buf[1]) : "", id);
     struct wf_token *t;
     int s = wf_vocab_add(p->e, &out->vocab, text, n, id, flags | WF_TOKEN_ADDED, &t);
     if (!s)
@@ -87,6 +89,7 @@ static int copy_donor(struct planning *p)
     }
     v->n_model = from->n_model;
     v->added_top = from->added_top;
+    v->fresh_top = from->fresh_top;
     return s;
 }
 

@@ -40,7 +40,7 @@ static void append(struct wf_arena *a, const char *text, size_t n, const struct 
     struct wf_str out = {0};
     struct wf_vocab again = {.arena = a};
     struct wf_tokenizer_json found;
-    uint32_t id = wf_vocab_next_id(v);
+    uint32_t id = wf_vocab_next_id(v, true);
     for (uint32_t i = 0; i < 2; i++) {
         if (wf_vocab_find(v, names[i], 3) || wf_vocab_at(v, id + i))
             return;

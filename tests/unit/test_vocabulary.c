@@ -214,7 +214,7 @@ static void what_models_do_not_have_is_refused(void **state)
     give(f, 0, "a - b", 0);
     give(f, 1, "a b x", 0);
     assert_int_equal(plan(f, WF_VOCAB_UNION, 2), WF_USAGE);
-    assert_non_null(strstr(f->e.text, "would get the id of 'b', 2"));
+    assert_non_null(strstr(f->e.text, "would get the id of b, 2"));
 }
 
 static void unlike_vocabularies_are_joined_on_demand_alone(void **state)
