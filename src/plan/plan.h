@@ -133,7 +133,8 @@ struct wf_plan {
     uint64_t thread_bytes; /* of each compute thread: for a sink's shares, and to apply deltas */
     const char *command;   /* that makes the result, where the recipe has no method; else NULL */
     const char *const *origins; /* hub ids, beside the inputs' own, for the card; may be NULL */
-    const char *facts; /* of the inputs, beside headers: what the result depends on; or NULL */
+    const char *vocabulary; /* what becomes of it, in words; NULL: rows are merged as they are */
+    const char *facts;      /* of the inputs, beside headers: what the result depends on; or NULL */
     struct wf_hash128 parts[WF_PARTS];
     struct wf_hash128 hash;
 };

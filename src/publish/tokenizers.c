@@ -383,6 +383,25 @@ static void warn(const struct work *k, const struct wf_new_vocab *v)
                v->n_zero == 1 ? "s" : "", v->zero);
 }
 
+/* "34 tokens in 40 rows, those of one and 2 more; rows move in base" */
+static int describe(struct work *k, const struct wf_new_vocab *v)
+{
+    struct wf_str s = {0};
+    size_t n = 0;
+    wf_str_printf(&s, "%zu tokens in %" PRIu64 " rows, those of %s", v->vocab.n, v->rows,
+                  v->donor->folder);
+    if (v->n_appended)
+        wf_str_printf(&s, " and %zu more", v->n_appended);
+    for (size_t i = 0; i < k->w.models.n && !v->identity; i++)
+        if (v->maps[i])
+            wf_str_printf(&s, "%s%s", n++ ? ", " : "; rows move in ", k->w.models.list[i].text);
+    wf_str_puts(&s, n ? "" : "; no row moves");
+    int status = wf_str_finish(&s, k->w.e);
+    k->w.out->words = status ? NULL : wf_arena_strndup(&k->w.s->arena, k->w.e, s.text, s.n);
+    wf_str_free(&s);
+    return status ? status : k->w.out->words ? WF_OK : WF_MACHINE;
+}
+
 static int apply_section(struct work *k)
 {
     struct wf_setup *s = k->w.s;
@@ -421,7 +440,8 @@ static int apply_section(struct work *k)
     if (status)
         return status;
     warn(k, &v);
-    return note_facts(k, &v);
+    status = describe(k, &v);
+    return status ? status : note_facts(k, &v);
 }
 
 int wf_tokenizers_apply(struct wf_err *e, bool compat, struct wf_setup *s,
@@ -442,6 +462,7 @@ int wf_tokenizers_edit(struct wf_err *e, struct wf_setup *s, const struct wf_tok
 {
     struct wf_plan *plan = &s->plan;
     size_t n = plan->n_config_edits;
+    plan->vocabulary = t->words;
     if (!t->n_edits)
         return WF_OK;
     struct wf_config_edit *all = wf_arena_alloc(&s->arena, e, n + t->n_edits, sizeof *all);

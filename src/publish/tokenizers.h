@@ -11,6 +11,7 @@ struct wf_err;
 
 struct wf_tokenizers {
     const char *facts;            /* what the result depends on, for the plan's hash; or NULL */
+    const char *words;            /* what becomes of the vocabulary; or NULL */
     struct wf_config_edit *edits; /* of config.json */
     size_t n_edits, edits_max;
 };
@@ -20,7 +21,8 @@ struct wf_tokenizers {
 int wf_tokenizers_apply(struct wf_err *e, bool compat, struct wf_setup *s,
                         struct wf_tokenizers *out);
 
-/* With the plan built: its edits of config.json get these, too. */
+/* With the plan built: its edits of config.json get these, too, and it can say what they are for.
+ */
 int wf_tokenizers_edit(struct wf_err *e, struct wf_setup *s, const struct wf_tokenizers *t);
 
 #endif

@@ -149,6 +149,8 @@ static void print_summary(FILE *out, const struct wf_setup *s, bool diffable)
     char text[4][32], hex[33];
     fprintf(out, "method      %s: %s\n", p->recipe->method->name, p->recipe->method->title);
     print_inputs(out, p, diffable);
+    if (p->vocabulary)
+        fprintf(out, "vocabulary  %s\n", p->vocabulary);
     fprintf(out, "output\n  %zu tensors: %" PRIu64 " merged, %" PRIu64 " copied, %zu left out\n",
             p->n_jobs, p->n_merged, p->n_copied, p->n_left_out);
     if (!diffable)

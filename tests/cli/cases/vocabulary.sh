@@ -111,6 +111,8 @@ first=$(plan_of p1)
 run plan r.yaml
 expect_exit 0
 expect_stdout_has '[34, 16]'
+expect_stdout_has 'vocabulary  34 tokens in 34 rows, those of'
+expect_stdout_has 'and 2 more; rows move in base, one'
 [[ -n $first && $first = "$(plan_of p2)" ]] || fail 'two plans of one recipe differ'
 tokenizer one "$(vocab 32 6)" "$special"
 [[ $first != "$(plan_of p3)" ]] || fail 'another tokenizer, and the plan is the same'
