@@ -115,7 +115,10 @@ static int look_at_published(struct job *j, const struct wf_chain_plan *p, const
                                      .read = &j->chain.run[n_stages(j)].recipe,
                                      .stages = p->stages,
                                      .n_stages = n_stages(j)};
-    return wf_merge_run(j->e, j->options, &source, out, j->stop, j->result);
+    int status = wf_merge_run(j->e, j->options, &source, out, j->stop, j->result);
+    if (!status && wf_exists(j->folder))
+        wf_log(WF_LOG_WARNING, "%s is there as well and of no use: remove it", j->folder);
+    return status;
 }
 
 /* All plans. Warnings wait: each stage gives its own when it runs. */
