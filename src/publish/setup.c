@@ -228,6 +228,10 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o,
         status = wf_components_check(e, s);
     if (status)
         return status;
+    if (source->identity) {
+        s->plan.hash = source->identity->hash;
+        memcpy(s->plan.parts, source->identity->parts, sizeof s->plan.parts);
+    }
     warn(&s->plan);
     status = plan_memory(e, o, look, s);
     return status ? status : wf_deltas_plan(e, o, threads_of(o, s), s);
