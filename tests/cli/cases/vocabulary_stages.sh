@@ -44,3 +44,10 @@ check 'a token that only the stage has' 'base_model: base' 'models: [{model: joi
     'tokenizer: {source: base, tokens: {"<one>": {source: joined}}}'
 check 'a token on top of those of the stage' 'base_model: joined' 'models: [{model: joined}, {model: base}]' \
     'tokenizer: {source: union, tokens: {"<new>": {source: {kind: zero}}}}'
+
+# --no-copy-tokenizer copies none, but makes the one that the recipe asks for.
+ln -s "$WEFT" weft-yaml
+last='weft-yaml 1.doc --no-copy-tokenizer'
+./weft-yaml 1.doc made --no-copy-tokenizer 2>stderr || fail 'it fails'
+grep -q '<one>' made/tokenizer.json || fail 'no tokenizer is made'
+[[ -s made/chat_template.jinja ]] || fail 'no chat template is written'
