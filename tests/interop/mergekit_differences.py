@@ -291,6 +291,23 @@ def test_nan():
     assert torch.isnan(weft({**text, "non_finite": "allow"})[HEAD]).sum() == 1
 
 
+def test_chat():
+    """chat_template: alpaca, exaone, llama3, mistral"""
+    import mergekit_tokens as tokens
+
+    tokens.ARGS = ARGS
+    chat = [{"role": "system", "content": "S"}, {"role": "user", "content": "U"}]
+    for template, theirs_has, ours_has in (
+        ("alpaca", "U### Response:", "U\n\n### Response:"),
+        ("exaone", "    [|system|]S\n        [|endofturn|]", "[|system|]S[|endofturn|]"),
+        ("llama3", "<|eot_id|>\n<|start_header_id|>", "<|eot_id|><|start_header_id|>"),
+        ("mistral", "<s> [INST]", "<s>[INST]"),
+    ):
+        ours, theirs = (tokens.rendered(folder, chat, True) for folder in tokens.chat_folders(template))
+        assert theirs_has in theirs and ours_has not in theirs, f"{template}: mergekit's is {theirs!r}"
+        assert ours_has in ours and theirs_has not in ours, f"{template}: {ours!r}"
+
+
 # ---- types ----
 
 
