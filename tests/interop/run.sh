@@ -34,7 +34,7 @@ scratch=$(mktemp -d "${TMPDIR:-/tmp}/weft-interop.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZERS_PARALLELISM=false PYTHONWARNINGS=ignore TQDM_DISABLE=1
 export TRANSFORMERS_VERBOSITY=error
-programs=(merge_oracle vocab_oracle dialect_oracle delta_oracle adapter_oracle lowrank_oracle peft_oracle chat_templates) # each counts
+programs=(merge_oracle vocab_oracle dialect_oracle delta_oracle adapter_oracle lowrank_oracle peft_oracle chat_templates)
 {
     $venv/bin/python tests/interop/interop.py --weft build/plain/weft --mkckpt build/plain/mkckpt --scratch "$scratch"
     for program in "${programs[@]}"; do

@@ -77,7 +77,7 @@ has out/config.json '"vocab_size": 34'
 cp -r base turned
 tokenizer turned "$(vocab 32 9)"
 printf 'merge_method: passthrough\nmodels: [{model: %s}]\ntokenizer_source: %s\n' base turned >there.yaml
-printf 'merge_method: passthrough\nmodels: [{model: %s}]\ntokenizer_source: %s\n' there base >back.yaml
+printf 'merge_method: passthrough\nmodels: [{model: %s}]\ntokenizer_source: %s\n' there ./base >back.yaml
 run merge there.yaml there
 expect_exit 0
 run merge back.yaml back --memory 16Mi --threads 1
