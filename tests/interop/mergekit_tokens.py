@@ -18,7 +18,10 @@ C = 8
 COMMON = ["<unk>", "<s>", *"abcdefghijklmnopqrstuvwxyz", "th", "he", "in", "er", "an", "re"]
 ROWS = ("model.embed_tokens.weight", "lm_head.weight")
 # name -> its tokens; ids are shuffled, but for the base's
-VOCABULARIES = {"base": COMMON, "a": COMMON, "b": [*COMMON[:-2], "ou", "on", "qu"], "c": [*COMMON, "ing", "qu"]}
+VOCABULARIES = {
+    "base": COMMON, "a": COMMON, "b": [*COMMON[:-2], "ou", "on", "qu"], "c": [*COMMON, "ing", "qu"],
+    "strange": [*COMMON, "aa", "bb", "cc", "dd", "ee", "ff"], "short": COMMON[:-1],
+}
 
 
 def LAB():
@@ -27,22 +30,22 @@ def LAB():
     return globals()["lab"]
 
 
-def model(name):
-    """A fine-tune with a byte-pair tokenizer of its own."""
+def model(name, rows=0, dtype=torch.float32):
+    """A fine-tune with a byte-pair tokenizer of its own, and that many rows (as many as tokens)."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    index = list(VOCABULARIES).index(name)
-    tokens = VOCABULARIES[name]
+    index, tokens = list(VOCABULARIES).index(name), VOCABULARIES[name]
+    rows = rows or len(tokens)
 
     def shrink(tensors, config):
         for row in ROWS:
-            tensors[row] = tensors[row][: len(tokens)].clone()
-        config["vocab_size"] = len(tokens)
+            tensors[row] = tensors[row][:rows].clone()
+        config.update(vocab_size=rows, bos_token_id=vocab["<s>"])
 
-    folder = LAB().model(f"vocabulary-{name}", tuned=index, layers=2, edit=shrink)
-    order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(index)).tolist() if index else range(len(tokens))
-    vocab = {tokens[k]: i for i, k in enumerate(order)}
+    shuffled = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(index)).tolist()
+    vocab = {tokens[k]: i for i, k in enumerate(shuffled if index else range(len(tokens)))}
+    folder = LAB().model(f"vocabulary-{name}-{rows}-{dtype}", tuned=index, layers=2, dtype=dtype, edit=shrink)
     merges = [(t[:n], t[n:]) for t in tokens for n in range(1, len(t)) if t[:n] in vocab and t[n:] in vocab and t[0] != "<"]
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -92,7 +95,8 @@ def tasks(*names, **keys):
 def test_the_base_s_vocabulary():
     check(tasks("a", "b", tokenizer_source="base"))
     check(tasks("a", "c", tokenizer={"source": "base"}))
-    check({"merge_method": "slerp", "base_model": "@base", "models": [{"model": "@b"}], "parameters": {"t": 0.3}, "tokenizer_source": "base"})
+    slerp = {"merge_method": "slerp", "base_model": "@base", "parameters": {"t": 0.3}}
+    check({**slerp, "models": [{"model": "@b"}], "tokenizer_source": "base"})
 
 
 def test_a_model_s_vocabulary():
@@ -104,8 +108,8 @@ def test_the_union():
     check(tasks("a", "b", tokenizer_source="union"))
     check(tasks("b", "c", tokenizer_source="union"))
     check(tasks("b", "c", tokenizer={"source": "union"}))
-    check({"merge_method": "ties", "base_model": "@base", "parameters": {"weight": 0.5, "density": 1}, "tokenizer_source": "union",
-           "models": [{"model": "@a"}, {"model": "@c"}]})
+    ties = {"merge_method": "ties", "base_model": "@base", "parameters": {"weight": 0.5, "density": 1}}
+    check({**ties, "models": [{"model": "@a"}, {"model": "@c"}], "tokenizer_source": "union"})
 
 
 def test_tokens_from_where_the_recipe_says():
