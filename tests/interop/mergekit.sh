@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.." || exit 1
 venv=build/venv-mergekit
 weft=${1:?usage: mergekit.sh WEFT [PROGRAM...]}
 shift
-[ $# -gt 0 ] || set -- methods dialect differences examples golden
+[ $# -gt 0 ] || set -- methods dialect tokens differences examples golden
 
 if ! reason=$(tests/interop/mergekit_install.sh); then
     echo "skip  mergekit: $reason"

@@ -291,6 +291,82 @@ def test_nan():
     assert torch.isnan(weft({**text, "non_finite": "allow"})[HEAD]).sum() == 1
 
 
+def vocabularies():
+    """Models with tokenizers, in a folder of their own."""
+    import mergekit_tokens as tokens
+
+    if not hasattr(tokens, "lab"):
+        folder = LAB().path("vocabularies")
+        os.makedirs(folder)
+        tokens.lab = Lab(ARGS.weft, folder)
+    return tokens
+
+
+def test_lengths():
+    """tables of different lengths, no tokenizer"""
+    model = vocabularies().model
+    text = recipe("linear", None, *((model(n), {"weight": 1}) for n in ("base", "c")))
+    assert "size mismatch" in mergekit_refuses(text)
+    assert "tokenizer" in LAB().refusal(text)
+    assert apart(weft(text, *COMPAT), mergekit(text, "--unsafe-truncate-embeddings")) == 0
+
+
+def test_padding():
+    """tokenizer: padding rows of an unchanged vocabulary"""
+    model = vocabularies().model
+    text = recipe("task_arithmetic", model("base", 64), (model("a", 64), {"weight": 1}), tokenizer_source="base")
+    rows = [len(merged[HEAD]) for merged in three(text)]
+    used = len(vocabularies().VOCABULARIES["base"])
+    assert rows == [64, used, used], rows
+
+
+def test_means():
+    """tokenizer: means of rows"""
+    tokens, kind = vocabularies(), torch.bfloat16
+    have = [tokens.model(n, dtype=kind) for n in ("a", "base", "c")]
+    text = recipe("linear", tokens.model("short", dtype=kind), *((p, {"weight": 0}) for p in have), tokenizer_source=have[1])
+    text["models"].append({"model": text["base_model"], "parameters": {"weight": 1}})
+    missing = tokens.COMMON[-1]
+    path = LAB().write(text)
+    for folder, right in ((LAB().weft(path), True), (LAB().weft(path, *COMPAT), True), (LAB().mergekit(path), False)):
+        exact = sum(read(p)[HEAD][tokens.vocabulary(p)[missing]].double() for p in have) / 3
+        assert torch.equal(read(folder)[HEAD][tokens.vocabulary(folder)[missing]], exact.bfloat16()) is right, folder
+
+
+def test_union():
+    """tokenizer: union of unlike vocabularies"""
+    model = vocabularies().model
+    text = recipe("task_arithmetic", model("base"), (model("strange"), {"weight": 1}), tokenizer_source="union")
+    assert len(mergekit(text)[HEAD]) == len(weft(text, *COMPAT)[HEAD]) == len(vocabularies().VOCABULARIES["strange"])
+    assert "force" in LAB().refusal(text)
+
+
+def test_ids():
+    """tokenizer: ids in config.json and generation_config.json"""
+    tokens = vocabularies()
+    source = tokens.model("a")
+    path = LAB().write(recipe("task_arithmetic", tokens.model("base"), (source, {"weight": 1}), tokenizer_source=source))
+    old, new = (tokens.vocabulary(p)["<s>"] for p in (tokens.model("base"), source))
+    assert old != new
+    for folder, want in ((LAB().weft(path), new), (LAB().weft(path, *COMPAT), new), (LAB().mergekit(path), old)):
+        assert read_config(folder)["bos_token_id"] == want, folder
+
+
+def test_chat():
+    """chat_template: alpaca, exaone, llama3, mistral"""
+    tokens = vocabularies()
+    chat = [{"role": "system", "content": "S"}, {"role": "user", "content": "U"}]
+    for template, theirs_has, ours_has in (
+        ("alpaca", "U### Response:", "U\n\n### Response:"),
+        ("exaone", "    [|system|]S\n        [|endofturn|]", "[|system|]S[|endofturn|]"),
+        ("llama3", "<|eot_id|>\n<|start_header_id|>", "<|eot_id|><|start_header_id|>"),
+        ("mistral", "<s> [INST]", "<s>[INST]"),
+    ):
+        ours, theirs = (tokens.rendered(folder, chat, True) for folder in tokens.chat_folders(template))
+        assert theirs_has in theirs and ours_has not in theirs, f"{template}: mergekit's is {theirs!r}"
+        assert ours_has in ours and theirs_has not in ours, f"{template}: {ours!r}"
+
+
 # ---- types ----
 
 
