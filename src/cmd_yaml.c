@@ -70,7 +70,7 @@ const struct cli_foreign cli_foreign[] = {
                                 "and billions; 5GB and 512Mi work, too."},
     [COPY_TOKENIZER] = {.name = "--copy-tokenizer",
                         .help = "The default; --no-copy-tokenizer leaves tokenizer files and chat "
-                                "templates out."},
+                                "templates out, unless the recipe makes a tokenizer."},
     [CLONE_TENSORS] = {.name = "--clone-tensors",
                        .ignored = CLI_IGNORED_ON,
                        .help = "tensors never share memory here"},

@@ -24,7 +24,7 @@ struct job {
     const char *folder;      /* OUT.stages */
     int lock_fd;
     struct wf_opened_stage *stages; /* all but the result */
-    struct wf_plan *identities;     /* of stages: hash and parts of their plans, nothing else */
+    struct wf_plan *identities;     /* of all: hash and parts of their plans, nothing else */
     const char **origins;           /* hub ids of the stages' inputs, each once; ends with NULL */
     size_t n_origins;
     struct wf_str provenance; /* a member of the manifest: what the stages were made from */
@@ -93,15 +93,17 @@ static int keep(struct job *j, const struct wf_chain_plan *p)
     if (!j->stages || !j->identities || !j->origins)
         return WF_MACHINE;
     wf_str_puts(&j->provenance, ",\n  \"stages\": [");
-    for (size_t i = 0; i < n_stages(j); i++) {
+    for (size_t i = 0; i < p->n; i++) {
         const struct wf_plan *plan = &p->setups[i].plan;
+        j->identities[i].hash = plan->hash;
+        memcpy(j->identities[i].parts, plan->parts, sizeof plan->parts);
+        if (i == n_stages(j))
+            break;
         const char *path = wf_path_join(&j->arena, j->e, j->folder, j->chain.run[i].name);
         if (!path || add_origins(j, plan))
             return WF_MACHINE;
         j->stages[i] = (struct wf_opened_stage){
             .name = j->chain.run[i].name, .place.path = path, .plan = plan->hash};
-        j->identities[i].hash = plan->hash;
-        memcpy(j->identities[i].parts, plan->parts, sizeof plan->parts);
         describe(&j->provenance, j->chain.run[i].name, plan, i == 0);
     }
     wf_str_puts(&j->provenance, "\n  ]");
@@ -115,7 +117,10 @@ static int look_at_published(struct job *j, const struct wf_chain_plan *p, const
                                      .read = &j->chain.run[n_stages(j)].recipe,
                                      .stages = p->stages,
                                      .n_stages = n_stages(j)};
-    return wf_merge_run(j->e, j->options, &source, out, j->stop, j->result);
+    int status = wf_merge_run(j->e, j->options, &source, out, j->stop, j->result);
+    if (!status && wf_exists(j->folder))
+        wf_log(WF_LOG_WARNING, "%s is there as well and of no use: remove it", j->folder);
+    return status;
 }
 
 /* All plans. Warnings wait: each stage gives its own when it runs. */
@@ -232,6 +237,7 @@ static int run_stage(struct job *j, size_t i, const char *out, uint64_t start_ns
                                      .read = &j->chain.run[i].recipe,
                                      .stages = j->stages,
                                      .n_stages = i,
+                                     .identity = &j->identities[i],
                                      .stage = last ? NULL : j->chain.run[i].name,
                                      .more = last ? j->provenance.text : NULL,
                                      .origins = last ? (const char *const *)j->origins : NULL};

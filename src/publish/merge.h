@@ -35,6 +35,9 @@ struct wf_merge_source {
     const char *stage;                    /* a stage on the way to the result: its name */
     const struct wf_opened_stage *stages; /* before this one */
     size_t n_stages;
+    /* Of the chain's plan of this stage: stands for the plan that is made when its turn comes,
+     * which sees files where that one saw plans. NULL: there was none. */
+    const struct wf_plan *identity; /* hash and parts count, nothing else */
     const char *more; /* members of the manifest, as wf_manifest_options has them; or NULL */
     const char *const *origins; /* hub ids that these stages were made from; ends with NULL */
     const char *text;           /* the recipe that a command made; NULL: read the file */

@@ -89,11 +89,13 @@ static int list_sidecars(struct wf_err *e, struct wf_setup *s)
 /* Side files that are no copies of the donor's. */
 static int make_side_texts(struct wf_err *e, const struct weft_options *o, struct wf_setup *s)
 {
-    int status = o->no_tokenizer ? WF_OK : wf_chat_template_put(e, s);
-    for (size_t i = 0; !status && o->no_tokenizer && i < s->sidecars.n; i++)
-        if (wf_sidecar_is_tokenizer(s->sidecars.files[i].name))
-            status =
-                wf_side_text_put(e, &s->arena, &s->side_texts, s->sidecars.files[i].name, NULL, 0);
+    const struct wf_sidecars *cars = &s->sidecars;
+    if (!o->no_tokenizer || s->recipe.tokenizer.given) /* one that is asked for by name is made */
+        return wf_chat_template_put(e, s);
+    int status = WF_OK;
+    for (size_t i = 0; !status && i < cars->n; i++)
+        if (wf_sidecar_is_tokenizer(cars->files[i].name))
+            status = wf_side_text_put(e, &s->arena, &s->side_texts, cars->files[i].name, NULL, 0);
     return status;
 }
 
@@ -228,6 +230,10 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o,
         status = wf_components_check(e, s);
     if (status)
         return status;
+    if (source->identity) {
+        s->plan.hash = source->identity->hash;
+        memcpy(s->plan.parts, source->identity->parts, sizeof s->plan.parts);
+    }
     warn(&s->plan);
     status = plan_memory(e, o, look, s);
     return status ? status : wf_deltas_plan(e, o, threads_of(o, s), s);

@@ -47,3 +47,19 @@ offers merge rec
 expect_offers 'recipe.yaml'
 offers diff a b --base rec
 expect_offers 'recipe.yaml'
+
+# weft-yaml has flags of its own, those of mergekit-yaml among them.
+offers_yaml()
+{
+    last="completion of: weft-yaml $*"
+    COMP_WORDS=(weft-yaml "$@")
+    COMP_CWORD=$#
+    COMPREPLY=()
+    _weft_yaml
+}
+offers_yaml --lazy
+expect_offers '--lazy-unpickle'
+offers_yaml --mem
+expect_offers '--memory'
+offers_yaml rec
+expect_offers 'recipe.yaml'

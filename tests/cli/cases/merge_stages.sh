@@ -57,6 +57,25 @@ expect_stderr_has 'merged is of another plan'
 run merge stages.yml merged
 expect_usage_error 'merged exists'
 
+# Layers of a stage: how many it has is known before it is made.
+slices() # LAST-LAYER
+{
+    echo 'name: stacked'
+    echo 'merge_method: passthrough'
+    echo "slices: [{sources: [{model: $TINYLM/c, layer_range: [0, 3]}]}, {sources: [{model: $TINYLM/c, layer_range: [1, 4]}]}]"
+    echo '---'
+    echo 'merge_method: passthrough'
+    echo "slices: [{sources: [{model: stacked, layer_range: [2, $1]}]}]"
+}
+slices 6 >slices.yml
+run merge slices.yml sliced
+expect_exit 0
+grep -q '"num_hidden_layers": 4' sliced/config.json || fail 'config.json has another number of layers'
+slices 7 >slices.yml
+run merge slices.yml other
+expect_usage_error 'stacked has 6 layers'
+expect_absent other.stages
+
 # weft plan shows every stage and writes nothing.
 run plan stages.yml
 expect_exit 0
@@ -132,6 +151,14 @@ expect_exit 0
 expect_stderr_has "stage 1 of 3: 'linear', which is finished already"
 expect_absent redone.stages
 [[ $(weights_of redone) == $(weights_of events) ]] || fail 'other weights after --resume'
+
+# What a run left that died between its publication and the end is named, and left alone.
+cp -r kept redone.stages
+run merge damaged.yml redone --resume
+expect_exit 0
+expect_stderr_has 'redone.stages is there as well and of no use'
+expect_stderr_has 'already complete'
+rm -r redone.stages
 
 # --overwrite starts anew, and a stage of another plan is not taken for a finished one.
 cp -r kept redone.stages
