@@ -65,7 +65,7 @@ FUZZ_SECONDS ?= 60
 fuzz: ## libFuzzer with clang, FUZZ_SECONDS (60) for each target
 	@tests/suite/fuzz.sh $(FUZZ_SECONDS)
 
-interop: build $(TOOLS) ## merged folders load in Python's safetensors and in transformers
+interop: build $(TOOLS) ## merged folders load in Python's programs, and are what mergekit makes
 	$(Q)ln -sfn $(KEY) build/plain
 	@tests/interop/run.sh
 

@@ -5,6 +5,8 @@ Each recipe goes through mergekit and through `weft --compat mergekit`, which mu
 2^-24 * max|x|. Without --compat, they agree on all but what stands behind the layers (final norm and head), where a
 gradient has its last value in weft and its first in mergekit. The last line of the output is the count.
 """
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -433,7 +435,8 @@ models:
   - {{model: {b}, parameters: {{weight: 0.4}}}}
 """)
     theirs = path + ".mergekit"
-    main.main([path, "-I", path + ".stages", "--out-path", theirs, "--quiet", "--no-copy-tokenizer"], standalone_mode=False)
+    with contextlib.redirect_stderr(io.StringIO()):
+        main.main([path, "-I", path + ".stages", "--out-path", theirs, "--quiet", "--no-copy-tokenizer"], standalone_mode=False)
     check_close(read(LAB().weft(path)), read(theirs), [base, a, b], C)
 
 

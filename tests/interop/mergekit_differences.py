@@ -4,7 +4,6 @@
 The docstring of a test is the first cell of its line. A test that fails on mergekit's side is news of mergekit: the line
 has to change, and perhaps what `--compat mergekit` does. The last line of the output is the count.
 """
-import json
 import os
 import re
 import sys
