@@ -125,6 +125,24 @@ const struct wf_stack *wf_stack_main(const struct wf_stacks *s)
     return most;
 }
 
+long wf_stack_depth(const struct wf_ckpt *c, const struct wf_stack *main)
+{
+    const struct wf_json *text = wf_json_get(c->config, "text_config");
+    const struct wf_json *objects[] = {c->config, text};
+    long all = main->last + 1;
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t count, more;
+        const struct wf_json *layers =
+            objects[i] ? wf_json_get(objects[i], "num_hidden_layers") : NULL;
+        const struct wf_json *further =
+            objects[i] ? wf_json_get(objects[i], "num_nextn_predict_layers") : NULL;
+        if (layers && further && wf_json_u64(layers, &count) && wf_json_u64(further, &more) &&
+            count && count + more == (uint64_t)all)
+            return (long)count;
+    }
+    return all;
+}
+
 /* Components of names, as families call what is behind their layers; the second list, what says
  * that a norm is one before them. */
 static const char *const behind[] = {

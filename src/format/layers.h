@@ -38,6 +38,11 @@ const struct wf_stack *wf_stack_of(const struct wf_stacks *s, const char *name);
  * images or sound only where there is nothing else. NULL if there is none. */
 const struct wf_stack *wf_stack_main(const struct wf_stacks *s);
 
+/* How many layers of the checkpoint's main stack make the model: all, but for layers for the
+ * prediction of further tokens, which are numbered behind them (num_nextn_predict_layers of
+ * config.json, where the layer count leaves room for just that). */
+long wf_stack_depth(const struct wf_ckpt *c, const struct wf_stack *main);
+
 /* Of a tensor outside layers: final norms, heads, poolers come behind them; embeddings, projectors
  * and whatever is not known, before. */
 bool wf_is_behind_layers(const char *name);

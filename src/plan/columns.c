@@ -11,6 +11,7 @@ struct filling {
     struct wf_arena *a;
     const struct wf_column_range *range;
     const struct wf_stack *main;
+    long depth; /* layers of it; what is numbered behind them counts as behind the layers */
     struct wf_column *column;
 };
 
@@ -29,18 +30,20 @@ static void add(struct filling *f, const char *name, const struct wf_tensor *t, 
 static int add_layer(struct filling *f, const struct wf_tensor *t)
 {
     const struct wf_column_range *r = f->range;
-    long layer = wf_layer_of(t->name);
-    if (layer < r->from || layer >= r->from + r->n)
+    long layer = wf_layer_of(t->name), moved = layer - r->from + r->to;
+    bool behind = layer >= f->depth;
+    if (behind)
+        moved = r->to + r->n + layer - f->depth;
+    if (behind ? !r->behind : layer < r->from || layer >= r->from + r->n)
         return WF_OK;
     size_t prefix_n = f->main->prefix_n + (f->main->prefix_n != 0); /* and its '.' */
     const char *rest = t->name + prefix_n + strcspn(t->name + prefix_n, ".");
-    const char *name = layer - r->from + r->to == layer
-                           ? t->name
-                           : wf_arena_printf(f->a, f->e, "%.*s%ld%s", (int)prefix_n, t->name,
-                                             layer - r->from + r->to, rest);
+    const char *name = moved == layer ? t->name
+                                      : wf_arena_printf(f->a, f->e, "%.*s%ld%s", (int)prefix_n,
+                                                        t->name, moved, rest);
     if (!name)
         return WF_MACHINE;
-    add(f, name, t, layer - r->from);
+    add(f, name, t, behind ? -1 : layer - r->from);
     return WF_OK;
 }
 
@@ -61,10 +64,10 @@ static int check_layers(struct filling *f, const char *where)
     if (!f->main)
         return wf_fail(f->e, WF_USAGE, "%s: %s has no layers (no tensor's name holds a number)",
                        where, f->column->text);
-    if (r->from + r->n <= f->main->last + 1)
+    if (r->from + r->n <= f->depth)
         return WF_OK;
     return wf_fail(f->e, WF_USAGE, "%s: 'layer_range' is [%ld, %ld], and %s has %ld layers", where,
-                   r->from, r->from + r->n, f->column->text, f->main->last + 1);
+                   r->from, r->from + r->n, f->column->text, f->depth);
 }
 
 int wf_column_fill(struct wf_err *e, struct wf_arena *a, const struct wf_ckpt *ckpt,
@@ -79,6 +82,7 @@ int wf_column_fill(struct wf_err *e, struct wf_arena *a, const struct wf_ckpt *c
         status = wf_stacks_find(e, a, ckpt, range->part ? wf_model_part_has : NULL, range->part,
                                 &stacks);
     f.main = wf_stack_main(&stacks);
+    f.depth = f.main ? wf_stack_depth(ckpt, f.main) : 0;
     if (!status && range->has_layers)
         status = check_layers(&f, where);
     for (size_t i = 0; !status && i < ckpt->n_tensors; i++) {
@@ -121,6 +125,12 @@ static const struct wf_tensor *table_of(const struct wf_ckpt *c)
     return NULL;
 }
 
+static void give_table(struct wf_column *column, const char *head, const struct wf_tensor *table)
+{
+    column->entries[column->n++] = (struct wf_column_entry){head, table, -1};
+    qsort(column->entries, column->n, sizeof *column->entries, by_name);
+}
+
 size_t wf_columns_tie(const struct wf_plan *plan, struct wf_column *columns, size_t n)
 {
     const char *head = head_of(columns, n);
@@ -130,9 +140,31 @@ size_t wf_columns_tie(const struct wf_plan *plan, struct wf_column *columns, siz
         const struct wf_tensor *table = wf_says_tied(k) ? table_of(k) : NULL;
         if (!table || find(&columns[c], head))
             continue;
-        columns[c].entries[columns[c].n++] = (struct wf_column_entry){head, table, -1};
-        qsort(columns[c].entries, columns[c].n, sizeof *columns[c].entries, by_name);
+        give_table(&columns[c], head, table);
         n_tied++;
     }
     return n_tied;
+}
+
+/* The name that some checkpoint of the plan has for a head. */
+static const char *any_head(const struct wf_plan *plan)
+{
+    for (size_t c = 0; c < plan->n_ckpts; c++)
+        for (size_t i = 0; i < plan->ckpts[c].ckpt->n_tensors; i++)
+            if (wf_is_head(plan->ckpts[c].ckpt->tensors[i].name))
+                return plan->ckpts[c].ckpt->tensors[i].name;
+    return NULL;
+}
+
+size_t wf_columns_end_tied(const struct wf_plan *plan, struct wf_column *columns, size_t n)
+{
+    const char *head = head_of(columns, n) ? NULL : any_head(plan);
+    for (size_t c = 0; head && c < n; c++) {
+        const struct wf_ckpt *k = plan->ckpts[columns[c].ckpt].ckpt;
+        if (!wf_says_tied(k) || !table_of(k))
+            return 0;
+    }
+    for (size_t c = 0; head && c < n; c++)
+        give_table(&columns[c], head, table_of(plan->ckpts[columns[c].ckpt].ckpt));
+    return head ? n : 0;
 }

@@ -49,4 +49,8 @@ int wf_column_fill(struct wf_err *e, struct wf_arena *a, const struct wf_ckpt *c
  * under the head's name where another column has a head. Returns how many. */
 size_t wf_columns_tie(const struct wf_plan *plan, struct wf_column *columns, size_t n);
 
+/* The same for the last of several slices, whose sources are all such models, where some other
+ * model of the recipe has a head: the table that the stack begins with is not theirs. */
+size_t wf_columns_end_tied(const struct wf_plan *plan, struct wf_column *columns, size_t n);
+
 #endif

@@ -163,6 +163,12 @@ static int whole_columns(struct wf_matcher *m, bool has_base)
     return status;
 }
 
+static bool ends_stack(const struct wf_recipe *r, const struct wf_recipe_slice *slice)
+{
+    const struct wf_recipe_slice *next = slice + 1, *end = r->slices + r->n_slices;
+    return next == end || next->module != slice->module;
+}
+
 /* A column for the layers of one entry. `to`: where the slice begins in the result. */
 static int layer_column(struct wf_matcher *m, size_t entry, long to)
 {
@@ -256,10 +262,12 @@ static int begin_slice(struct wf_matcher *m, size_t slice, bool has_base, long t
         status = s->has_layers ? layer_columns(m, to) : whole_columns(m, has_base);
     if (!status && !s->has_layers)
         status = join_base(m, has_base);
-    if (!status)
+    if (!status && !s->is_lone)
         status = check_count(m);
     if (!status)
         m->n_tied += wf_columns_tie(m->plan, m->columns, m->n_columns);
+    if (!status && ends_stack(m->recipe, s) && to > 0)
+        m->n_tied += wf_columns_end_tied(m->plan, m->columns, m->n_columns);
     if (slice == 0)
         m->plan->input_model = m->input_model;
     return status;
@@ -536,6 +544,8 @@ static int match_one(struct wf_matcher *m, const char *name)
 {
     if (!wf_recipe_takes_part(m->recipe, name))
         return add_outside(m, name);
+    if (m->recipe->slices[m->slice].is_lone)
+        return add_single(m, name, m->columns[0].ckpt, m->here[0]->tensor);
     int status = check_alike(m, name);
     if (status)
         return status;

@@ -21,6 +21,15 @@ static bool same_number(double a, double b)
     return a == b || (isnan(a) && isnan(b));
 }
 
+/* Layers of a stack of the donor. */
+static long depth_of(const struct wf_matcher *m, const struct wf_stack *stack)
+{
+    uint32_t donor = m->columns[0].ckpt;
+    return stack == wf_stack_main(&m->stacks[donor])
+               ? wf_stack_depth(m->plan->ckpts[donor].ckpt, stack)
+               : stack->last + 1;
+}
+
 /* Where the tensor is in the slice, from 0 to 1, for gradients: before the layers 0, in a slice of
  * one layer 1, behind the layers 1 (with --compat mergekit 0, which it has been there since March
  * 2025). */
@@ -35,7 +44,8 @@ static double position_of(const struct wf_matcher *m, const char *name)
         n = slice->n_layers;
     } else if (stack) {
         layer = wf_layer_of(name);
-        n = stack->last + 1;
+        n = depth_of(m, stack);
+        layer = layer < n ? layer : n - 1;
     } else {
         return wf_is_behind_layers(name) && strcmp(m->plan->compat, "mergekit") != 0;
     }

@@ -101,6 +101,8 @@ struct wf_plan {
     const struct wf_side_text *side_texts; /* in place of some of these, and beside them */
     const struct wf_config_edit *config_edits; /* of its config.json, beside the type */
     size_t n_config_edits;
+    const char
+        *layer_rule;     /* a key of it that goes by layer numbers, where layers moved; or NULL */
     struct wf_job *jobs; /* in file order: shard, then offset */
     size_t n_jobs;
     struct wf_shard *shards;

@@ -210,6 +210,42 @@ static int edit_object(struct editing *d, const char *path, const struct wf_json
     return status;
 }
 
+/* No count is that of the tensors: then the usual key is wrong, and gets the right one. */
+static int mend_count(struct editing *d, const struct wf_json *config)
+{
+    static const char *const paths[] = {"num_hidden_layers", "text_config.num_hidden_layers"};
+    char number[24];
+    snprintf(number, sizeof number, "%llu", (unsigned long long)d->new_layers);
+    int status = WF_OK;
+    for (size_t i = 0; !status && i < sizeof paths / sizeof *paths; i++)
+        if (at_path(config, paths[i]))
+            status = add(d, paths[i], number);
+    return status;
+}
+
+/* The first key that says something by the number of a layer, which is another one now. */
+static void note_layer_rules(struct editing *d, const struct wf_json *config)
+{
+    static const char *const rules[] = {"per_layer_config",
+                                        "mlp_only_layers",
+                                        "full_attn_idxs",
+                                        "attn_layer_indices",
+                                        "cross_attention_layers",
+                                        "moe_layers",
+                                        "global_attn_every_n_layers",
+                                        "first_k_dense_replace",
+                                        "decoder_sparse_step",
+                                        "moe_layer_freq",
+                                        "max_window_layers",
+                                        "full_attention_interval",
+                                        "sliding_window_pattern",
+                                        "num_kv_shared_layers"};
+    const struct wf_json *text = wf_json_get(config, "text_config");
+    for (size_t i = 0; !d->plan->layer_rule && i < sizeof rules / sizeof *rules; i++)
+        if (wf_json_get(config, rules[i]) || (text && wf_json_get(text, rules[i])))
+            d->plan->layer_rule = rules[i];
+}
+
 /* Slices first_slice .. of one module, which make one stack. */
 static int edit_stack(struct editing *d)
 {
@@ -227,21 +263,48 @@ static int edit_stack(struct editing *d)
     const struct wf_stack *main = status ? NULL : wf_stack_main(&stacks);
     if (!main)
         return status;
-    d->old_layers = (uint64_t)main->last + 1;
+    d->old_layers = (uint64_t)wf_stack_depth(donor, main);
     d->new_layers = 0;
     for (size_t i = 0; i < d->n_slices; i++)
         d->new_layers += slices[i].n_layers;
-    return edit_object(d, "", donor->config, module && is_sense(module->name));
+    note_layer_rules(d, donor->config);
+    size_t n = d->n;
+    bool tower = module && is_sense(module->name);
+    status = edit_object(d, "", donor->config, tower);
+    return status || d->n > n || tower ? status : mend_count(d, donor->config);
 }
 
 /* ---- the head ---- */
 
-static bool has_head(const struct wf_plan *plan)
+static bool same_numbers(const struct wf_args *a, const struct wf_args *b)
 {
-    for (size_t i = 0; i < plan->n_jobs; i++)
+    return a == b ||
+           (a && b && a->n == b->n && a->map == b->map && a->ties == b->ties &&
+            !memcmp(a->g, b->g, sizeof a->g) && !memcmp(a->scope, b->scope, sizeof a->scope) &&
+            !memcmp(a->m, b->m, a->n * sizeof *a->m));
+}
+
+/* Equal tensors of the same models come out equal: nothing tells the two jobs apart. */
+static bool same_work(const struct wf_job *a, const struct wf_job *b)
+{
+    bool same = a->action == b->action && a->method == b->method && a->n_inputs == b->n_inputs &&
+                !(a->method && a->method->draws) && same_numbers(a->args, b->args);
+    for (uint32_t i = 0; same && i < a->n_inputs; i++)
+        same = a->input_ckpt[i] == b->input_ckpt[i];
+    return same;
+}
+
+/* Head and table of the result; NULL where there is none. */
+static void find_pair(const struct wf_plan *plan, const struct wf_job **head,
+                      const struct wf_job **table)
+{
+    *head = *table = NULL;
+    for (size_t i = 0; i < plan->n_jobs; i++) {
         if (wf_is_head(plan->jobs[i].name))
-            return true;
-    return false;
+            *head = &plan->jobs[i];
+        else if (!*table && wf_is_token_table(plan->jobs[i].name))
+            *table = &plan->jobs[i];
+    }
 }
 
 /* The donor's config says that there is no head of its own, and the result has one. */
@@ -249,10 +312,14 @@ static int edit_tie(struct editing *d)
 {
     static const char *const paths[] = {"tie_word_embeddings", "text_config.tie_word_embeddings"};
     const struct wf_plan *plan = d->plan;
-    bool all_tied = true;
+    const struct wf_job *head, *table;
+    bool stays = true;
+    find_pair(plan, &head, &table);
+    if (!wf_says_tied(plan->config_donor) || !head)
+        return WF_OK;
     for (size_t c = 0; c < plan->n_ckpts; c++)
-        all_tied &= wf_says_tied(plan->ckpts[c].ckpt);
-    if (all_tied || !wf_says_tied(plan->config_donor) || !has_head(plan))
+        stays &= wf_says_tied(plan->ckpts[c].ckpt);
+    if (stays && table && same_work(head, table))
         return WF_OK;
     int status = WF_OK;
     for (size_t i = 0; !status && i < sizeof paths / sizeof *paths; i++)

@@ -55,6 +55,12 @@ static void warn(const struct wf_plan *plan)
                "%zu tensor%s of a float type that weft only copies (F8 and the like) and stay as "
                "they are (first: '%s')",
                plan->n_uncomputed, plan->n_uncomputed == 1 ? " is" : "s are", plan->uncomputed);
+    if (plan->layer_rule)
+        wf_log(
+            WF_LOG_WARNING,
+            "%s: '%s' goes by the numbers of layers, which are others in the result, and is kept "
+            "as it is",
+            plan->config_donor->config_path, plan->layer_rule);
     if (plan->n_tied)
         wf_log(WF_LOG_INFO,
                "%zu model%s no head of %s own; the embedding table stands in for it, as the config "

@@ -49,6 +49,7 @@ struct wf_recipe_model {
 struct wf_recipe_slice {
     size_t first, n;   /* its entries: models[first .. first + n) */
     bool has_layers;   /* sources have a layer_range; else they are whole models */
+    bool is_lone;      /* its only source is given back as it is */
     uint32_t n_layers; /* of each source; may be 0 in the first and the last slice */
     int module;        /* of wf_recipe.modules; -1: there are none */
     struct wf_value *values;

@@ -122,6 +122,16 @@ static int join_base(struct wf_recipe_reader *r, const struct wf_reference *base
     return WF_OK;
 }
 
+/* The base alone, or one source for a method that takes exactly two models: the slice is that
+ * source, as mergekit has it. */
+static bool is_lone(const struct wf_recipe *recipe, const struct wf_recipe_slice *slice)
+{
+    const struct wf_method *m = recipe->method;
+    unsigned takes = m->max_models + (m->base == WF_BASE_REQUIRED);
+    bool of_two = m->min_models == m->max_models && takes == 2;
+    return slice->n == 1 && (of_two || wf_recipe_exempt(recipe, slice->first));
+}
+
 static int check_sources(struct wf_recipe_reader *r, const struct wf_yaml *v)
 {
     if (v->kind != WF_YAML_MAP)
@@ -165,10 +175,11 @@ static int one_slice(struct wf_recipe_reader *r, const struct wf_yaml *v, int mo
                                  &slice->n_values);
     if (!s)
         s = sources(r, wf_yaml_get(v, "sources"), base, slice);
-    if (!s)
+    slice->is_lone = !s && is_lone(recipe, slice);
+    if (!s && !slice->is_lone)
         s = join_base(r, base, slice);
     recipe->n_slices++;
-    return s ? s : wf_recipe_check_slice(r, slice);
+    return s || slice->is_lone ? s : wf_recipe_check_slice(r, slice);
 }
 
 /* ---- lists of slices ---- */

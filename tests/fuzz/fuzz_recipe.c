@@ -27,19 +27,35 @@ static bool is_choice(const struct wf_option *o, double number)
     return number >= 0 && number < (double)n && number == floor(number);
 }
 
+/* Every case of a value, and what it comes to between its numbers. */
+static void check_value(const struct wf_option *o, const struct wf_value *v)
+{
+    double number;
+    CHECK(v->n_cases > 0 && v->line > 0);
+    for (size_t i = 0; i < v->n_cases; i++) {
+        const struct wf_value_case *c = &v->cases[i];
+        CHECK(c->n > 0 && (!c->filter || wf_glob_valid(c->filter)));
+        for (size_t k = 0; k < c->n; k++) {
+            CHECK(isfinite(c->numbers[k]));
+            if (o->kind == WF_OPTION_CHOICE)
+                CHECK(is_choice(o, c->numbers[k]));
+            else
+                CHECK(c->numbers[k] >= o->min && c->numbers[k] <= o->max);
+        }
+    }
+    for (int k = 0; k <= 4; k++)
+        CHECK(!wf_value_at(v, "model.layers.0.mlp", k / 4.0, &number) || !isnan(number));
+}
+
 static void check_values(const struct wf_method *m, const struct wf_value *values, size_t n,
                          bool of_model)
 {
     CHECK(n <= m->n_options);
     for (size_t i = 0; i < n; i++) {
         int option = wf_method_option(m, values[i].name);
-        CHECK(option >= 0 && isfinite(values[i].number) && values[i].line > 0);
-        const struct wf_option *o = &m->options[option];
-        if (o->kind == WF_OPTION_CHOICE)
-            CHECK(is_choice(o, values[i].number));
-        else
-            CHECK(values[i].number >= o->min && values[i].number <= o->max);
-        CHECK(!of_model || o->where == WF_PER_MODEL);
+        CHECK(option >= 0);
+        check_value(&m->options[option], &values[i]);
+        CHECK(!of_model || m->options[option].where == WF_PER_MODEL);
         for (size_t k = 0; k < i; k++)
             CHECK(strcmp(values[k].name, values[i].name) != 0);
     }
@@ -68,39 +84,56 @@ static bool has_value(const struct wf_value *values, size_t n, const char *name)
     return false;
 }
 
-static void check_models(const struct wf_recipe *r)
+static void check_model(const struct wf_recipe *r, const struct wf_recipe_slice *slice, size_t i)
 {
     const struct wf_method *m = r->method;
-    size_t inputs = 0;
-    CHECK(r->n_models > 0 && r->n_models <= WF_MODELS_MAX);
-    for (size_t i = 0; i < r->n_models; i++) {
-        const struct wf_recipe_model *model = &r->models[i];
-        bool exempt = model->is_base && m->base != WF_BASE_NONE;
-        inputs += !exempt;
-        check_reference(&model->ref);
-        CHECK(model->task[0] && !strchr(model->task, '/') && !strstr(model->task, ".."));
-        CHECK(r->has_base || !model->is_base);
-        check_values(m, model->values, model->n_values, true);
-        for (size_t o = 0; o < m->n_options; o++) {
-            const char *name = m->options[o].name;
-            bool given = has_value(r->values, r->n_values, name) ||
-                         (m->options[o].where == WF_PER_MODEL &&
-                          has_value(model->values, model->n_values, name));
-            double v = wf_recipe_value(r, o, (int)i, "t");
-            double fallback = m->options[o].fallback; /* NaN: none */
-            CHECK(isfinite(v) || (isnan(v) && isnan(fallback)));
-            CHECK(given || v == fallback || isnan(fallback));
-            CHECK(given || exempt || !m->options[o].required);
-        }
+    const struct wf_recipe_model *model = &r->models[i];
+    const struct wf_recipe_module *module = wf_recipe_module_of(r, slice);
+    struct wf_position at = {.tensor = "t", .input = "u", .slice = model->slice};
+    check_reference(&model->ref);
+    CHECK(model->task[0] && !strchr(model->task, '/') && !strstr(model->task, ".."));
+    CHECK(&r->slices[model->slice] == slice);
+    check_values(m, model->values, model->n_values, true);
+    for (size_t o = 0; o < m->n_options; o++) {
+        const char *name = m->options[o].name;
+        bool given = has_value(r->values, r->n_values, name) ||
+                     has_value(slice->values, slice->n_values, name) ||
+                     (module && has_value(module->values, module->n_values, name)) ||
+                     (m->options[o].where == WF_PER_MODEL &&
+                      has_value(model->values, model->n_values, name));
+        double v = wf_recipe_value(r, o, (int)i, &at);
+        double fallback = m->options[o].fallback; /* NaN: none */
+        CHECK(given || v == fallback || isnan(fallback) || m->options[o].required);
+        CHECK(given || wf_recipe_exempt(r, i) || slice->is_lone || !m->options[o].required);
     }
-    CHECK(inputs >= m->min_models && inputs <= m->max_models);
+}
+
+static void check_slices(const struct wf_recipe *r)
+{
+    const struct wf_method *m = r->method;
+    size_t next = 0;
+    CHECK(r->n_models > 0 && r->n_slices > 0);
+    for (size_t k = 0; k < r->n_slices; k++) {
+        const struct wf_recipe_slice *slice = &r->slices[k];
+        size_t inputs = 0;
+        CHECK(slice->first == next && slice->n > 0 && slice->n <= WF_MODELS_MAX);
+        CHECK(slice->module >= -1 && slice->module < (int)r->n_modules);
+        check_values(m, slice->values, slice->n_values, false);
+        for (size_t i = slice->first; i < slice->first + slice->n; i++) {
+            inputs += !wf_recipe_exempt(r, i);
+            check_model(r, slice, i);
+        }
+        CHECK(slice->is_lone || (inputs >= m->min_models && inputs <= m->max_models));
+        next += slice->n;
+    }
+    CHECK(next == r->n_models);
 }
 
 static void check_recipe(const struct wf_recipe *r, const uint8_t *data, size_t n)
 {
     CHECK(r->method && r->method_line > 0 && !strcmp(r->folder, "dir"));
     CHECK(r->text_n == n && (n == 0 || !memcmp(r->text, data, n)));
-    CHECK(r->has_base || r->method->base != WF_BASE_REQUIRED);
+    CHECK(r->has_base || r->is_sliced || r->method->base != WF_BASE_REQUIRED);
     CHECK(r->has_base || !r->include);
     CHECK(r->dtype == WF_DTYPE_NONE || wf_dtype_info(r->dtype)->arithmetic);
     if (r->has_base)
@@ -108,7 +141,7 @@ static void check_recipe(const struct wf_recipe *r, const uint8_t *data, size_t 
     check_values(r->method, r->values, r->n_values, false);
     check_patterns(r->include);
     check_patterns(r->exclude);
-    check_models(r);
+    check_slices(r);
 }
 
 /* Parses and checks; returns the number of models, 0 if the recipe was refused. */

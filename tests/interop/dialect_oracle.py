@@ -497,6 +497,185 @@ def test_a_tied_model_takes_part_with_its_table():
     assert "lm_head.weight" not in got and config["tie_word_embeddings"] is True
 
 
+def test_a_stack_that_ends_in_a_tied_model_has_that_models_table_as_its_head():
+    a, t = model(40), model(41, head=False)
+    tied = {**CONFIG, "tie_word_embeddings": True}
+    for donor in (CONFIG, tied):
+        recipe = {
+            "merge_method": "passthrough",
+            "slices": [{
+                "sources": [{
+                    "model": "a",
+                    "layer_range": [0, 2]
+                }]
+            }, {
+                "sources": [{
+                    "model": "t",
+                    "layer_range": [2, 5]
+                }]
+            }]
+        }
+        got, config = case({"a": a, "t": t}, recipe, configs={"a": donor, "t": tied})
+        expected = {n: (a if (layer_of(n) or 0) < 2 and n != "model.norm.weight" else t).get(n) for n in a}
+        expected["lm_head.weight"] = t["model.embed_tokens.weight"]
+        check(got, expected, 0)
+        assert not config.get("tie_word_embeddings", False), config
+
+
+def test_a_head_that_is_made_in_another_way_than_its_table_is_untied():
+    a, b = model(42), model(43)
+    for m in (a, b):
+        m["lm_head.weight"] = m["model.embed_tokens.weight"]
+    tied = {**CONFIG, "tie_word_embeddings": True}
+    both = {"models": [{"model": "a"}, {"model": "b"}]}
+    slerps = {**both, "merge_method": "slerp", "base_model": "a"}
+    cases = [({
+        **slerps, "parameters": {
+            "t": [0, 1]
+        }
+    }, False), ({
+        **slerps, "parameters": {
+            "t": 0.5
+        }
+    }, True), ({
+        **slerps, "parameters": {
+            "t": [{
+                "filter": "lm_head",
+                "value": 1
+            }, {
+                "value": 0.5
+            }]
+        }
+    }, False), ({
+        **both, "merge_method": "dare_ties",
+        "base_model": "a",
+        "parameters": {
+            "weight": 1,
+            "density": 0.5
+        }
+    }, False),
+             ({
+                 "merge_method":
+                 "passthrough",
+                 "slices": [{
+                     "sources": [{
+                         "model": "a",
+                         "layer_range": [0, 2]
+                     }]
+                 }, {
+                     "sources": [{
+                         "model": "b",
+                         "layer_range": [2, 5]
+                     }]
+                 }]
+             }, False)]
+    for recipe, stays in cases:
+        got, config = case({"a": a, "b": b}, recipe, configs={"a": tied, "b": tied})
+        assert config["tie_word_embeddings"] is stays, recipe
+        assert (got["lm_head.weight"] == got["model.embed_tokens.weight"]).all() == stays, recipe
+
+
+def test_prediction_layers_stay_behind_the_layers():
+    ds = model(44, layers=4)
+    config = {**CONFIG, "num_hidden_layers": 3, "num_nextn_predict_layers": 1}
+    recipe = {
+        "merge_method": "passthrough",
+        "slices": [{
+            "sources": [{
+                "model": "d",
+                "layer_range": [0, 3]
+            }]
+        }, {
+            "sources": [{
+                "model": "d",
+                "layer_range": [1, 3]
+            }]
+        }]
+    }
+    got, made = case({"d": ds}, recipe, configs={"d": config})
+    expected = {n: v for n, v in ds.items() if layer_of(n) is None}
+    for to, j in enumerate((0, 1, 2, 1, 2, 3)):
+        for name in ds:
+            if layer_of(name) == j:
+                expected[name.replace(f".{j}.", f".{to}.")] = ds[name]
+    check(got, expected, 0)
+    assert made["num_hidden_layers"] == 5 and made["num_nextn_predict_layers"] == 1, made
+    refused = {"merge_method": "passthrough", "slices": [{"sources": [{"model": "d", "layer_range": [0, 4]}]}]}
+    assert "3 layers" in case({"d": ds}, refused, configs={"d": config}, expect=2)
+    whole = {"merge_method": "passthrough", "models": [{"model": "d"}], "parameters": {"scale": [1, 2, 3]}}
+    got, _ = case({"d": ds}, whole, configs={"d": config})
+    check(got, {n: (3 if layer_of(n) == 3 else 1 + 2 * position(n, 3)) * v for n, v in ds.items()})
+
+
+def test_a_lone_source_is_given_back():
+    a, b = model(45), model(46)
+    slices = [{
+        "sources": [{
+            "model": "a",
+            "layer_range": [0, 1]
+        }]
+    }, {
+        "sources": [{
+            "model": m,
+            "layer_range": [1, 3]
+        } for m in "ab"]
+    }, {
+        "sources": [{
+            "model": "b",
+            "layer_range": [3, 5]
+        }]
+    }]
+    got, _ = case(
+        {
+            "a": a,
+            "b": b
+        },
+        {
+            "merge_method": "slerp",
+            "base_model": "a",
+            "parameters": {
+                "t": 0.5
+            },
+            "slices": slices
+        },
+    )
+    expected = {n: slerp(a[n], b[n], 0.5) if layer_of(n) in (1, 2) else (a if (layer_of(n) or 0) < 1 else b)[n] for n in a}
+    expected["lm_head.weight"], expected["model.norm.weight"] = b["lm_head.weight"], b["model.norm.weight"]
+    check(got, expected, 16)
+    got, _ = case({
+        "a": a,
+        "b": b
+    }, {
+        "merge_method": "ties",
+        "base_model": "a",
+        "parameters": {
+            "weight": 1
+        },
+        "slices": slices[:2]
+    })
+    assert (got["model.layers.0.mlp.up_proj.weight"] == a["model.layers.0.mlp.up_proj.weight"]).all()
+
+
+def test_a_wrong_layer_count_is_mended():
+    a = model(47)
+    recipe = {
+        "merge_method": "passthrough",
+        "slices": [{
+            "sources": [{
+                "model": "a",
+                "layer_range": [0, 3]
+            }]
+        }, {
+            "sources": [{
+                "model": "a",
+                "layer_range": [2, 5]
+            }]
+        }]
+    }
+    _, config = case({"a": a}, recipe, configs={"a": {**CONFIG, "num_hidden_layers": 7}})
+    assert config["num_hidden_layers"] == 6, config
+
+
 def test_a_filter_that_matches_nothing_leaves_a_required_parameter_open():
     a, b = model(33), model(34)
     recipe = {
