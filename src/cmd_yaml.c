@@ -366,9 +366,9 @@ const struct cli_command cmd_yaml = {
         "takes the flags of both programs. What means something here is done, and of the others "
         "one line each says why they are ignored.\n\n"
         "As mergekit-yaml does, it replaces an OUT that is there, but only one that is empty, or "
-        "that weft or mergekit made and in which nothing else has been put; --overwrite "
-        "replaces any. The old OUT stays until the new one is complete. Work that an interrupted "
-        "run left in OUT.partial is gone on with, if it is of the same plan.",
+        "that weft or mergekit made and in which nothing else has been put, and no link; "
+        "--overwrite replaces any. The old OUT stays until the new one is complete. Work that an "
+        "interrupted run left in OUT.partial is gone on with, if it is of the same plan.",
     .arguments = {{.name = "CONFIG", .help = "A recipe in YAML or JSON, mergekit's dialect."},
                   {.name = "OUT", .help = "The folder to make."}},
     .options = (const enum cli_option_id[]){CLI_MEMORY, CLI_DEVICE_MEMORY, CLI_BACKEND, CLI_GPUS,

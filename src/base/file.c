@@ -185,6 +185,12 @@ bool wf_is_file(const char *path)
     return !stat(path, &s) && S_ISREG(s.st_mode);
 }
 
+bool wf_is_link(const char *path)
+{
+    struct stat s;
+    return !lstat(path, &s) && S_ISLNK(s.st_mode);
+}
+
 bool wf_exists(const char *path)
 {
     struct stat s;

@@ -50,6 +50,7 @@ int wf_write_small(struct wf_err *e, const char *path, const void *data, size_t 
 
 bool wf_is_folder(const char *path);
 bool wf_is_file(const char *path); /* a regular file, links followed */
+bool wf_is_link(const char *path); /* a symbolic link, wherever it leads */
 bool wf_exists(const char *path);  /* anything at all, dangling links included */
 
 /* Removes a folder and all in it; links are removed, never followed. A missing folder is fine. */

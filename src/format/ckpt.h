@@ -50,9 +50,10 @@ struct wf_ckpt {
     const struct wf_ckpt *under, *top; /* an overlay is `top` on `under`, whose place is its own;
                                           else NULL */
     const struct wf_hash128 *plan;     /* of the merge that makes it, where that is a stage on the
-                                          way: it may not be there yet. Else NULL */
-    const struct wf_sidecars *cars;     /* planned: the small files that will be there ... */
-    const struct wf_side_text *texts;   /* ... and those that are made; else NULL */
+                                          way: it may not be there yet. Else NULL. An
+                                          overlay has that of what it is on */
+    const struct wf_sidecars *cars;    /* planned: the small files that will be there ... */
+    const struct wf_side_text *texts;  /* ... and those that are made; else NULL */
     const void *rows; /* tensors along the vocabulary are seen through this map; else NULL */
     struct wf_ckpt_file *files;
     size_t n_files;

@@ -85,13 +85,13 @@ static void hash_addends(struct wf_str *s, const struct wf_ckpt *k)
 static void hash_files(struct wf_str *s, const struct wf_ckpt *k)
 {
     char hex[33];
-    if (k->plan) {
-        wf_str_printf(s, "made by %s\n", wf_hash128_hex(k->plan, hex));
-        return;
-    }
-    if (k->under) {
+    if (k->under) { /* whose plan an overlay has as well */
         hash_files(s, k->under);
         hash_files(s, k->top);
+        return;
+    }
+    if (k->plan) {
+        wf_str_printf(s, "made by %s\n", wf_hash128_hex(k->plan, hex));
         return;
     }
     for (size_t f = 0; f < k->n_files; f++)

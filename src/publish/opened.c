@@ -20,6 +20,12 @@ static struct wf_opened_ckpt *add(struct wf_err *e, struct wf_arena *a, struct w
     return c;
 }
 
+/* As it is stored: an overlay and a model of another architecture have its place and plan, too. */
+static bool is_plain(const struct wf_opened_ckpt *c)
+{
+    return !c->under && !c->of;
+}
+
 static int open_place(struct wf_err *e, struct wf_arena *a, struct wf_opened *o,
                       const struct wf_place *place, const struct wf_ckpt **out)
 {
@@ -43,7 +49,7 @@ int wf_opened_get(struct wf_err *e, struct wf_arena *a, struct wf_opened *o, con
     if (status)
         return status;
     for (const struct wf_opened_ckpt *c = o->first; c; c = c->next)
-        if (!c->under && !c->of && !strcmp(c->ckpt.place.path, place.path)) {
+        if (is_plain(c) && !strcmp(c->ckpt.place.path, place.path)) {
             *out = &c->ckpt;
             return WF_OK;
         }
@@ -61,7 +67,7 @@ static int open_stage(struct wf_err *e, struct wf_arena *a, struct wf_opened *o,
         return wf_fail(e, WF_BUG, "internal: the stage '%s' is not before this one", name);
     *out = stage->planned;
     for (const struct wf_opened_ckpt *c = o->first; c && !*out; c = c->next)
-        if (c->ckpt.plan == &stage->plan && !c->of)
+        if (is_plain(c) && c->ckpt.plan == &stage->plan)
             *out = &c->ckpt;
     if (*out)
         return WF_OK;

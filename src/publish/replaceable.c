@@ -70,9 +70,9 @@ static int look(struct search *s, const char *below, unsigned depth)
         const char *at = name ? wf_path_join(s->a, s->e, s->root, name) : NULL;
         if (!at)
             return WF_MACHINE;
-        if (wf_is_folder(at) && depth < DEPTH_MAX)
+        if (wf_is_folder(at) && !wf_is_link(at) && depth < DEPTH_MAX)
             status = look(s, name, depth + 1);
-        else if (!is_ours(s, name))
+        else if (wf_is_link(at) || !is_ours(s, name))
             s->foreign = name;
     }
     return status;
@@ -90,6 +90,10 @@ int wf_replaceable(struct wf_err *e, struct wf_arena *a, const char *folder, boo
     struct search s = {.e = e, .a = a, .root = folder};
     struct wf_manifest manifest;
     struct wf_err unread = {0};
+    *may = false;
+    *why = "is a link";
+    if (wf_is_link(folder))
+        return WF_OK;
     *may = wf_folder_is_empty(folder);
     if (*may)
         return WF_OK;

@@ -100,6 +100,39 @@ run config.yml partial
 expect_exit 2
 expect_stderr_has 'cannot be read'
 
+# A link is nobody's merge, wherever it leads; --overwrite takes its place and leaves alone where it leads.
+mkdir behind linked && cp -r all merge_behind && touch behind_file
+for behind in behind merge_behind linked; do
+    ln -s $behind link
+    [[ $behind != linked ]] || touch linked/notes.txt
+    for out in link ./link/; do
+        run config.yml $out
+        expect_exit 2
+        expect_stderr_has 'link exists and is a link; --overwrite replaces it'
+        [[ $(grep -c ' error: ' stderr) -eq 1 ]] || fail 'not one line of error'
+        [[ $(readlink link) == "$behind" ]] || fail 'the link was touched'
+    done
+    expect_absent link.partial
+    rm link
+done
+[[ -z $(ls behind) ]] || fail 'something was put where the link leads'
+ln -s linked link
+run config.yml link --overwrite
+expect_exit 0
+[[ ! -L link && -f link/model.safetensors && -f linked/notes.txt ]] || fail 'not the link was replaced'
+for behind in behind_file nowhere; do
+    ln -s $behind not_folder
+    run config.yml not_folder --overwrite
+    expect_exit 2
+    expect_stderr_has 'not_folder exists and is not a folder'
+    [[ -L not_folder ]] || fail 'the link was replaced'
+    rm not_folder
+done
+mv merge_behind/config.json elsewhere.json && ln -s ../elsewhere.json merge_behind/config.json
+run config.yml merge_behind
+expect_exit 2
+expect_stderr_has "holds 'config.json', which weft did not write"
+
 # What an earlier run left in OUT.partial is no reason to stop.
 mkdir left.partial && echo x >left.partial/junk
 run config.yml left
