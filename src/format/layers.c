@@ -101,15 +101,20 @@ const struct wf_stack *wf_stack_of(const struct wf_stacks *s, const char *name)
     return NULL;
 }
 
-static bool is_sense(const struct wf_stack *k)
+bool wf_is_sense(const char *text)
 {
     static const char *const senses[] = {"vision", "visual", "image", "audio"};
-    char prefix[WF_ST_NAME_MAX + 1];
-    snprintf(prefix, sizeof prefix, "%.*s", (int)k->prefix_n, k->name);
     for (size_t i = 0; i < sizeof senses / sizeof *senses; i++)
-        if (strstr(prefix, senses[i]))
+        if (strstr(text, senses[i]))
             return true;
     return false;
+}
+
+static bool is_tower(const struct wf_stack *k)
+{
+    char prefix[WF_ST_NAME_MAX + 1];
+    snprintf(prefix, sizeof prefix, "%.*s", (int)k->prefix_n, k->name);
+    return wf_is_sense(prefix);
 }
 
 const struct wf_stack *wf_stack_main(const struct wf_stacks *s)
@@ -118,7 +123,7 @@ const struct wf_stack *wf_stack_main(const struct wf_stacks *s)
     for (size_t i = 0; i < s->n; i++) {
         const struct wf_stack *k = &s->list[i];
         bool better =
-            most && (is_sense(most) != is_sense(k) ? is_sense(most) : k->tensors > most->tensors);
+            most && (is_tower(most) != is_tower(k) ? is_tower(most) : k->tensors > most->tensors);
         if (!most || better)
             most = k;
     }

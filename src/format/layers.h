@@ -38,6 +38,9 @@ const struct wf_stack *wf_stack_of(const struct wf_stacks *s, const char *name);
  * images or sound only where there is nothing else. NULL if there is none. */
 const struct wf_stack *wf_stack_main(const struct wf_stacks *s);
 
+/* A word that says of a stack, a module or a part of a config that it is for images or sound. */
+bool wf_is_sense(const char *text);
+
 /* How many layers of the checkpoint's main stack make the model: all, but for layers for the
  * prediction of further tokens, which are numbered behind them (num_nextn_predict_layers of
  * config.json, where the layer count leaves room for just that). */

@@ -37,6 +37,7 @@ struct scan {
     size_t n, at;
     struct wf_vocab *vocab;
     struct entries entries;
+    struct wf_token_role **last_role; /* where the next one is linked */
 };
 
 /* A key as far as it matters: longer ones, and those with escapes, are no key that is looked for.
@@ -525,22 +526,19 @@ static int read_decoder(struct scan *s, struct wf_tokenizer_config *out)
     return status;
 }
 
-static int keep_role(struct scan *s, const char *role, const char *text, size_t n,
-                     struct wf_tokenizer_config *out)
+static int keep_role(struct scan *s, const char *text, size_t n)
 {
-    struct wf_token_role *r = wf_arena_alloc(s->vocab->arena, s->e, 1, sizeof *r), **link;
+    struct wf_token_role *r = wf_arena_alloc(s->vocab->arena, s->e, 1, sizeof *r);
     if (!r)
         return wf_err_status(s->e);
-    *r = (struct wf_token_role){
-        .role = wf_arena_strdup(s->vocab->arena, s->e, role), .text = text, .n = n};
-    for (link = &out->roles; *link; link = &(*link)->next)
-        continue;
-    *link = r;
-    return r->role ? WF_OK : wf_err_status(s->e);
+    *r = (struct wf_token_role){.text = text, .n = n};
+    *s->last_role = r;
+    s->last_role = &r->next;
+    return WF_OK;
 }
 
 /* A token by its text, or as an entry; anything else says nothing. */
-static int read_role(struct scan *s, const char *role, struct wf_tokenizer_config *out)
+static int read_role(struct scan *s)
 {
     struct entry entry = {0};
     struct wf_json_token t;
@@ -552,10 +550,10 @@ static int read_role(struct scan *s, const char *role, struct wf_tokenizer_confi
         status = decode(s, &t, &entry.text);
         entry.n = t.decoded_n;
     }
-    return status || !entry.n ? status : keep_role(s, role, entry.text, entry.n, out);
+    return status || !entry.n ? status : keep_role(s, entry.text, entry.n);
 }
 
-static int read_roles(struct scan *s, const char *role, struct wf_tokenizer_config *out)
+static int read_roles(struct scan *s)
 {
     size_t n = 0;
     bool more;
@@ -563,7 +561,7 @@ static int read_roles(struct scan *s, const char *role, struct wf_tokenizer_conf
         return skip(s, NULL, NULL);
     int status = open_with(s, '[');
     while (!status && !(status = step(s, ']', &n, &more)) && more)
-        status = read_role(s, role, out);
+        status = read_role(s);
     return status;
 }
 
@@ -626,6 +624,7 @@ int wf_tokenizer_config_scan(struct wf_err *e, const char *path, const char *tex
     size_t members = 0;
     bool more;
     *out = (struct wf_tokenizer_config){0};
+    s.last_role = &out->roles;
     int status = check_text(&s);
     if (!status)
         status = open_with(&s, '{');
@@ -635,10 +634,10 @@ int wf_tokenizer_config_scan(struct wf_err *e, const char *path, const char *tex
         else if (!strcmp(k.name, "tokenizer_class"))
             status = read_class(&s, out);
         else if (is_role(k.name))
-            status = read_role(&s, k.name, out);
+            status = read_role(&s);
         else if (!strcmp(k.name, "additional_special_tokens") ||
                  !strcmp(k.name, "extra_special_tokens"))
-            status = read_roles(&s, k.name, out);
+            status = read_roles(&s);
         else
             status = skip(&s, NULL, NULL);
     }

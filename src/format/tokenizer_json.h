@@ -38,7 +38,6 @@ int wf_token_map_scan(struct wf_err *e, const char *path, const char *text, size
 
 /* A token that a role names: "bos_token" and the like. */
 struct wf_token_role {
-    const char *role; /* the key */
     const char *text;
     size_t n;
     struct wf_token_role *next;

@@ -185,16 +185,12 @@ static int edit_member(struct editing *d, const char *path, const struct wf_json
     return WF_OK;
 }
 
-static bool is_sense(const char *key)
-{
-    return strstr(key, "vision") || strstr(key, "visual") || strstr(key, "audio");
-}
-
-/* Objects of the config that describe the stack: those of a tower only where the stack is one. */
+/* Objects of the config that describe the stack: those of a tower where the stack is one, and only
+ * where it is. `tower`: the stack is one; `inside`: so is what the object describes. */
 static int edit_object(struct editing *d, const char *path, const struct wf_json *object,
-                       bool tower)
+                       bool tower, bool inside)
 {
-    bool here = counts_layers(d, object);
+    bool here = tower == inside && counts_layers(d, object);
     int status = WF_OK;
     for (size_t i = 0; !status && i < object->n; i++) {
         const struct wf_json *v = &object->children[i];
@@ -202,8 +198,8 @@ static int edit_object(struct editing *d, const char *path, const struct wf_json
         int n = snprintf(below, sizeof below, "%s%s%s", path, *path ? "." : "", v->key);
         if (n < 0 || n >= (int)sizeof below || strchr(v->key, '.'))
             continue;
-        if (v->kind == WF_JSON_OBJECT && (tower || !is_sense(v->key)))
-            status = edit_object(d, below, v, tower);
+        if (v->kind == WF_JSON_OBJECT && (tower || !wf_is_sense(v->key)))
+            status = edit_object(d, below, v, tower, inside || wf_is_sense(v->key));
         else if (here)
             status = edit_member(d, below, object, v);
     }
@@ -269,8 +265,8 @@ static int edit_stack(struct editing *d)
         d->new_layers += slices[i].n_layers;
     note_layer_rules(d, donor->config);
     size_t n = d->n;
-    bool tower = module && is_sense(module->name);
-    status = edit_object(d, "", donor->config, tower);
+    bool tower = module && wf_is_sense(module->name);
+    status = edit_object(d, "", donor->config, tower, false);
     return status || d->n > n || tower ? status : mend_count(d, donor->config);
 }
 

@@ -23,6 +23,7 @@ struct planning {
     size_t appended_max;
     struct wf_made_row *made;
     size_t n_made, made_max;
+    uint32_t *setting; /* by token of the result: 1 + its place in the section's tokens; 0: none */
 };
 
 /* ---- tokens ---- */
@@ -218,16 +219,31 @@ static bool is_identity(const struct planning *p)
 
 /* ---- rows ---- */
 
+/* Which of the section's tokens are which of the result's, of two that are equal the first. */
+static int find_settings(struct planning *p)
+{
+    const struct wf_recipe_tokenizer *section = p->q->section;
+    const struct wf_vocab *v = &p->out->vocab;
+    p->setting = wf_arena_alloc(p->scratch, p->e, v->n, sizeof *p->setting);
+    if (!p->setting)
+        return wf_err_status(p->e);
+    for (size_t i = section->n_tokens; i > 0; i--) {
+        const struct wf_recipe_token *t = &section->tokens[i - 1];
+        const struct wf_token *found = wf_vocab_find(v, t->text, t->n);
+        if (found)
+            p->setting[found - v->tokens] = (uint32_t)i;
+    }
+    return WF_OK;
+}
+
 static const struct wf_recipe_token *setting_of(const struct planning *p, const struct wf_token *t,
                                                 uint32_t *party)
 {
-    const struct wf_recipe_tokenizer *section = p->q->section;
-    for (size_t i = 0; i < section->n_tokens; i++)
-        if (section->tokens[i].n == t->n && !memcmp(section->tokens[i].text, t->text, t->n)) {
-            *party = p->q->token_party[i];
-            return &section->tokens[i];
-        }
-    return NULL;
+    uint32_t i = p->setting[t - p->out->vocab.tokens];
+    if (!i)
+        return NULL;
+    *party = p->q->token_party[i - 1];
+    return &p->q->section->tokens[i - 1];
 }
 
 /* The row that a setting names. */
@@ -382,7 +398,9 @@ static int fill_maps(struct planning *p)
     p->out->identity = is_identity(p);
     if (p->out->identity)
         return WF_OK;
-    int s = reckon_rows(p, defaults, forced);
+    int s = find_settings(p);
+    if (!s)
+        s = reckon_rows(p, defaults, forced);
     for (size_t k = 0; k < q->n_parties && !s; k++) {
         size_t j = 0;
         while (j < k && (q->parties[j].tokenizer != q->parties[k].tokenizer ||

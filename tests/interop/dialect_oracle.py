@@ -472,6 +472,32 @@ def test_modules_take_their_tensors_and_the_rest_is_the_bases():
                                     expect=2)
 
 
+def test_a_towers_layers_are_not_the_texts():
+    rng = np.random.default_rng(50)
+    m = {
+        f"{stack}.layers.{j}.w.weight": rng.normal(size=(4, 4))
+        for stack in ("image_encoder", "language_model")
+        for j in range(4)
+    }
+    config = {"model_type": "x", "vision_config": {"num_hidden_layers": 4}, "text_config": {"num_hidden_layers": 4}}
+    for module, counts in (("image_encoder", (2, 4)), ("language_model", (4, 2))):
+        recipe = {
+            "merge_method": "passthrough",
+            "modules": {
+                module: {
+                    "slices": [{
+                        "sources": [{
+                            "model": "m",
+                            "layer_range": [1, 3]
+                        }]
+                    }]
+                }
+            }
+        }
+        _, got = case({"m": m}, recipe, configs={"m": config})
+        assert (got["vision_config"]["num_hidden_layers"], got["text_config"]["num_hidden_layers"]) == counts, got
+
+
 def test_a_tied_model_takes_part_with_its_table():
     a, b = model(30, head=False), model(31)
     tied = {**CONFIG, "tie_word_embeddings": True}
