@@ -443,6 +443,47 @@ def test_a_tied_head_follows_its_table():
     assert len(table) == 40 and len(got["lm_head.weight"][1]) == 41
 
 
+def test_one_adapter_on_a_table_that_two_jobs_read_in_two_widths():
+    """E1 is tied, with an adapter on its table; E2 has a table in F32 and a head in F64. Either may come first."""
+    for prefix in ("model.", ""):  # lm_head sorts before the one, behind the other
+        where = folder(f"widths-{prefix}")
+        table = prefix + "embed_tokens.weight"
+        rng = np.random.default_rng(11)
+        one, two = Model("one", vocabulary(40), config={"tie_word_embeddings": True}), Model("two", vocabulary(40, 3))
+        two.tensors["lm_head.weight"] = ("F64", two.tensors["lm_head.weight"][1].astype(np.float64))
+        for m in (one, two):
+            del m.tensors["lm_head.bias"]
+            m.tensors[table] = m.tensors.pop("model.embed_tokens.weight")
+        del one.tensors["lm_head.weight"]
+        one.write(where), two.write(where)
+        (where / "lora").mkdir()
+        factors = write_model(where / "lora" / "adapter_model.safetensors", {
+            f"base_model.model.{prefix}embed_tokens.lora_embedding_{n}": ("F32", rng.standard_normal(s))
+            for n, s in (("A", (4, 40)), ("B", (HIDDEN, 4)))})
+        (where / "lora" / "adapter_config.json").write_text(json.dumps({
+            "peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["embed_tokens"]}))
+        a, b = factors.values()
+        top = one.stored[table] + 2 * (b @ a).T
+        models = lambda first: [{"model": m, "parameters": {"weight": 0.5}} for m in (first, "two")]
+        text = {"merge_method": "linear", "models": models("one+lora")}
+        got = read_model(merge(where, "plain", text) / "model.safetensors")
+        for name in (table, "lm_head.weight"):
+            assert np.allclose(got[name][1], (top + two.stored[name]) / 2, rtol=0, atol=1e-5), (prefix, name)
+        done = subprocess.run([ARGS.weft, "apply", *(str(where / n) for n in ("one", "lora", "made"))],
+                              capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        for k, section in enumerate(({"source": "union"}, {"source": "two", "pad_to_multiple_of": 64},
+                                     {"source": "union", "tokens": {"t1": {"source": "one", "force": True}}})):
+            outs = []
+            for name in ("one+lora", "made"):
+                text = {"merge_method": "linear", "models": models(name), "tokenizer": dict(section)}
+                if "tokens" in section:
+                    text["tokenizer"]["tokens"] = {"t1": {"source": name, "force": True}}
+                outs.append(read_model(merge(where, f"{k}-{len(outs)}-{name}", text) / "model.safetensors"))
+            for name in (table, "lm_head.weight"):
+                assert np.allclose(outs[0][name][1], outs[1][name][1], rtol=0, atol=1e-5), (prefix, name, section)
+
+
 def test_a_bias_whose_second_axis_counts_tokens():
     where = folder("second-axis")
     models = [Model("a", vocabulary(20)), Model("b", vocabulary(20, 7) | {"more": 20})]
