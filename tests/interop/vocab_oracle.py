@@ -484,6 +484,61 @@ def test_one_adapter_on_a_table_that_two_jobs_read_in_two_widths():
                 assert np.allclose(outs[0][name][1], outs[1][name][1], rtol=0, atol=1e-5), (prefix, name, section)
 
 
+def write_raw(path, tensors, ids):
+    """tensors: name -> (type, shape, bytes)."""
+    path.mkdir(parents=True)
+    header, data = {}, b""
+    for name, (dtype, shape, raw) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 8)
+    (path / "model.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + data)
+    (path / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": len(ids)}))
+    (path / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE", "vocab": ids, "merges": []}}))
+
+
+def test_tables_without_elements_are_refused():
+    where = folder("empty")
+    full = ("F32", [9, 4], bytes(144))
+    for name, rows, head in (("a", 9, ("F32", [0, 4], b"")), ("b", 9, full),
+                             ("c", 8, ("F32", [8, 0], b"")), ("d", 9, ("F32", [9, 0], b""))):
+        write_raw(where / name, {"lm_head.weight": head, "model.embed_tokens.weight":
+                                 ("F32", [rows, 4], bytes(16 * rows))}, vocabulary(rows))
+    for title, names, section, flags in (("rows", "ab", None, ["--compat", "mergekit"]),
+                                         ("rows-by-token", "ab", {"source": "union", "pad_to_multiple_of": 4}, []),
+                                         ("cols", "cd", {"source": "union"}, []),
+                                         ("cols-cut", "cd", None, ["--compat", "mergekit"])):
+        text = {"merge_method": "linear", "parameters": {"weight": 0.5}, "models": [{"model": n} for n in names]}
+        if section:
+            text["tokenizer"] = section
+        code, errors, out = run(where, title, text, *flags)
+        assert code == 2 and errors.count("\n") >= 1 and not out.exists(), (title, code, errors)
+
+
+def test_rows_of_small_types_move_if_they_are_whole_bytes():
+    where = folder("small-types")
+    ids = vocabulary(10)
+    table = ("F32", [10, 4], np.arange(40, dtype="<f4").tobytes())
+    for name, dtype, cols, size in (("four", "F4", 6, 3), ("six", "F6_E2M3", 4, 3), ("odd", "F6_E3M2", 6, 0)):
+        raw = np.random.default_rng(2).integers(0, 256, 10 * (size or 9) // (1 if size else 2), dtype=np.uint8)
+        write_raw(where / name, {"lm_head.weight": (dtype, [10, cols], raw.tobytes()),
+                                 "model.embed_tokens.weight": table}, ids)
+        write_raw(where / f"base-{name}", {"model.embed_tokens.weight": table}, vocabulary(10, 5))
+        text = {"merge_method": "passthrough", "models": [{"model": name}], "tokenizer_source": f"./base-{name}"}
+        code, errors, out = run(where, name, text)
+        if not size:
+            assert code == 2 and "whole bytes" in errors, (code, errors)
+            continue
+        assert code == 0, errors
+        data = (out / "model.safetensors").read_bytes()
+        n = int.from_bytes(data[:8], "little")
+        begin, end = json.loads(data[8:8 + n])["lm_head.weight"]["data_offsets"]
+        got = np.frombuffer(data[8 + n + begin:8 + n + end], np.uint8).reshape(10, size)
+        for token, id in vocabulary(10, 5).items():
+            assert (got[id] == raw.reshape(10, size)[ids[token]]).all(), (name, token)
+
+
 def test_a_bias_whose_second_axis_counts_tokens():
     where = folder("second-axis")
     models = [Model("a", vocabulary(20)), Model("b", vocabulary(20, 7) | {"more": 20})]
