@@ -539,6 +539,24 @@ def test_rows_of_small_types_move_if_they_are_whole_bytes():
             assert (got[id] == raw.reshape(10, size)[ids[token]]).all(), (name, token)
 
 
+def test_cut_tables_and_heads_of_tied_models_have_one_length():
+    """--compat mergekit: the head that a tied model lacks is its table, cut or not."""
+    tied = {"tie_word_embeddings": True}
+    for short, long in ((8, 9), (9, 8)):
+        for order in (0, 1):
+            where = folder(f"cut-{short}-{order}")
+            one = Model("one", vocabulary(short), head=False, config=tied).write(where)
+            two = Model("two", vocabulary(long))
+            del two.tensors["lm_head.bias"]
+            two.write(where)
+            models = [one, two][::-1 if order else 1]
+            text = recipe("linear", None, [(m, {"weight": 0.5}) for m in models])
+            got = read_model(merge(where, "cut", text, "--compat", "mergekit") / "model.safetensors")
+            for name in ("model.embed_tokens.weight", "lm_head.weight"):
+                want = (one.stored["model.embed_tokens.weight"][:8] + two.stored[name][:8]) / 2
+                assert np.allclose(got[name][1], want, rtol=0, atol=1e-6), (short, order, name)
+
+
 def test_a_bias_whose_second_axis_counts_tokens():
     where = folder("second-axis")
     models = [Model("a", vocabulary(20)), Model("b", vocabulary(20, 7) | {"more": 20})]
