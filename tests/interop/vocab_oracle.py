@@ -557,6 +557,21 @@ def test_cut_tables_and_heads_of_tied_models_have_one_length():
                 assert np.allclose(got[name][1], want, rtol=0, atol=1e-6), (short, order, name)
 
 
+def test_the_plan_counts_once_what_two_jobs_read_once():
+    where = folder("counted")
+    one = Model("one", vocabulary(40), head=False, config={"tie_word_embeddings": True}).write(where)
+    two = Model("two", vocabulary(40, 3))
+    del two.tensors["lm_head.bias"]
+    text = recipe("linear", None, [(m, {"weight": 0.5}) for m in (one, two.write(where))],
+                  {"source": "two", "pad_to_multiple_of": 64})
+    (where / "recipe.json").write_text(json.dumps(text))
+    done = subprocess.run([ARGS.weft, "merge", str(where / "recipe.json"), str(where / "out"), "--json"],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    read = {event["event"]: event.get("bytes_read") for event in map(json.loads, done.stdout.splitlines())}
+    assert read["plan"] == read["done"], read
+
+
 def test_a_bias_whose_second_axis_counts_tokens():
     where = folder("second-axis")
     models = [Model("a", vocabulary(20)), Model("b", vocabulary(20, 7) | {"more": 20})]
