@@ -26,8 +26,9 @@ struct wf_factor {
     const struct wf_tensor *tensor; /* its `file` counts in the checkpoint that has the addend;
                                        NULL: there is none, and all its numbers are one */
     bool transposed;
-    void *values; /* row factor: [rows][rank], column factor: [rank][cols], of float or, in a job
-                     that computes in double, of double; NULL until loaded */
+    void *values[2]; /* row factor: [rows][rank], column factor: [rank][cols]; [0] of float, [1] of
+                        double. NULL until loaded: a tensor that two jobs read, one of which
+                        computes in double, has both */
 };
 
 struct wf_addend {

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "../base/num.h"
-#include "tied_head.h"
 #include "vocab_tensors.h"
 
 struct laying {
@@ -17,13 +16,6 @@ struct laying {
     size_t n_donors;
     struct wf_ckpt *out;
 };
-
-/* A head that is tied to the table, and not stored, is the table. */
-static const struct wf_tensor *tensor_of(const struct wf_ckpt *c, const char *name)
-{
-    const struct wf_tensor *t = wf_ckpt_find(c, name);
-    return !t && wf_is_head(name) && wf_says_tied(c) ? wf_vocab_table(c) : t;
-}
 
 /* The tensor of this name in each model whose rows are wanted. */
 static int find_donors(const struct laying *l, const struct wf_tensor *t, struct wf_row_view *rows)
@@ -41,7 +33,7 @@ static int find_donors(const struct laying *l, const struct wf_tensor *t, struct
             if (d->tensor)
                 continue;
             d->ckpt = l->donors[ref->model].shown;
-            d->tensor = tensor_of(l->donors[ref->model].stored, t->name);
+            d->tensor = wf_vocab_tensor_of(l->donors[ref->model].stored, t->name);
             if (!d->tensor || !wf_dtype_info((enum wf_dtype)d->tensor->dtype)->arithmetic)
                 return wf_fail(l->e, WF_USAGE,
                                "%s: rows of tensor '%s' are to come from %s, which does not have "
@@ -55,9 +47,34 @@ static int find_donors(const struct laying *l, const struct wf_tensor *t, struct
     return WF_OK;
 }
 
-static int reshape(const struct laying *l, const struct wf_vocab_tensor *v, struct wf_tensor *t)
+/* Rows must be there, be whole bytes, and where some are made be numbers. */
+static int check_rows(const struct laying *l, const struct wf_vocab_tensor *v,
+                      const struct wf_tensor *t)
 {
     const struct wf_dtype_info *type = wf_dtype_info((enum wf_dtype)t->dtype);
+    if (!t->count)
+        return wf_fail(l->e, WF_USAGE,
+                       "%s: %s: tensor '%s' is empty, so it has no rows to bring together by "
+                       "token; leave the model, or what the recipe says of the tokenizer, out",
+                       l->where, l->base->place.path, t->name);
+    if (t->bytes % t->shape[v->axis])
+        return wf_fail(l->e, WF_USAGE,
+                       "%s: %s: rows of tensor '%s' of type %s do not begin at whole bytes, so "
+                       "weft cannot move them; give the model in F32, F16 or BF16",
+                       l->where, l->base->place.path, t->name, type->name);
+    if (v->map->makes && !type->arithmetic)
+        return wf_fail(l->e, WF_USAGE,
+                       "%s: %s: tensor '%s' is of type %s, in which weft makes no rows; give the "
+                       "model in F32, F16 or BF16",
+                       l->where, l->base->place.path, t->name, type->name);
+    return WF_OK;
+}
+
+static int reshape(const struct laying *l, const struct wf_vocab_tensor *v, struct wf_tensor *t)
+{
+    int s = check_rows(l, v, t);
+    if (s)
+        return s;
     struct wf_tensor *stored = wf_arena_alloc(l->a, l->e, 1, sizeof *stored);
     uint64_t *shape = wf_arena_alloc(l->a, l->e, t->n_dims, sizeof *shape);
     struct wf_row_view *rows = wf_arena_alloc(l->a, l->e, 1, sizeof *rows);
@@ -68,11 +85,6 @@ static int reshape(const struct laying *l, const struct wf_vocab_tensor *v, stru
     *rows =
         (struct wf_row_view){.map = v->map, .stored = stored, .cols = t->count / shape[v->axis]};
     shape[v->axis] = v->map->rows;
-    if (v->map->makes && !type->arithmetic)
-        return wf_fail(l->e, WF_USAGE,
-                       "%s: %s: tensor '%s' is of type %s, in which weft makes no rows; give the "
-                       "model in F32, F16 or BF16",
-                       l->where, l->base->place.path, t->name, type->name);
     t->shape = shape;
     t->rows = rows;
     t->offset = 0;

@@ -21,7 +21,7 @@ int wf_row_view_read(struct wf_err *e, const struct wf_row_view *rows, struct wf
                      char *to, uint64_t offset, uint64_t bytes)
 {
     const struct wf_tensor *t = rows->stored;
-    uint64_t row_bytes = rows->cols * (wf_dtype_info((enum wf_dtype)t->dtype)->bits / 8);
+    uint64_t row_bytes = t->bytes / (t->count / rows->cols);
     int status = WF_OK;
     for (uint64_t at = offset, end = offset + bytes, next; at < end && !status; at = next) {
         uint64_t row = at / row_bytes, within = at % row_bytes;

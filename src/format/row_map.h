@@ -53,10 +53,11 @@ struct wf_row_donor {
 struct wf_row_view {
     const struct wf_row_map *map;
     const struct wf_tensor *stored;
-    uint64_t cols; /* elements of a row */
+    uint64_t cols; /* elements of a row, whole bytes and at least one */
     const struct wf_row_donor *donors;
     size_t n_donors;
-    double *mean; /* cols values while a stream runs, if the map has means; else NULL */
+    double *mean[2]; /* cols values while a stream runs, if the map has means; else NULL. [0] for
+                        jobs that compute in float, [1] for those in double */
 };
 
 /* Rows behind `row`, itself included and at most `limit`, that follow one another in the stored

@@ -78,8 +78,9 @@ int wf_tokenizer_read(struct wf_err *e, struct wf_arena *a, const struct wf_toke
     return *text ? WF_OK : WF_MACHINE;
 }
 
-/* The file's bytes, which also go into the hash. */
-static int read_file(struct opening *o, const char *name, const char **path, char **text, size_t *n)
+/* The file's bytes, which also go into the hash; `content` (may be NULL) is of them alone. */
+static int read_file(struct opening *o, const char *name, const char **path, char **text, size_t *n,
+                     struct wf_hash128 *content)
 {
     int s = wf_tokenizer_read(o->e, o->a, o->from, name, path, text, n);
     if (s)
@@ -88,6 +89,8 @@ static int read_file(struct opening *o, const char *name, const char **path, cha
         struct wf_hash128 before, name, content;
     } link = {o->out->hash, wf_xxh128(name, strlen(name)), wf_xxh128(*text, *n)};
     o->out->hash = wf_xxh128(&link, sizeof link);
+    if (content)
+        *content = link.content;
     return WF_OK;
 }
 
@@ -140,7 +143,7 @@ static int read_form(struct opening *o, const char *name)
 {
     char *text = NULL;
     size_t n;
-    int s = read_file(o, name, &o->out->path, &text, &n);
+    int s = read_file(o, name, &o->out->path, &text, &n, &o->out->text_hash);
     if (!s && !o->hash_only)
         s = scan_form(o, name, o->out->path, text, n);
     wf_free(text);
@@ -154,7 +157,7 @@ static int read_added(struct opening *o)
     size_t n;
     if (!has(o, "added_tokens.json"))
         return WF_OK;
-    int s = read_file(o, "added_tokens.json", &path, &text, &n);
+    int s = read_file(o, "added_tokens.json", &path, &text, &n, NULL);
     if (!s && !o->hash_only)
         s = wf_token_map_scan(o->e, path, text, n, WF_TOKEN_ADDED, &o->out->vocab);
     wf_free(text);
@@ -197,7 +200,7 @@ static int read_config(struct opening *o)
     struct wf_tokenizer *t = o->out;
     if (!has(o, "tokenizer_config.json"))
         return WF_OK;
-    int s = read_file(o, "tokenizer_config.json", &t->config_path, &text, &n);
+    int s = read_file(o, "tokenizer_config.json", &t->config_path, &text, &n, &t->config_hash);
     if (!s && !o->hash_only && !t->opaque)
         s = wf_tokenizer_config_scan(o->e, t->config_path, text, n, t->is_json, &t->vocab,
                                      &t->config);

@@ -23,8 +23,9 @@ struct wf_tokenizer {
     bool opaque;
     struct wf_tokenizer_json json;
     struct wf_tokenizer_config config;
-    const char *config_path; /* tokenizer_config.json; NULL: none */
-    struct wf_hash128 hash;  /* of the files read: those of equal hash are one vocabulary */
+    const char *config_path;                  /* tokenizer_config.json; NULL: none */
+    struct wf_hash128 text_hash, config_hash; /* of the bytes of `path` and of `config_path` */
+    struct wf_hash128 hash; /* of the files read: those of equal hash are one vocabulary */
 };
 
 /* Where the files are: in a folder, or, of a model that is planned, those that will be copied and

@@ -132,12 +132,17 @@ static int step(struct scan *s, char close, size_t *n, bool *more)
     return WF_OK;
 }
 
-static int colon(struct scan *s)
+static int mark(struct scan *s, char c, const char *why)
 {
-    if (here(s) != ':')
-        return wrong(s, "expected ':'");
+    if (here(s) != c)
+        return wrong(s, why);
     s->at++;
     return WF_OK;
+}
+
+static int colon(struct scan *s)
+{
+    return mark(s, ':', "expected ':'");
 }
 
 /* The next member's key and the colon behind it. */
@@ -259,29 +264,31 @@ static int map_of_ids(struct scan *s, uint32_t flags)
     return status;
 }
 
+/* [token, score] */
+static int piece(struct scan *s, struct wf_json_token *t)
+{
+    struct wf_json_token score;
+    int status = open_with(s, '[');
+    if (!status)
+        status = string(s, t);
+    if (!status)
+        status = mark(s, ',', "expected ',' between a piece and its score");
+    if (!status)
+        status = number(s, &score);
+    return status ? status : mark(s, ']', "expected ']' behind a piece's score");
+}
+
 /* [[token, score], ...]: ids are positions. A piece that stands twice has the later place, as in
  * the library. */
 static int list_of_pieces(struct scan *s)
 {
-    size_t n = 0, inner;
+    size_t n = 0;
     bool more;
     int status = open_with(s, '[');
     while (!status && !(status = step(s, ']', &n, &more)) && more) {
-        struct wf_json_token t, score;
+        struct wf_json_token t;
         const char *text = NULL;
-        inner = 0;
-        status = open_with(s, '[');
-        if (!status)
-            status = step(s, ']', &inner, &more);
-        if (!status)
-            status = string(s, &t);
-        if (!status)
-            status = step(s, ']', &inner, &more);
-        if (!status)
-            status = number(s, &score);
-        if (!status && here(s) != ']')
-            status = wrong(s, "expected ']'");
-        s->at++;
+        status = piece(s, &t);
         if (!status)
             status = decode(s, &t, &text);
         if (status)

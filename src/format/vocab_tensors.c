@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../base/str.h"
+#include "row_map.h"
 #include "tied_head.h"
 
 /* The last parts of a name. */
@@ -68,6 +69,12 @@ bool wf_vocab_size(const struct wf_json *config, uint64_t *size)
            wf_json_u64(wf_json_get(config, "vocab_size"), size);
 }
 
+/* A map changes a table's length, and config.json knows of the stored one. */
+static uint64_t stored_rows(const struct wf_tensor *t)
+{
+    return t->rows ? t->rows->stored->shape[0] : t->shape[0];
+}
+
 const struct wf_tensor *wf_vocab_table(const struct wf_ckpt *c)
 {
     const struct wf_tensor *best = NULL;
@@ -77,11 +84,19 @@ const struct wf_tensor *wf_vocab_table(const struct wf_ckpt *c)
         const struct wf_tensor *t = &c->tensors[i];
         if (!wf_is_token_table(t->name) || t->n_dims != 2 || !t->count)
             continue;
-        bool fits = said && t->shape[0] == size, best_fits = best && said && best->shape[0] == size;
-        if (!best || (fits && !best_fits) || (fits == best_fits && t->shape[0] > best->shape[0]))
+        bool fits = said && stored_rows(t) == size;
+        bool best_fits = best && said && stored_rows(best) == size;
+        if (!best || (fits && !best_fits) ||
+            (fits == best_fits && stored_rows(t) > stored_rows(best)))
             best = t;
     }
     return best;
+}
+
+const struct wf_tensor *wf_vocab_tensor_of(const struct wf_ckpt *c, const char *name)
+{
+    const struct wf_tensor *t = wf_ckpt_find(c, name);
+    return !t && wf_is_head(name) && wf_says_tied(c) ? wf_vocab_table(c) : t;
 }
 
 bool wf_vocab_may_be(const struct wf_tensor *t, uint64_t rows)

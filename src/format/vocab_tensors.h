@@ -12,6 +12,10 @@
  * else the largest. NULL if no tensor is called so. */
 const struct wf_tensor *wf_vocab_table(const struct wf_ckpt *c);
 
+/* The tensor of this name, or NULL. A head that is tied to the table, and not stored, is the table.
+ */
+const struct wf_tensor *wf_vocab_tensor_of(const struct wf_ckpt *c, const char *name);
+
 /* vocab_size of config.json, of text_config where that has its own; false if it does not say. */
 bool wf_vocab_size(const struct wf_json *config, uint64_t *size);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../format/tied_head.h"
+#include "../format/vocab_tensors.h"
 
 struct filling {
     struct wf_err *e;
@@ -70,6 +71,20 @@ static int check_layers(struct filling *f, const char *where)
                    r->from, r->from + r->n, f->column->text, f->depth);
 }
 
+/* Numbers are written anew when layers move: layers.1 and layers.01 would be one then. */
+static int check_twins(struct filling *f, const struct wf_ckpt *ckpt, const char *where)
+{
+    const struct wf_column_entry *at = f->column->entries;
+    for (size_t i = 1; i < f->column->n; i++)
+        if (!by_name(&at[i - 1], &at[i]))
+            return wf_fail(f->e, WF_USAGE,
+                           "%s: tensors '%s' and '%s' of %s would both be '%s' in the result; "
+                           "rename one of them in the file",
+                           where, at[i - 1].tensor->name, at[i].tensor->name, ckpt->place.path,
+                           at[i].name);
+    return WF_OK;
+}
+
 int wf_column_fill(struct wf_err *e, struct wf_arena *a, const struct wf_ckpt *ckpt,
                    const char *where, const struct wf_column_range *range, struct wf_column *column)
 {
@@ -94,8 +109,10 @@ int wf_column_fill(struct wf_err *e, struct wf_arena *a, const struct wf_ckpt *c
         else
             add(&f, t->name, t, -1);
     }
-    if (!status && range->has_layers)
+    if (!status && range->has_layers) {
         qsort(column->entries, column->n, sizeof *column->entries, by_name);
+        status = check_twins(&f, ckpt, where);
+    }
     return status;
 }
 
@@ -117,14 +134,6 @@ static const char *head_of(const struct wf_column *columns, size_t n)
     return NULL;
 }
 
-static const struct wf_tensor *table_of(const struct wf_ckpt *c)
-{
-    for (size_t i = 0; i < c->n_tensors; i++)
-        if (wf_is_token_table(c->tensors[i].name))
-            return &c->tensors[i];
-    return NULL;
-}
-
 static void give_table(struct wf_column *column, const char *head, const struct wf_tensor *table)
 {
     column->entries[column->n++] = (struct wf_column_entry){head, table, -1};
@@ -137,7 +146,7 @@ size_t wf_columns_tie(const struct wf_plan *plan, struct wf_column *columns, siz
     size_t n_tied = 0;
     for (size_t c = 0; head && c < n; c++) {
         const struct wf_ckpt *k = plan->ckpts[columns[c].ckpt].ckpt;
-        const struct wf_tensor *table = wf_says_tied(k) ? table_of(k) : NULL;
+        const struct wf_tensor *table = wf_says_tied(k) ? wf_vocab_table(k) : NULL;
         if (!table || find(&columns[c], head))
             continue;
         give_table(&columns[c], head, table);
@@ -161,10 +170,10 @@ size_t wf_columns_end_tied(const struct wf_plan *plan, struct wf_column *columns
     const char *head = head_of(columns, n) ? NULL : any_head(plan);
     for (size_t c = 0; head && c < n; c++) {
         const struct wf_ckpt *k = plan->ckpts[columns[c].ckpt].ckpt;
-        if (!wf_says_tied(k) || !table_of(k))
+        if (!wf_says_tied(k) || !wf_vocab_table(k))
             return 0;
     }
     for (size_t c = 0; head && c < n; c++)
-        give_table(&columns[c], head, table_of(plan->ckpts[columns[c].ckpt].ckpt));
+        give_table(&columns[c], head, wf_vocab_table(plan->ckpts[columns[c].ckpt].ckpt));
     return head ? n : 0;
 }

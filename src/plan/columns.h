@@ -38,9 +38,8 @@ struct wf_column_range {
     bool before, behind;              /* what is in no layer of that stack, too */
 };
 
-/* Fills entries, with room for one more; everything lives in `a`. A layer that is not there is
- * WF_USAGE; `where`
- * ("recipe.yaml:7") begins the message. */
+/* Fills entries, with room for one more; everything lives in `a`. A layer that is not there, and
+ * two tensors that get one name, are WF_USAGE; `where` ("recipe.yaml:7") begins the message. */
 int wf_column_fill(struct wf_err *e, struct wf_arena *a, const struct wf_ckpt *ckpt,
                    const char *where, const struct wf_column_range *range,
                    struct wf_column *column);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../../include/weft.h"
+#include "../base/mem.h"
 #include "../format/config_edit.h"
 #include "../format/delta_file.h"
 #include "../format/outfile.h"
@@ -189,45 +190,102 @@ static uint64_t factor_bytes(const struct wf_factor *f)
     return f->tensor ? f->tensor->bytes : 0;
 }
 
-/* Factors are read once, and stay as floats; of deltas an index stays. */
-static void count_tops(struct wf_plan *plan, const struct wf_tensor *t, bool wide)
+/* What a stream loads before it starts, once, however many jobs look at it (a tied table is two
+ * jobs'): an addend, or, where that is NULL, the mean of a table's rows. */
+struct load {
+    const struct wf_addend *addend;
+    const struct wf_row_view *rows;
+    bool wide;
+};
+
+struct loads {
+    struct load *list; /* NULL: they are counted only */
+    size_t n;
+};
+
+static void add_load(struct loads *l, struct load load)
 {
-    for (const struct wf_addend *a = t->addend; a; a = a->next) {
-        if (a->kind == WF_ADDEND_PRODUCT) {
-            plan->addend_bytes +=
-                a->rank * (a->rows + a->cols) * (wide ? sizeof(double) : sizeof(float));
-            plan->bytes_read += factor_bytes(&a->row) + factor_bytes(&a->col);
-        } else {
-            plan->addend_bytes += wf_delta_index_bytes(a->part);
-            plan->bytes_read += 2 * a->part->positions->bytes + a->part->values->bytes;
-            plan->has_deltas = true;
+    if (l->list)
+        l->list[l->n] = load;
+    l->n++;
+}
+
+static void add_addends(struct loads *l, const struct wf_tensor *t, bool wide)
+{
+    for (const struct wf_addend *a = t->addend; a; a = a->next)
+        add_load(l, (struct load){.addend = a, .wide = a->kind == WF_ADDEND_PRODUCT && wide});
+}
+
+static void find_loads(const struct wf_plan *plan, struct loads *l)
+{
+    l->n = 0;
+    for (size_t j = 0; j < plan->n_jobs; j++)
+        for (uint32_t i = 0; i < plan->jobs[j].n_inputs; i++) {
+            const struct wf_tensor *t = plan->jobs[j].in[i];
+            bool wide = plan->jobs[j].wide;
+            add_addends(l, t, wide);
+            if (t->rows && t->rows->map->n_means)
+                add_load(l, (struct load){.rows = t->rows, .wide = wide});
+            for (size_t d = 0; t->rows && d < t->rows->n_donors; d++)
+                if (t->rows->donors[d].tensor)
+                    add_addends(l, t->rows->donors[d].tensor, wide);
         }
+}
+
+static int by_load(const void *left, const void *right)
+{
+    const struct load *a = left, *b = right;
+    uintptr_t x[] = {(uintptr_t)a->addend, (uintptr_t)a->rows, a->wide};
+    uintptr_t y[] = {(uintptr_t)b->addend, (uintptr_t)b->rows, b->wide};
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++)
+        if (x[i] != y[i])
+            return x[i] < y[i] ? -1 : 1;
+    return 0;
+}
+
+/* Factors are read once, and stay as floats; of deltas an index stays. The mean of a table's rows
+ * takes a look at all of them, and stays as doubles. */
+static void count_load(struct wf_plan *plan, const struct load *l)
+{
+    const struct wf_addend *a = l->addend;
+    if (!a) {
+        plan->addend_bytes += l->rows->cols * sizeof(double);
+        plan->bytes_read += l->rows->stored->bytes;
+    } else if (a->kind == WF_ADDEND_PRODUCT) {
+        plan->addend_bytes +=
+            a->rank * (a->rows + a->cols) * (l->wide ? sizeof(double) : sizeof(float));
+        plan->bytes_read += factor_bytes(&a->row) + factor_bytes(&a->col);
+    } else {
+        plan->addend_bytes += wf_delta_index_bytes(a->part);
+        plan->bytes_read += a->part->positions->bytes;
+        plan->has_deltas = true;
     }
 }
 
-/* The mean of a table's rows takes a look at all of them, and stays as doubles. A donor is mostly
- * an input as well, whose addends are counted twice then. */
-static void count_rows(struct wf_plan *plan, const struct wf_row_view *rows, bool wide)
+static int count_loads(struct wf_err *e, struct wf_plan *plan)
 {
-    plan->has_made_rows |= rows->map->makes;
-    if (rows->map->n_means) {
-        plan->addend_bytes += rows->cols * sizeof(double);
-        plan->bytes_read += rows->stored->bytes;
-    }
-    for (size_t d = 0; d < rows->n_donors; d++)
-        if (rows->donors[d].tensor)
-            count_tops(plan, rows->donors[d].tensor, wide);
+    struct loads l = {0};
+    find_loads(plan, &l);
+    l.list = wf_alloc(e, WF_MEM_META, l.n + 1, sizeof *l.list, "what a merge loads");
+    if (!l.list)
+        return WF_MACHINE;
+    find_loads(plan, &l);
+    qsort(l.list, l.n, sizeof *l.list, by_load);
+    for (size_t i = 0; i < l.n; i++)
+        if (!i || by_load(&l.list[i - 1], &l.list[i]))
+            count_load(plan, &l.list[i]);
+    wf_free(l.list);
+    return WF_OK;
 }
 
-static void count_addends(struct wf_plan *plan, const struct wf_job *job, uint32_t input)
+/* What a job reads of an input, besides what is loaded. */
+static void count_input(struct wf_plan *plan, const struct wf_tensor *t)
 {
-    const struct wf_tensor *t = job->in[input];
-    for (uint32_t i = 0; i < input; i++)
-        if (job->in[i] == t)
-            return;
-    count_tops(plan, t, job->wide);
-    if (t->rows)
-        count_rows(plan, t->rows, job->wide);
+    plan->bytes_read += t->bytes;
+    plan->has_made_rows |= t->rows && t->rows->map->makes;
+    for (const struct wf_addend *a = t->addend; a; a = a->next)
+        if (a->kind == WF_ADDEND_SPARSE)
+            plan->bytes_read += a->part->positions->bytes + a->part->values->bytes;
 }
 
 uint64_t wf_plan_rows_bytes(void)
@@ -240,14 +298,13 @@ uint64_t wf_plan_places_bytes(void)
     return wf_delta_scratch_bytes() + WF_DELTA_CHUNK * sizeof(double);
 }
 
-static void count_bytes(struct wf_plan *plan)
+static int count_bytes(struct wf_err *e, struct wf_plan *plan)
 {
+    int status = count_loads(e, plan);
     for (size_t i = 0; i < plan->n_jobs; i++) {
         const struct wf_job *job = &plan->jobs[i];
-        for (uint32_t k = 0; k < job->n_inputs; k++) {
-            plan->bytes_read += job->in[k]->bytes;
-            count_addends(plan, job, k);
-        }
+        for (uint32_t k = 0; k < job->n_inputs; k++)
+            count_input(plan, job->in[k]);
         plan->bytes_written += job->bytes;
         bool copied = job->action == WF_ACTION_COPY && !job->has_addends;
         plan->n_merged += !copied;
@@ -257,6 +314,7 @@ static void count_bytes(struct wf_plan *plan)
         plan->thread_bytes += wf_plan_rows_bytes();
     if (plan->has_deltas)
         plan->thread_bytes += wf_plan_places_bytes();
+    return status;
 }
 
 /* One set of numbers for the whole group: what differs by tensor cannot cut it in one go. */
@@ -314,9 +372,7 @@ int wf_plan_settle(struct wf_err *e, struct wf_plan *plan)
     int status = wf_lay_out(e, plan);
     if (!status)
         status = set_model_group(e, plan);
-    if (!status)
-        count_bytes(plan);
-    return status;
+    return status ? status : count_bytes(e, plan);
 }
 
 int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *recipe,

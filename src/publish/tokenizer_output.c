@@ -79,7 +79,7 @@ static void drop_slow(struct wf_sidecars *cars)
 
 /* ---- appended tokens ---- */
 
-/* Every token of the plan is in the file, with its id, and no other. */
+/* Every token of the plan is in the file, with its id. */
 static int check_again(struct wf_vocab_work *w, const struct wf_new_vocab *v, const char *json,
                        size_t json_n, const char *config, size_t config_n)
 {
@@ -110,13 +110,24 @@ static int keep_text(struct wf_vocab_work *w, const char *name, struct wf_str *t
                 : WF_MACHINE;
 }
 
+/* The file again, whose places count in the bytes that were looked through before. */
+static int read_again(struct wf_vocab_work *w, const struct wf_tokenizer_source *from,
+                      const char *name, const struct wf_hash128 *before, char **text, size_t *n)
+{
+    const char *path;
+    int s = wf_tokenizer_read(w->e, &w->scratch, from, name, &path, text, n);
+    struct wf_hash128 now = s ? *before : wf_xxh128(*text, *n);
+    if (s || wf_hash128_equal(&now, before))
+        return s;
+    return wf_fail(w->e, WF_INPUT, "%s: the file changed while it was read; run weft again", path);
+}
+
 static int append_tokens(struct wf_vocab_work *w, const struct wf_new_vocab *v,
                          const struct wf_tokenizer_source *from)
 {
     const struct wf_tokenizer *d = v->donor;
     struct wf_str json = {0}, config = {0};
     char *text = NULL, *config_text = NULL;
-    const char *path;
     size_t n, config_n;
     if (!d->is_json)
         return wf_fail(w->e, WF_USAGE,
@@ -125,12 +136,11 @@ static int append_tokens(struct wf_vocab_work *w, const struct wf_new_vocab *v,
                        "form, or use 'source: base'",
                        w->s->recipe.path, w->s->recipe.tokenizer.line, v->n_appended,
                        v->n_appended == 1 ? "" : "s", d->folder);
-    int s = wf_tokenizer_read(w->e, &w->scratch, from, "tokenizer.json", &path, &text, &n);
+    int s = read_again(w, from, "tokenizer.json", &d->text_hash, &text, &n);
     if (!s)
         s = wf_tokenizer_json_append(w->e, text, n, &d->json, v->appended, v->n_appended, &json);
     if (!s && d->config_path)
-        s = wf_tokenizer_read(w->e, &w->scratch, from, "tokenizer_config.json", &path, &config_text,
-                              &config_n);
+        s = read_again(w, from, "tokenizer_config.json", &d->config_hash, &config_text, &config_n);
     if (!s && d->config_path)
         s = wf_tokenizer_config_append(w->e, config_text, config_n, &d->config, v->appended,
                                        v->n_appended, &config);

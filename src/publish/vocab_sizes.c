@@ -10,8 +10,16 @@
 
 #include "../base/log.h"
 #include "../base/num.h"
+#include "../format/tied_head.h"
 #include "../format/vocab_tensors.h"
 #include "vocab_models.h"
+
+/* Tensors that are cut to the rows that all models have. */
+struct cutting {
+    struct wf_vocab_tensor *list;
+    size_t n;
+    uint64_t rows; /* of the table of embeddings */
+};
 
 /* ---- lengths ---- */
 
@@ -31,23 +39,34 @@ static bool fits(const struct wf_tensor *t, const struct wf_tensor *u, int axis)
     return same;
 }
 
-static struct lengths measure(const struct wf_vocab_models *m, const struct wf_tensor *t, int axis)
+/* How long the tensor will be: a tied head is a table that may have been cut. */
+static uint64_t length_of(const struct wf_tensor *t, int axis, const struct cutting *cut)
+{
+    for (size_t i = 0; i < cut->n; i++)
+        if (!strcmp(cut->list[i].name, t->name))
+            return cut->list[i].map->rows;
+    return t->shape[axis];
+}
+
+static struct lengths measure(const struct wf_vocab_models *m, const struct wf_tensor *t, int axis,
+                              const struct cutting *cut)
 {
     struct lengths l = {.least = UINT64_MAX, .alike = true};
     for (size_t i = 0; i < m->n; i++) {
-        const struct wf_tensor *u = wf_ckpt_find(m->list[i].ckpt, t->name);
+        const struct wf_tensor *u = wf_vocab_tensor_of(m->list[i].ckpt, t->name);
         if (!u)
             continue;
         if (!fits(t, u, axis)) {
             l.alike = false;
             break;
         }
-        if (u->shape[axis] < l.least) {
-            l.least = u->shape[axis];
+        uint64_t length = length_of(u, axis, cut);
+        if (length < l.least) {
+            l.least = length;
             l.shortest = i;
         }
-        if (u->shape[axis] > l.most) {
-            l.most = u->shape[axis];
+        if (length > l.most) {
+            l.most = length;
             l.longest = i;
         }
     }
@@ -66,12 +85,6 @@ static int refuse(struct wf_vocab_work *w, const struct wf_tensor *t, const stru
 }
 
 /* ---- the common rows, as mergekit cuts ---- */
-
-struct cutting {
-    struct wf_vocab_tensor *list;
-    size_t n;
-    uint64_t rows; /* of the table of embeddings */
-};
 
 /* The first rows of a table. */
 static int first_rows(struct wf_vocab_work *w, uint64_t rows, const struct wf_row_map **out)
@@ -186,6 +199,32 @@ static void warn_of_rows(struct wf_vocab_work *w)
 
 /* ---- the whole ---- */
 
+static bool has_before(const struct wf_vocab_models *m, size_t model, const char *name)
+{
+    for (size_t i = 0; i < model; i++)
+        if (wf_ckpt_find(m->list[i].ckpt, name))
+            return true;
+    return false;
+}
+
+/* Heads, or all others, of one model that no model before it has. */
+static int check_model(struct wf_vocab_work *w, size_t model, bool heads, struct cutting *cut)
+{
+    const struct wf_ckpt *c = w->models.list[model].ckpt;
+    int s = WF_OK;
+    for (size_t t = 0; !s && t < c->n_tensors; t++) {
+        const struct wf_tensor *tensor = &c->tensors[t];
+        int axis = wf_is_head(tensor->name) == heads ? wf_vocab_axis(tensor) : -1;
+        if (axis < 0 || !wf_recipe_takes_part(&w->s->recipe, tensor->name) ||
+            has_before(&w->models, model, tensor->name))
+            continue;
+        struct lengths l = measure(&w->models, tensor, axis, cut);
+        if (l.alike && l.least && l.least != l.most)
+            s = w->compat ? add_cut(w, tensor, axis, &l, cut) : refuse(w, tensor, &l);
+    }
+    return s;
+}
+
 int wf_vocab_check_sizes(struct wf_vocab_work *w)
 {
     const struct wf_vocab_models *m = &w->models;
@@ -194,7 +233,6 @@ int wf_vocab_check_sizes(struct wf_vocab_work *w)
         most += m->list[i].ckpt->n_tensors;
     struct cutting cut = {.list = wf_arena_alloc(&w->scratch, w->e, most, sizeof *cut.list)};
     int s = m->n && cut.list ? WF_OK : WF_MACHINE;
-    const struct wf_ckpt *first = m->n ? m->list[0].ckpt : NULL;
     for (size_t i = 0; i < m->n && !s; i++)
         if (wf_vocab_is_resized(m->list[i].ckpt))
             s = wf_fail(w->e, WF_USAGE,
@@ -203,15 +241,10 @@ int wf_vocab_check_sizes(struct wf_vocab_work *w)
                         "have",
                         wf_vocab_where(w, m->list[i].line), m->list[i].ckpt->top->place.path,
                         m->list[i].ckpt->place.path);
-    for (size_t t = 0; !s && t < first->n_tensors; t++) {
-        const struct wf_tensor *tensor = &first->tensors[t];
-        int axis = wf_vocab_axis(tensor);
-        if (axis < 0 || !wf_recipe_takes_part(&w->s->recipe, tensor->name))
-            continue;
-        struct lengths l = measure(m, tensor, axis);
-        if (l.alike && l.least != l.most)
-            s = w->compat ? add_cut(w, tensor, axis, &l, &cut) : refuse(w, tensor, &l);
-    }
+    for (size_t i = 0; i < m->n && !s; i++)
+        s = check_model(w, i, false, &cut);
+    for (size_t i = 0; i < m->n && !s; i++) /* tied ones are as long as their tables are by now */
+        s = check_model(w, i, true, &cut);
     if (!s && cut.n)
         return lay_cuts(w, &cut);
     if (!s && m->n > 1)

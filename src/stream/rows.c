@@ -123,7 +123,7 @@ static int make_run(const struct wf_making *m, uint64_t row, uint64_t from, uint
                         within + (to - from), values);
     if (source == WF_ROW_MEAN) {
         for (uint64_t k = 0; k < to - from; k++)
-            put_value(values, m->wide, k, rows->mean[(within + k) % rows->cols]);
+            put_value(values, m->wide, k, rows->mean[m->wide][(within + k) % rows->cols]);
         return WF_OK;
     }
     uint64_t first = (uint64_t)source * rows->cols + within;
@@ -156,7 +156,7 @@ static void add_up(const struct wf_making *m, const char *values, uint64_t col, 
     const float *narrow = (const float *)(const void *)values;
     const double *wide = (const double *)(const void *)values;
     for (uint64_t at = 0, part; at < n; at += part, col = 0) {
-        double *sums = rows->mean + col;
+        double *sums = rows->mean[m->wide] + col;
         part = wf_min_u64(n - at, rows->cols - col);
         for (uint64_t k = 0; m->wide && k < part; k++)
             sums[k] += wide[at + k];
@@ -200,17 +200,18 @@ static int reckon_mean(const struct wf_making *m)
     }
     uint64_t n = map->rows - map->n_means;
     for (uint64_t c = 0; c < rows->cols && n; c++)
-        rows->mean[c] /= (double)n;
+        rows->mean[m->wide][c] /= (double)n;
     return status;
 }
 
 int wf_rows_prepare(struct wf_ring *r, const struct wf_job *job, uint32_t input)
 {
     struct wf_row_view *rows = job->in[input]->rows;
-    if (!rows->map->n_means || rows->mean)
+    double **mean = &rows->mean[job->wide];
+    if (!rows->map->n_means || *mean)
         return WF_OK;
-    rows->mean = wf_alloc(r->e, WF_MEM_RING, rows->cols, sizeof *rows->mean, "the mean of a table");
-    if (!rows->mean)
+    *mean = wf_alloc(r->e, WF_MEM_RING, rows->cols, sizeof **mean, "the mean of a table");
+    if (!*mean)
         return WF_MACHINE;
     struct wf_making m = {.r = r,
                           .bench = &r->benches[0],
@@ -223,6 +224,8 @@ int wf_rows_prepare(struct wf_ring *r, const struct wf_job *job, uint32_t input)
 
 void wf_rows_forget(struct wf_row_view *rows)
 {
-    wf_free(rows->mean);
-    rows->mean = NULL;
+    for (int wide = 0; wide < 2; wide++) {
+        wf_free(rows->mean[wide]);
+        rows->mean[wide] = NULL;
+    }
 }

@@ -68,7 +68,7 @@ static int load_factor(struct wf_ring *r, uint32_t ckpt, struct wf_factor *f, bo
     struct wf_infile *file = &r->inputs[ckpt][f->tensor->file];
     uint64_t count = f->tensor->count, width = width_of(wide);
     char *turned = NULL;
-    char *values = f->values = wf_alloc(r->e, WF_MEM_RING, count, width, "an adapter");
+    char *values = f->values[wide] = wf_alloc(r->e, WF_MEM_RING, count, width, "an adapter");
     int status = values ? read_factor(r, file, f, wide, values) : WF_MACHINE;
     if (status || !f->transposed)
         return status;
@@ -77,7 +77,7 @@ static int load_factor(struct wf_ring *r, uint32_t ckpt, struct wf_factor *f, bo
         return WF_MACHINE;
     turn(f, wide, values, turned);
     wf_free(values);
-    f->values = turned;
+    f->values[wide] = turned;
     return WF_OK;
 }
 
@@ -93,9 +93,9 @@ static int load_addends(struct wf_ring *r, uint32_t ckpt, struct wf_addend *a, b
     for (; a && !status; a = a->next) {
         if (a->kind == WF_ADDEND_SPARSE && !a->part->marks)
             status = load_part(r, ckpt, a->part);
-        if (!status && a->row.tensor && !a->row.values)
+        if (!status && a->row.tensor && !a->row.values[wide])
             status = load_factor(r, ckpt, &a->row, wide);
-        if (!status && a->col.tensor && !a->col.values)
+        if (!status && a->col.tensor && !a->col.values[wide])
             status = load_factor(r, ckpt, &a->col, wide);
     }
     return status;
@@ -131,8 +131,10 @@ int wf_sources_create(struct wf_ring *r)
 
 static void unload(struct wf_factor *f)
 {
-    wf_free(f->values);
-    f->values = NULL;
+    for (int wide = 0; wide < 2; wide++) {
+        wf_free(f->values[wide]);
+        f->values[wide] = NULL;
+    }
 }
 
 static void unload_addends(struct wf_addend *a)
@@ -176,7 +178,7 @@ static const void *values_of(const struct wf_factor *f, bool wide)
     static const float narrow_one = 1;
     static const double wide_one = 1;
     if (f->tensor)
-        return f->values;
+        return f->values[wide];
     return wide ? (const void *)&wide_one : (const void *)&narrow_one;
 }
 

@@ -523,6 +523,27 @@ def test_a_tied_model_takes_part_with_its_table():
     assert "lm_head.weight" not in got and config["tie_word_embeddings"] is True
 
 
+def test_a_tied_head_is_the_table_whose_length_is_the_vocabularys():
+    a, b = model(33, head=False), model(34)
+    for rows in (4, 40):
+        for m in (a, b):
+            m["a.codec.embed_tokens.weight"] = np.full((rows, HIDDEN), 0.25)
+        got, _ = case({"a": a, "b": b}, {
+            "merge_method": "linear", "parameters": {"weight": 0.5}, "models": [{"model": "a"}, {"model": "b"}]
+        }, configs={"a": {**CONFIG, "tie_word_embeddings": True, "vocab_size": 16}})
+        full = {**a, "lm_head.weight": a["model.embed_tokens.weight"]}
+        check(got, {n: (full[n] + b[n]) / 2 for n in b})
+
+
+def test_layers_whose_numbers_become_one_are_refused():
+    a = model(35)
+    a["model.layers.01.mlp.up_proj.weight"] = a["model.layers.1.mlp.up_proj.weight"] + 1
+    says = case({"a": a}, {
+        "merge_method": "passthrough", "slices": [{"sources": [{"model": "a", "layer_range": [1, 2]}]}]
+    }, expect=2)
+    assert "'model.layers.0.mlp.up_proj.weight'" in says and "model.layers.01.mlp" in says, says
+
+
 def test_a_stack_that_ends_in_a_tied_model_has_that_models_table_as_its_head():
     a, t = model(40), model(41, head=False)
     tied = {**CONFIG, "tie_word_embeddings": True}

@@ -443,6 +443,135 @@ def test_a_tied_head_follows_its_table():
     assert len(table) == 40 and len(got["lm_head.weight"][1]) == 41
 
 
+def test_one_adapter_on_a_table_that_two_jobs_read_in_two_widths():
+    """E1 is tied, with an adapter on its table; E2 has a table in F32 and a head in F64. Either may come first."""
+    for prefix in ("model.", ""):  # lm_head sorts before the one, behind the other
+        where = folder(f"widths-{prefix}")
+        table = prefix + "embed_tokens.weight"
+        rng = np.random.default_rng(11)
+        one, two = Model("one", vocabulary(40), config={"tie_word_embeddings": True}), Model("two", vocabulary(40, 3))
+        two.tensors["lm_head.weight"] = ("F64", two.tensors["lm_head.weight"][1].astype(np.float64))
+        for m in (one, two):
+            del m.tensors["lm_head.bias"]
+            m.tensors[table] = m.tensors.pop("model.embed_tokens.weight")
+        del one.tensors["lm_head.weight"]
+        one.write(where), two.write(where)
+        (where / "lora").mkdir()
+        factors = write_model(where / "lora" / "adapter_model.safetensors", {
+            f"base_model.model.{prefix}embed_tokens.lora_embedding_{n}": ("F32", rng.standard_normal(s))
+            for n, s in (("A", (4, 40)), ("B", (HIDDEN, 4)))})
+        (where / "lora" / "adapter_config.json").write_text(json.dumps({
+            "peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["embed_tokens"]}))
+        a, b = factors.values()
+        top = one.stored[table] + 2 * (b @ a).T
+        models = lambda first: [{"model": m, "parameters": {"weight": 0.5}} for m in (first, "two")]
+        text = {"merge_method": "linear", "models": models("one+lora")}
+        got = read_model(merge(where, "plain", text) / "model.safetensors")
+        for name in (table, "lm_head.weight"):
+            assert np.allclose(got[name][1], (top + two.stored[name]) / 2, rtol=0, atol=1e-5), (prefix, name)
+        done = subprocess.run([ARGS.weft, "apply", *(str(where / n) for n in ("one", "lora", "made"))],
+                              capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        for k, section in enumerate(({"source": "union"}, {"source": "two", "pad_to_multiple_of": 64},
+                                     {"source": "union", "tokens": {"t1": {"source": "one", "force": True}}})):
+            outs = []
+            for name in ("one+lora", "made"):
+                text = {"merge_method": "linear", "models": models(name), "tokenizer": dict(section)}
+                if "tokens" in section:
+                    text["tokenizer"]["tokens"] = {"t1": {"source": name, "force": True}}
+                outs.append(read_model(merge(where, f"{k}-{len(outs)}-{name}", text) / "model.safetensors"))
+            for name in (table, "lm_head.weight"):
+                assert np.allclose(outs[0][name][1], outs[1][name][1], rtol=0, atol=1e-5), (prefix, name, section)
+
+
+def write_raw(path, tensors, ids):
+    """tensors: name -> (type, shape, bytes)."""
+    path.mkdir(parents=True)
+    header, data = {}, b""
+    for name, (dtype, shape, raw) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 8)
+    (path / "model.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + data)
+    (path / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": len(ids)}))
+    (path / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE", "vocab": ids, "merges": []}}))
+
+
+def test_tables_without_elements_are_refused():
+    where = folder("empty")
+    full = ("F32", [9, 4], bytes(144))
+    for name, rows, head in (("a", 9, ("F32", [0, 4], b"")), ("b", 9, full),
+                             ("c", 8, ("F32", [8, 0], b"")), ("d", 9, ("F32", [9, 0], b""))):
+        write_raw(where / name, {"lm_head.weight": head, "model.embed_tokens.weight":
+                                 ("F32", [rows, 4], bytes(16 * rows))}, vocabulary(rows))
+    for title, names, section, flags in (("rows", "ab", None, ["--compat", "mergekit"]),
+                                         ("rows-by-token", "ab", {"source": "union", "pad_to_multiple_of": 4}, []),
+                                         ("cols", "cd", {"source": "union"}, []),
+                                         ("cols-cut", "cd", None, ["--compat", "mergekit"])):
+        text = {"merge_method": "linear", "parameters": {"weight": 0.5}, "models": [{"model": n} for n in names]}
+        if section:
+            text["tokenizer"] = section
+        code, errors, out = run(where, title, text, *flags)
+        assert code == 2 and errors.count("\n") >= 1 and not out.exists(), (title, code, errors)
+
+
+def test_rows_of_small_types_move_if_they_are_whole_bytes():
+    where = folder("small-types")
+    ids = vocabulary(10)
+    table = ("F32", [10, 4], np.arange(40, dtype="<f4").tobytes())
+    for name, dtype, cols, size in (("four", "F4", 6, 3), ("six", "F6_E2M3", 4, 3), ("odd", "F6_E3M2", 6, 0)):
+        raw = np.random.default_rng(2).integers(0, 256, 10 * (size or 9) // (1 if size else 2), dtype=np.uint8)
+        write_raw(where / name, {"lm_head.weight": (dtype, [10, cols], raw.tobytes()),
+                                 "model.embed_tokens.weight": table}, ids)
+        write_raw(where / f"base-{name}", {"model.embed_tokens.weight": table}, vocabulary(10, 5))
+        text = {"merge_method": "passthrough", "models": [{"model": name}], "tokenizer_source": f"./base-{name}"}
+        code, errors, out = run(where, name, text)
+        if not size:
+            assert code == 2 and "whole bytes" in errors, (code, errors)
+            continue
+        assert code == 0, errors
+        data = (out / "model.safetensors").read_bytes()
+        n = int.from_bytes(data[:8], "little")
+        begin, end = json.loads(data[8:8 + n])["lm_head.weight"]["data_offsets"]
+        got = np.frombuffer(data[8 + n + begin:8 + n + end], np.uint8).reshape(10, size)
+        for token, id in vocabulary(10, 5).items():
+            assert (got[id] == raw.reshape(10, size)[ids[token]]).all(), (name, token)
+
+
+def test_cut_tables_and_heads_of_tied_models_have_one_length():
+    """--compat mergekit: the head that a tied model lacks is its table, cut or not."""
+    tied = {"tie_word_embeddings": True}
+    for short, long in ((8, 9), (9, 8)):
+        for order in (0, 1):
+            where = folder(f"cut-{short}-{order}")
+            one = Model("one", vocabulary(short), head=False, config=tied).write(where)
+            two = Model("two", vocabulary(long))
+            del two.tensors["lm_head.bias"]
+            two.write(where)
+            models = [one, two][::-1 if order else 1]
+            text = recipe("linear", None, [(m, {"weight": 0.5}) for m in models])
+            got = read_model(merge(where, "cut", text, "--compat", "mergekit") / "model.safetensors")
+            for name in ("model.embed_tokens.weight", "lm_head.weight"):
+                want = (one.stored["model.embed_tokens.weight"][:8] + two.stored[name][:8]) / 2
+                assert np.allclose(got[name][1], want, rtol=0, atol=1e-6), (short, order, name)
+
+
+def test_the_plan_counts_once_what_two_jobs_read_once():
+    where = folder("counted")
+    one = Model("one", vocabulary(40), head=False, config={"tie_word_embeddings": True}).write(where)
+    two = Model("two", vocabulary(40, 3))
+    del two.tensors["lm_head.bias"]
+    text = recipe("linear", None, [(m, {"weight": 0.5}) for m in (one, two.write(where))],
+                  {"source": "two", "pad_to_multiple_of": 64})
+    (where / "recipe.json").write_text(json.dumps(text))
+    done = subprocess.run([ARGS.weft, "merge", str(where / "recipe.json"), str(where / "out"), "--json"],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    read = {event["event"]: event.get("bytes_read") for event in map(json.loads, done.stdout.splitlines())}
+    assert read["plan"] == read["done"], read
+
+
 def test_a_bias_whose_second_axis_counts_tokens():
     where = folder("second-axis")
     models = [Model("a", vocabulary(20)), Model("b", vocabulary(20, 7) | {"more": 20})]

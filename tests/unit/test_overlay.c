@@ -44,8 +44,8 @@ static void assert_product(const struct wf_addend *d, uint64_t rows, uint64_t co
     assert_int_equal(d->row.transposed, transposed);
     assert_int_equal(d->col.transposed, transposed);
     assert_int_equal(d->row.tensor->file, 1);
-    assert_null(d->row.values);
-    assert_null(d->col.values);
+    assert_null(d->row.values[0]);
+    assert_null(d->col.values[0]);
 }
 
 static void each_kind_of_module_finds_its_tensor_and_orientation(void **state)

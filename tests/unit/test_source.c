@@ -50,8 +50,8 @@ static struct wf_addend *product(struct tree *t, const struct wf_ckpt *top, cons
                             .rows = f[0].count / RANK,
                             .cols = f[1].count / RANK,
                             .rank = RANK,
-                            .row = {&f[0], row_transposed, NULL},
-                            .col = {&f[1], col_transposed, NULL}};
+                            .row = {.tensor = &f[0], .transposed = row_transposed},
+                            .col = {.tensor = &f[1], .transposed = col_transposed}};
     return a;
 }
 

@@ -153,7 +153,7 @@ static const struct refusal refused[] = {
     {"{" MODEL("{\"\n\": 0}") "}", "a raw control character"},
     {"{" MODEL("{\"a\": 0}") ", " MODEL("{\"a\": 0}") "}", "a second 'model'"},
     {"{\"model\": {\"vocab\": {\"a\": 0}, \"vocab\": {\"a\": 0}}}", "a second 'vocab'"},
-    {"{\"model\": {\"vocab\": [[\"a\"]]}}", "a number without digits"},
+    {"{\"model\": {\"vocab\": [[\"a\"]]}}", "expected ','"},
     {"{\"model\": {\"vocab\": [[\"a\", 1, 2]]}}", "expected ']'"},
     {"{\"model\": {\"type\": \"BPE\"}}", "a model without 'vocab'"},
     {"{\"added_tokens\": null, " MODEL("{\"a\": 0}") "}", "expected a list"},
@@ -212,6 +212,20 @@ static void a_list_of_pieces_counts_places(void **state)
     assert_int_equal(f->json.segmentation, WF_SEGMENTATION_UNIGRAM);
     assert_int_equal(ID(f, "a"), 2); /* the later place */
     assert_int_equal(ID(f, "x"), 3);
+}
+
+static void a_piece_is_a_token_a_comma_and_a_score(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const wrong[] = {"[]\"a\",1]", "[\"a\"]1]", "[\"a\" 1]",  "[\"a\",]",
+                                        "[,\"a\",1]", "[\"a\",1",  "[\"a\",1,]", "[\"a\",1,2]"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char text[80];
+        snprintf(text, sizeof text, "{\"model\": {\"vocab\": [%s]}}", wrong[i]);
+        again(f);
+        if (scan(f, text) != WF_INPUT)
+            fail_msg("taken: %s", text);
+    }
 }
 
 static void byte_level_is_seen_where_it_counts(void **state)
@@ -430,6 +444,7 @@ int main(void)
         TEST(nesting_has_an_end),
         TEST(every_cut_of_a_file_is_refused),
         TEST(a_list_of_pieces_counts_places),
+        TEST(a_piece_is_a_token_a_comma_and_a_score),
         TEST(byte_level_is_seen_where_it_counts),
         TEST(the_decoder_adds_in_order_of_id),
         TEST(a_decoder_that_disagrees_is_refused),
