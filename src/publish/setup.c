@@ -232,6 +232,7 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o,
         status = wf_tokenizers_edit(e, s, &tokenizers);
     if (status)
         return status;
+    s->plan.origins = source->origins;
     if (o->emit_components)
         status = wf_components_check(e, s);
     if (status)
