@@ -340,6 +340,17 @@ static int make_sub_folder(struct wf_err *e, struct wf_arena *a, const char *fol
     return s ? s : wf_sync_folder(e, folder);
 }
 
+int wf_sidecar_planned(struct wf_err *e, struct wf_arena *a, const struct wf_sidecars *cars,
+                       const struct wf_side_text *texts, struct wf_sidecars *out)
+{
+    *out = (struct wf_sidecars){.files = wf_arena_alloc(a, e, cars->n, sizeof *out->files),
+                                .hash = cars->hash};
+    for (size_t i = 0; out->files && i < cars->n; i++)
+        if (!wf_side_text_find(texts, cars->files[i].name))
+            out->files[out->n++] = cars->files[i];
+    return out->files ? WF_OK : WF_MACHINE;
+}
+
 int wf_sidecar_copy(struct wf_err *e, const struct wf_sidecar *s, const char *folder)
 {
     struct wf_arena scratch = {0};

@@ -57,6 +57,11 @@ bool wf_sidecar_is_tokenizer(const char *name);
 int wf_sidecar_list(struct wf_err *e, struct wf_arena *a, const struct wf_place *place,
                     struct wf_sidecars *out);
 
+/* The same of a model that is planned: those of `cars` that `texts` neither replaces nor leaves
+ * out. */
+int wf_sidecar_planned(struct wf_err *e, struct wf_arena *a, const struct wf_sidecars *cars,
+                       const struct wf_side_text *texts, struct wf_sidecars *out);
+
 /* Copies one of them to folder/name (making its sub-folder), synced. */
 int wf_sidecar_copy(struct wf_err *e, const struct wf_sidecar *s, const char *folder);
 

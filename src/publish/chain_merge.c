@@ -239,6 +239,7 @@ static int run_stage(struct job *j, size_t i, const char *out, uint64_t start_ns
                                      .n_stages = i,
                                      .identity = &j->identities[i],
                                      .stage = last ? NULL : j->chain.run[i].name,
+                                     .is_chained = true,
                                      .more = last ? j->provenance.text : NULL,
                                      .origins = last ? (const char *const *)j->origins : NULL};
     bool finished = !last && is_finished(j, i);
@@ -250,8 +251,12 @@ static int run_stage(struct job *j, size_t i, const char *out, uint64_t start_ns
                        "stopped by a signal between stages; run the same command with --resume to "
                        "go on");
     o.emit_components = o.emit_components && last;
-    int status = wf_merge_run(j->e, &o, &source, last ? out : j->stages[i].place.path, j->stop, &r);
+    o.no_tokenizer = o.no_tokenizer && last;
+    const char *made = last ? out : j->stages[i].place.path;
+    int status = wf_merge_run(j->e, &o, &source, made, j->stop, &r);
     add_result(j->result, &r, start_ns);
+    if (!status)
+        wf_merge_emit_done(&o, last ? "done" : "stage_done", last ? j->result : &r, made);
     return status;
 }
 

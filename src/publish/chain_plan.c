@@ -39,6 +39,7 @@ static int plan_stage(struct wf_err *e, const struct weft_options *options, cons
     struct wf_merge_source source = {
         .recipe = recipe, .read = &p->chain->run[i].recipe, .stages = p->stages, .n_stages = i};
     o.emit_components = options->emit_components && last;
+    o.no_tokenizer = options->no_tokenizer && last; /* stages behind may need theirs */
     p->n = i + 1;
     int status = check_components(e, &o, source.read);
     if (!status)

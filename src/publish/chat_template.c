@@ -14,6 +14,7 @@
 #include "../format/config_edit.h"
 #include "../format/folder.h"
 #include "../format/json.h"
+#include "../format/tokenizer.h"
 
 #define FILE_BYTES_MAX ((size_t)64 << 20)
 #define JINJA "chat_template.jinja"
@@ -47,49 +48,64 @@ static const char *default_template(const struct wf_json *file)
     return NULL;
 }
 
-/* The file's path, if the folder at `place` has it; NULL and WF_OK if not. */
-static int find_file(struct wf_err *e, struct wf_arena *a, const struct wf_place *place,
-                     const char *name, const char **path)
+/* Has the model this small file, or will it have it? */
+static int has_file(struct wf_err *e, struct wf_arena *a, const struct wf_ckpt *k, const char *name,
+                    bool *has)
 {
-    *path = wf_path_join(a, e, place->path, name);
-    if (!*path)
-        return WF_MACHINE;
-    if (wf_is_file(*path))
-        return wf_place_check(e, place, *path);
-    *path = NULL;
-    return WF_OK;
+    const struct wf_side_text *made = wf_side_text_find(k->texts, name);
+    *has = made && made->text;
+    for (size_t i = 0; k->cars && !made && i < k->cars->n; i++)
+        *has |= !strcmp(k->cars->files[i].name, name);
+    if (k->cars)
+        return WF_OK;
+    const char *path = wf_path_join(a, e, k->place.path, name);
+    *has = path && wf_is_file(path);
+    return path ? WF_OK : WF_MACHINE;
 }
 
-/* A model's template, trimmed; NULL if it has none. */
-static int read_template(struct wf_err *e, struct wf_arena *a, const struct wf_place *place,
-                         const char **out)
+/* A file's template, trimmed; NULL if it has none. */
+static int template_in(struct wf_err *e, struct wf_arena *a, const char *name, const char *path,
+                       const char *text, size_t n, const char **out)
 {
-    const char *path;
-    *out = NULL;
-    int status = find_file(e, a, place, JINJA, &path);
-    if (!status && path) {
-        char *text;
-        size_t n, bad;
-        status = wf_read_small(e, WF_INPUT, path, FILE_BYTES_MAX, &text, &n);
-        if (status)
-            return status;
-        if (!wf_utf8_valid(text, n, &bad) || memchr(text, 0, n))
-            status = wf_fail(e, WF_INPUT, "%s: not a text in UTF-8", path);
-        else
-            *out = trimmed(e, a, text, n);
-        wf_free(text);
+    struct wf_json *json;
+    size_t bad;
+    if (strcmp(name, JINJA) != 0) {
+        int status = wf_json_parse(e, a, path, text, n, WF_JSON_CONFIG, &json);
+        text = status ? NULL : default_template(json);
+        *out = text ? trimmed(e, a, text, strlen(text)) : NULL;
         return status ? status : wf_err_status(e);
     }
-    for (size_t i = 0; json_files[i] && !status && !*out; i++) {
-        struct wf_json *json;
-        status = find_file(e, a, place, json_files[i], &path);
-        if (status || !path)
+    if (!wf_utf8_valid(text, n, &bad) || memchr(text, 0, n))
+        return wf_fail(e, WF_INPUT, "%s: not a text in UTF-8", path);
+    *out = trimmed(e, a, text, n);
+    return wf_err_status(e);
+}
+
+/* A model's template, trimmed; NULL if it has none. A chat_template.jinja counts, whatever else is
+ * there. */
+static int read_template(struct wf_err *e, struct wf_arena *a, const struct wf_ckpt *k,
+                         const char **out)
+{
+    static const char *const names[] = {JINJA, "tokenizer_config.json", "chat_template.json", NULL};
+    const struct wf_tokenizer_source from = {
+        .place = &k->place, .cars = k->cars, .texts = k->texts};
+    bool has = false;
+    int status = WF_OK;
+    *out = NULL;
+    for (size_t i = 0; names[i] && !status && !*out && !(i == 1 && has); i++) {
+        const char *path;
+        char *text;
+        size_t n;
+        status = has_file(e, a, k, names[i], &has);
+        if (status || !has)
             continue;
-        status = wf_json_read(e, a, path, FILE_BYTES_MAX, WF_JSON_CONFIG, &json);
-        const char *text = status ? NULL : default_template(json);
-        *out = text ? trimmed(e, a, text, strlen(text)) : NULL;
+        status = wf_tokenizer_read(e, a, &from, names[i], &path, &text, &n);
+        if (status)
+            return status;
+        status = template_in(e, a, names[i], path, text, n, out);
+        wf_free(text);
     }
-    return status ? status : wf_err_status(e);
+    return status;
 }
 
 /* One model's vote. */
@@ -133,7 +149,7 @@ static int choose(struct wf_err *e, struct wf_setup *s, const char **out)
         if (!k || (i && seen(s, i - 1)))
             continue;
         n_models++;
-        status = read_template(e, &s->arena, &k->place, &text);
+        status = read_template(e, &s->arena, k, &text);
         if (!status && text)
             count_vote(votes, &n, text, name);
     }

@@ -89,21 +89,22 @@ static void emit_plan(const struct job *j)
     fflush(j->options->out);
 }
 
-static void emit_done(const struct job *j, const struct weft_merge_result *r, const char *out)
+void wf_merge_emit_done(const struct weft_options *o, const char *event,
+                        const struct weft_merge_result *r, const char *out)
 {
     struct wf_str s = {0};
-    if (!j->options->json)
+    if (!o->json)
         return;
-    wf_str_printf(&s, "{\"event\":\"%s\",\"out\":", j->source->stage ? "stage_done" : "done");
+    wf_str_printf(&s, "{\"event\":\"%s\",\"out\":", event);
     wf_str_json(&s, out, strlen(out));
-    fprintf(j->options->out,
+    fprintf(o->out,
             "%s,\"already_done\":%s,\"tensors_merged\":%" PRIu64 ",\"tensors_copied\":%" PRIu64
             ",\"bytes_read\":%" PRIu64 ",\"bytes_written\":%" PRIu64
             ",\"seconds\":%.6f,\"first_read_ns\":%" PRIu64 ",\"peak_rss_bytes\":%" PRIu64 "}\n",
             s.text ? s.text : "{\"event\":\"done\"", r->already_done ? "true" : "false",
             r->tensors_merged, r->tensors_copied, r->bytes_read, r->bytes_written,
             (double)r->wall_ns / 1e9, r->first_read_ns, r->peak_rss_bytes);
-    fflush(j->options->out);
+    fflush(o->out);
     wf_str_free(&s);
 }
 
@@ -297,8 +298,8 @@ int wf_merge_run(struct wf_err *e, const struct weft_options *options,
     fill_result(&j, start_ns, result);
     if (!status && j.deltas.n)
         wf_deltas_report(options, &j.setup, &j.deltas);
-    if (!status)
-        emit_done(&j, result, out);
+    if (!status && !source->is_chained)
+        wf_merge_emit_done(options, "done", result, out);
     if (!status && !options->json && !source->stage && !result->already_done && *j.setup.no_gpu)
         wf_log(WF_LOG_INFO, "computed on the CPU: %s", j.setup.no_gpu);
     wf_components_destroy(&j.components);

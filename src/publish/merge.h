@@ -33,6 +33,7 @@ struct wf_merge_source {
     const char *recipe;                   /* the file; or, for messages, the command */
     const struct wf_recipe *read;         /* its recipe, read already; NULL: read it */
     const char *stage;                    /* a stage on the way to the result: its name */
+    bool is_chained;                      /* one of a chain, which says when it is done */
     const struct wf_opened_stage *stages; /* before this one */
     size_t n_stages;
     /* Of the chain's plan of this stage: stands for the plan that is made when its turn comes,
@@ -62,5 +63,9 @@ void wf_setup_destroy(struct wf_setup *s);
 int wf_merge_run(struct wf_err *e, const struct weft_options *options,
                  const struct wf_merge_source *source, const char *out, const volatile int *stop,
                  struct weft_merge_result *result);
+
+/* Under --json: the line that says what became of `out`. `event` is "done", or "stage_done". */
+void wf_merge_emit_done(const struct weft_options *o, const char *event,
+                        const struct weft_merge_result *r, const char *out);
 
 #endif

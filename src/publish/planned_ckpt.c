@@ -75,8 +75,7 @@ static int add_config(struct wf_err *e, struct wf_arena *a, const struct wf_plan
 int wf_planned_ckpt(struct wf_err *e, struct wf_arena *a, const struct wf_plan *plan,
                     const char *folder, uint32_t number, struct wf_ckpt *out)
 {
-    const struct wf_place *donor = &plan->config_donor->place;
-    *out = (struct wf_ckpt){.place = {.path = donor->path, .boundary = donor->boundary},
+    *out = (struct wf_ckpt){.place.path = folder,
                             .is_folder = true,
                             .plan = &plan->hash,
                             .cars = plan->sidecars,

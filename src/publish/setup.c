@@ -77,10 +77,16 @@ static void warn(const struct wf_plan *plan)
                plan->left_out[0].name, plan->left_out[0].ckpt);
 }
 
+/* The small files of the config's donor; where that is planned, those that it will make as well. */
 static int list_sidecars(struct wf_err *e, struct wf_setup *s)
 {
     const struct wf_ckpt *donor = wf_plan_config_donor(s->base, s->models, s->recipe.n_models);
-    int status = wf_sidecar_list(e, &s->arena, &donor->place, &s->sidecars);
+    int status = donor->cars
+                     ? wf_sidecar_planned(e, &s->arena, donor->cars, donor->texts, &s->sidecars)
+                     : wf_sidecar_list(e, &s->arena, &donor->place, &s->sidecars);
+    for (const struct wf_side_text *t = donor->texts; t && !status; t = t->next)
+        if (t->text)
+            status = wf_side_text_put(e, &s->arena, &s->side_texts, t->name, t->text, t->n);
     if (donor->plan) /* which says what they are, there or not */
         s->sidecars.hash = *donor->plan;
     if (!status && s->sidecars.n_missed)
@@ -102,6 +108,9 @@ static int make_side_texts(struct wf_err *e, const struct weft_options *o, struc
     for (size_t i = 0; !status && i < cars->n; i++)
         if (wf_sidecar_is_tokenizer(cars->files[i].name))
             status = wf_side_text_put(e, &s->arena, &s->side_texts, cars->files[i].name, NULL, 0);
+    for (struct wf_side_text *t = s->side_texts; t; t = t->next)
+        if (wf_sidecar_is_tokenizer(t->name))
+            *t = (struct wf_side_text){.name = t->name, .next = t->next};
     return status;
 }
 
@@ -232,6 +241,7 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o,
         status = wf_tokenizers_edit(e, s, &tokenizers);
     if (status)
         return status;
+    s->plan.origins = source->origins;
     if (o->emit_components)
         status = wf_components_check(e, s);
     if (status)

@@ -39,14 +39,30 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct wf_sidecar *)a)->name, ((const struct wf_sidecar *)b)->name);
 }
 
+/* Texts of a planned donor take the place of those that the config's donor gave. */
+static int take_texts(struct wf_vocab_work *w, const struct wf_tokenizer_source *donor)
+{
+    struct wf_side_text **at = &w->s->side_texts;
+    int s = WF_OK;
+    while (*at)
+        if (wf_sidecar_is_tokenizer((*at)->name))
+            *at = (*at)->next;
+        else
+            at = &(*at)->next;
+    for (const struct wf_side_text *t = donor->texts; t && !s; t = t->next)
+        if (t->text && wf_sidecar_is_tokenizer(t->name))
+            s = wf_side_text_put(w->e, &w->s->arena, &w->s->side_texts, t->name, t->text, t->n);
+    return s;
+}
+
 /* Takes the tokenizer's files from `donor` in place of those that are listed. */
 static int take_files(struct wf_vocab_work *w, const struct wf_tokenizer_source *donor)
 {
     struct wf_sidecars *cars = &w->s->sidecars, theirs;
-    int s = WF_OK;
-    if (donor->cars)
-        theirs = *donor->cars;
-    else
+    int s = take_texts(w, donor);
+    if (!s && donor->cars)
+        s = wf_sidecar_planned(w->e, &w->s->arena, donor->cars, donor->texts, &theirs);
+    else if (!s)
         s = wf_sidecar_list(w->e, &w->s->arena, donor->place, &theirs);
     struct wf_sidecar *files =
         s ? NULL : wf_arena_alloc(&w->s->arena, w->e, cars->n + theirs.n, sizeof *files);

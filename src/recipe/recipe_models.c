@@ -88,6 +88,7 @@ static int add_lora(struct wf_recipe_reader *r, const struct wf_yaml *v, struct 
                               "'%s' has an adapter and 'lora' as well; one goes on top of a model",
                               wf_clip(top.adapter ? top.text : out->text, &clip));
     out->adapter = top.model;
+    out->is_path = false; /* `model` alone may be one; the whole text is none any more */
     out->text = wf_arena_printf(r->arena, r->e, "%s+%s", out->model, top.model);
     return out->text ? WF_OK : WF_MACHINE;
 }

@@ -59,23 +59,63 @@ static double high_of(const struct searching *s, unsigned i)
     return i < s->n_tasks ? s->how->weight_max : 1;
 }
 
+/* What is searched is one number for the whole model. */
+static int check_plain(const struct searching *s, const struct wf_value *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct wf_value *v = &values[i];
+        bool searched = !strcmp(v->name, "weight") || !strcmp(v->name, "lambda") ||
+                        (s->how->density && !strcmp(v->name, "density"));
+        if (searched && !wf_value_is_plain(v))
+            return wf_fail(s->e, WF_USAGE,
+                           "%s:%d: weft search looks for one '%s' for all tensors, not for a "
+                           "gradient or one with a filter; give one number",
+                           s->recipe.path, v->line, v->name);
+    }
+    return WF_OK;
+}
+
+/* All that is asked of the recipe is what a candidate's recipe can say. */
+static int check_recipe(const struct searching *s)
+{
+    const struct wf_recipe *r = &s->recipe;
+    bool weighted = wf_method_option(r->method, "weight") >= 0;
+    if (!weighted || r->coefficients)
+        return wf_fail(s->e, WF_USAGE, "%s:%d: weft search needs %s", r->path, r->method_line,
+                       weighted ? "weights in the recipe, not a table of coefficients"
+                                : "a merge_method with weights");
+    if (r->is_sliced || r->n_modules)
+        return wf_fail(s->e, WF_USAGE, "%s: weft search needs whole models, listed under 'models'",
+                       r->path);
+    if (s->how->density && wf_method_option(r->method, "density") < 0)
+        return wf_fail(s->e, WF_USAGE, "%s:%d: merge_method '%s' has no density to search", r->path,
+                       r->method_line, r->method->name);
+    if (r->tokenizer.given)
+        return wf_fail(s->e, WF_USAGE,
+                       "%s:%d: weft search changes no vocabulary; merge each model into that "
+                       "vocabulary first and search among the results",
+                       r->path, r->tokenizer.line);
+    if (r->deltas.wanted)
+        return wf_fail(s->e, WF_USAGE,
+                       "%s:%d: weft search makes no task deltas; leave 'task_deltas' out, and give "
+                       "it to 'weft merge' with the weights that were found",
+                       r->path, r->deltas.line);
+    int status = check_plain(s, r->values, r->n_values);
+    for (size_t i = 0; !status && i < r->n_models; i++)
+        status = check_plain(s, r->models[i].values, r->models[i].n_values);
+    return status;
+}
+
 /* Every entry of the recipe that takes part, and where the search begins. */
 static int read_question(struct searching *s)
 {
     const struct wf_recipe *r = &s->recipe;
-    int weight = wf_method_option(r->method, "weight"), lambda, density;
-    lambda = wf_method_option(r->method, "lambda");
-    density = wf_method_option(r->method, "density");
-    if (weight < 0 || r->coefficients)
-        return wf_fail(s->e, WF_USAGE, "%s:%d: weft search needs %s", r->path, r->method_line,
-                       weight < 0 ? "a merge_method with weights"
-                                  : "weights in the recipe, not a table of coefficients");
-    if (r->is_sliced || r->n_modules)
-        return wf_fail(s->e, WF_USAGE, "%s: weft search needs whole models, listed under 'models'",
-                       r->path);
-    if (s->how->density && density < 0)
-        return wf_fail(s->e, WF_USAGE, "%s:%d: merge_method '%s' has no density to search", r->path,
-                       r->method_line, r->method->name);
+    int status = check_recipe(s);
+    if (status)
+        return status;
+    int weight = wf_method_option(r->method, "weight");
+    int lambda = wf_method_option(r->method, "lambda");
+    int density = wf_method_option(r->method, "density");
     s->tasks = wf_arena_alloc(&s->a, s->e, r->n_models, sizeof *s->tasks);
     if (!s->tasks)
         return WF_MACHINE;

@@ -70,7 +70,7 @@ static void put_number_of(struct wf_str *s, const struct wf_option *o, double va
         wf_str_puts(s, wf_format_f64(value, number));
 }
 
-/* A number, or {filter, value: [...]} entries. */
+/* A number, or a list of {filter, value} entries; a gradient is a list of numbers. */
 static void put_value(struct wf_str *s, const struct wf_recipe *r, const struct wf_value *v,
                       bool *any)
 {
@@ -89,12 +89,12 @@ static void put_value(struct wf_str *s, const struct wf_recipe *r, const struct 
             wf_str_json(s, c->filter, strlen(c->filter));
             wf_str_puts(s, ", ");
         }
-        wf_str_puts(s, "value: [");
+        wf_str_puts(s, c->n > 1 ? "value: [" : "value: ");
         for (size_t k = 0; k < c->n; k++) {
             wf_str_puts(s, k ? ", " : "");
             put_number_of(s, o, c->numbers[k]);
         }
-        wf_str_puts(s, "]}");
+        wf_str_puts(s, c->n > 1 ? "]}" : "}");
     }
     wf_str_puts(s, "]");
 }
@@ -141,12 +141,19 @@ static void put_patterns(struct wf_str *s, const char *key, const char *const *p
     }
 }
 
+/* Under --compat mergekit inputs are rounded to `dtype` and the result to `out_dtype`. */
+static void put_dtypes(struct wf_str *s, const struct wf_recipe *r)
+{
+    if (r->cast != WF_DTYPE_NONE)
+        wf_str_printf(s, "dtype: %s\n", wf_dtype_info(r->cast)->torch_name);
+    if (r->dtype != r->cast)
+        wf_str_printf(s, "out_dtype: %s\n", wf_dtype_info(r->dtype)->torch_name);
+}
+
 static void put_rest(struct wf_str *s, const struct wf_recipe *r)
 {
-    const char *dtype = r->dtype == WF_DTYPE_NONE ? NULL : wf_dtype_info(r->dtype)->torch_name;
-    if (dtype)
-        wf_str_printf(s, "%s: %s\n", r->cast == r->dtype ? "dtype" : "out_dtype", dtype);
-    if (r->seed)
+    put_dtypes(s, r);
+    if (r->has_seed) /* a zero as well: it wins over --seed */
         wf_str_printf(s, "seed: %llu\n", (unsigned long long)r->seed);
     put_patterns(s, "include", (const char *const *)r->include);
     put_patterns(s, "exclude", (const char *const *)r->exclude);
