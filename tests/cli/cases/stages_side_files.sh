@@ -2,15 +2,15 @@
 # shellcheck source=tests/cli/lib.sh disable=SC2154
 . "$ROOT/tests/cli/lib.sh"
 
-for model in base one; do
+for model in host one; do
     "${WEFT%/*}/mkckpt" --out $model --layers 1 --hidden 16 --vocab 34 --seed ${#model} --config >/dev/null || fail 'mkckpt'
-    added=$([[ $model == base ]] || echo '{"id": 32, "content": "<one>", "special": true, "normalized": false}')
+    added=$([[ $model == host ]] || echo '{"id": 32, "content": "<one>", "special": true, "normalized": false}')
     vocab=$(for ((i = 0; i < 32; i++)); do printf '%s"t%d": %d' "${sep-}" $i $i && sep=', '; done)
     printf '{"version": "1.0", "added_tokens": [%s], "model": {"type": "BPE", "vocab": {%s}, "merges": []}}\n' \
         "$added" "$vocab" >$model/tokenizer.json
 done
-first=(--- 'name: first' 'merge_method: linear' 'base_model: base' 'tokenizer_source: union' 'chat_template: chatml'
-    'parameters: {weight: 1}' 'models: [{model: base}, {model: one}]')
+first=(--- 'name: first' 'merge_method: linear' 'base_model: host' 'tokenizer_source: union' 'chat_template: chatml'
+    'parameters: {weight: 1}' 'models: [{model: host}, {model: one}]')
 second=(--- 'name: second' 'merge_method: passthrough' 'models: [{model: first}]')
 # check NAME LINES...: with both stages before it, a document gives what it gives after them
 check()
@@ -42,11 +42,11 @@ check()
     [[ $failures -eq 0 ]] || echo "  in: $1"
 }
 linear=('merge_method: linear' 'parameters: {weight: 1}')
-check 'a token of the first stage, which the second passes on' "${linear[@]}" 'base_model: base' \
-    'models: [{model: base}, {model: second}]' \
+check 'a token of the first stage, which the second passes on' "${linear[@]}" 'base_model: host' \
+    'models: [{model: host}, {model: second}]' \
     'tokenizer: {source: base, tokens: {"<y>": {source: {kind: model_token, model: second, token: "<one>"}}}}'
 check 'the folder beside the stage that has its config' "${linear[@]}" 'models: [{model: second}, {model: one}]' \
-    'tokenizer_source: base'
+    'tokenizer_source: host'
 check 'a template of a stage' "${linear[@]}" 'chat_template: auto' 'models: [{model: second}, {model: second}]'
-check 'a vocabulary of another model for a stage' "${linear[@]}" 'models: [{model: second}, {model: base}]' \
+check 'a vocabulary of another model for a stage' "${linear[@]}" 'models: [{model: second}, {model: host}]' \
     'tokenizer_source: one'
