@@ -121,7 +121,7 @@ static int read_question(struct searching *s)
         return WF_MACHINE;
     double factor = lambda < 0 ? 1 : wf_recipe_value(r, (size_t)lambda, -1, NULL);
     for (size_t i = 0; i < r->n_models; i++) {
-        if (r->models[i].is_base)
+        if (wf_recipe_exempt(r, i))
             continue;
         if (s->n_tasks + s->how->density == WF_CMAES_MAX)
             return wf_fail(s->e, WF_USAGE, "%s: weft search takes at most %d models", r->path,

@@ -182,7 +182,7 @@ void wf_searched_recipe(struct wf_str *s, const struct wf_recipe *r, const doubl
     }
     wf_str_puts(s, "models:\n");
     for (size_t i = 0; i < r->n_models; i++)
-        put_model(s, r, &r->models[i], r->models[i].is_base ? NULL : weights++, density);
+        put_model(s, r, &r->models[i], wf_recipe_exempt(r, i) ? NULL : weights++, density);
     wf_str_puts(s, "parameters: {");
     if (wf_method_option(r->method, "lambda") >= 0)
         put_number(s, "lambda", 1, &any);
