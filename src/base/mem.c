@@ -173,7 +173,7 @@ struct wf_arena_block {
     uint64_t pad; /* keeps what follows 16-byte aligned */
 };
 
-static struct wf_arena_block *arena_grow(struct wf_arena *a, struct wf_err *e, size_t bytes)
+static struct wf_arena_block *add_block(struct wf_arena *a, struct wf_err *e, size_t bytes)
 {
     size_t capacity = a->last ? a->last->capacity * 2 : 4096;
     if (capacity > (1u << 20))
@@ -200,12 +200,27 @@ void *wf_arena_alloc(struct wf_arena *a, struct wf_err *e, size_t count, size_t 
     bytes = wf_round_up(bytes ? bytes : 1, 16);
     struct wf_arena_block *b = a->last;
     if (!b || b->capacity - b->used < bytes)
-        b = arena_grow(a, e, bytes);
+        b = add_block(a, e, bytes);
     if (!b)
         return NULL;
     void *p = (char *)(b + 1) + b->used;
     b->used += bytes;
     return p;
+}
+
+void *wf_arena_grow(struct wf_arena *a, struct wf_err *e, void *items, size_t n, size_t *max,
+                    size_t size)
+{
+    if (items && n < *max)
+        return items;
+    size_t wanted = n < 32 ? 32 : 2 * n;
+    void *grown = wf_arena_alloc(a, e, wanted, size);
+    if (!grown)
+        return NULL;
+    if (n)
+        memcpy(grown, items, n * size);
+    *max = wanted;
+    return grown;
 }
 
 char *wf_arena_strndup(struct wf_arena *a, struct wf_err *e, const char *text, size_t n)

@@ -54,6 +54,11 @@ struct wf_arena {
 };
 
 void *wf_arena_alloc(struct wf_arena *a, struct wf_err *e, size_t count, size_t size);
+/* Room for item n of an array that grows in the arena: `items` itself while n < *max, else a copy
+ * of twice the size, whose length *max then is; what was outgrown stays in the arena. NULL after an
+ * error. */
+void *wf_arena_grow(struct wf_arena *a, struct wf_err *e, void *items, size_t n, size_t *max,
+                    size_t size);
 char *wf_arena_strndup(struct wf_arena *a, struct wf_err *e, const char *text, size_t n);
 char *wf_arena_strdup(struct wf_arena *a, struct wf_err *e, const char *text);
 char *wf_arena_printf(struct wf_arena *a, struct wf_err *e, const char *format, ...)

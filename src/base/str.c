@@ -118,6 +118,15 @@ void wf_str_free(struct wf_str *s)
     *s = (struct wf_str){0};
 }
 
+bool wf_has_word(const char *text, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *part = text; part; part = strchr(part, '.') ? strchr(part, '.') + 1 : NULL)
+        if (!strncmp(part, word, n) && (part[n] == '.' || !part[n]))
+            return true;
+    return false;
+}
+
 const char *wf_last_word(const char *text)
 {
     const char *dot = strrchr(text, '.');

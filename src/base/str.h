@@ -31,6 +31,8 @@ void wf_str_free(struct wf_str *s);
 bool wf_starts_with(const char *text, const char *prefix);
 /* What stands behind the last '.': of "layers.0.q_proj" it is "q_proj". */
 const char *wf_last_word(const char *text);
+/* The word stands between dots, or between one and an end: "norm" in "model.norm.weight". */
+bool wf_has_word(const char *text, const char *word);
 bool wf_ends_with(const char *text, const char *suffix);
 
 /* The part after the last '/', ignoring trailing slashes ("a/b/" gives "b", length in *n). */

@@ -372,6 +372,23 @@ int wf_config_apply(struct wf_err *e, const char *path_for_messages, const char 
     return s;
 }
 
+/* ---- lists of edits ---------------------------------------------------------------------------
+ */
+
+int wf_config_edits_add(struct wf_err *e, struct wf_arena *a, struct wf_config_edits *edits,
+                        const char *path, const char *value, int insert)
+{
+    struct wf_config_edit *list =
+        wf_arena_grow(a, e, edits->list, edits->n, &edits->max, sizeof *list);
+    path = wf_arena_strdup(a, e, path);
+    value = wf_arena_strdup(a, e, value);
+    if (!list || !path || !value)
+        return WF_MACHINE;
+    edits->list = list;
+    list[edits->n++] = (struct wf_config_edit){path, value, insert};
+    return WF_OK;
+}
+
 /* ---- the merged model's config ----------------------------------------------------------------
  */
 

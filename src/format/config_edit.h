@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 
+#include "../base/mem.h"
 #include "../base/str.h"
 #include "dtype.h"
 
@@ -17,6 +18,16 @@ struct wf_config_edit {
     const char *value; /* JSON text to put there; NULL removes the member */
     int insert;        /* 1: add the member (to its object, at the end) when it is absent */
 };
+
+/* Edits to come, in order; zero-initialised. */
+struct wf_config_edits {
+    struct wf_config_edit *list;
+    size_t n, max;
+};
+
+/* Adds one; path and value (never NULL) are copied into `a`, where the list grows. */
+int wf_config_edits_add(struct wf_err *e, struct wf_arena *a, struct wf_config_edits *edits,
+                        const char *path, const char *value, int insert);
 
 /* Applies edits to text[0..n) (a valid JSON object, WF_JSON_CONFIG words allowed) into `out`. */
 int wf_config_apply(struct wf_err *e, const char *path_for_messages, const char *text, size_t n,

@@ -55,6 +55,53 @@ static void group_rows(const struct row *rows, size_t n, struct wf_stacks *out)
     }
 }
 
+bool wf_is_sense(const char *text)
+{
+    static const char *const senses[] = {"vision", "visual", "image", "audio"};
+    for (size_t i = 0; i < sizeof senses / sizeof *senses; i++)
+        if (strstr(text, senses[i]))
+            return true;
+    return false;
+}
+
+static bool is_tower(const struct wf_stack *k)
+{
+    char prefix[WF_ST_NAME_MAX + 1];
+    snprintf(prefix, sizeof prefix, "%.*s", (int)k->prefix_n, k->name);
+    return wf_is_sense(prefix);
+}
+
+static const struct wf_stack *main_of(const struct wf_stacks *s)
+{
+    const struct wf_stack *most = NULL;
+    for (size_t i = 0; i < s->n; i++) {
+        const struct wf_stack *k = &s->list[i];
+        bool better =
+            most && (is_tower(most) != is_tower(k) ? is_tower(most) : k->tensors > most->tensors);
+        if (!most || better)
+            most = k;
+    }
+    return most;
+}
+
+static long depth_of(const struct wf_ckpt *c, const struct wf_stack *main)
+{
+    const struct wf_json *text = wf_json_get(c->config, "text_config");
+    const struct wf_json *objects[] = {c->config, text};
+    long all = main->last + 1;
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t count, more;
+        const struct wf_json *layers =
+            objects[i] ? wf_json_get(objects[i], "num_hidden_layers") : NULL;
+        const struct wf_json *further =
+            objects[i] ? wf_json_get(objects[i], "num_nextn_predict_layers") : NULL;
+        if (layers && further && wf_json_u64(layers, &count) && wf_json_u64(further, &more) &&
+            count && count + more == (uint64_t)all)
+            return (long)count;
+    }
+    return all;
+}
+
 int wf_stacks_find(struct wf_err *e, struct wf_arena *a, const struct wf_ckpt *c,
                    bool (*among)(const void *arg, const char *name), const void *arg,
                    struct wf_stacks *out)
@@ -79,6 +126,8 @@ int wf_stacks_find(struct wf_err *e, struct wf_arena *a, const struct wf_ckpt *c
     if (out->list)
         group_rows(rows, n, out);
     wf_free(rows);
+    out->main = main_of(out);
+    out->depth = out->main ? depth_of(c, out->main) : 0;
     return out->list ? WF_OK : wf_err_status(e);
 }
 
@@ -99,53 +148,6 @@ const struct wf_stack *wf_stack_of(const struct wf_stacks *s, const char *name)
             low = middle + 1;
     }
     return NULL;
-}
-
-bool wf_is_sense(const char *text)
-{
-    static const char *const senses[] = {"vision", "visual", "image", "audio"};
-    for (size_t i = 0; i < sizeof senses / sizeof *senses; i++)
-        if (strstr(text, senses[i]))
-            return true;
-    return false;
-}
-
-static bool is_tower(const struct wf_stack *k)
-{
-    char prefix[WF_ST_NAME_MAX + 1];
-    snprintf(prefix, sizeof prefix, "%.*s", (int)k->prefix_n, k->name);
-    return wf_is_sense(prefix);
-}
-
-const struct wf_stack *wf_stack_main(const struct wf_stacks *s)
-{
-    const struct wf_stack *most = NULL;
-    for (size_t i = 0; i < s->n; i++) {
-        const struct wf_stack *k = &s->list[i];
-        bool better =
-            most && (is_tower(most) != is_tower(k) ? is_tower(most) : k->tensors > most->tensors);
-        if (!most || better)
-            most = k;
-    }
-    return most;
-}
-
-long wf_stack_depth(const struct wf_ckpt *c, const struct wf_stack *main)
-{
-    const struct wf_json *text = wf_json_get(c->config, "text_config");
-    const struct wf_json *objects[] = {c->config, text};
-    long all = main->last + 1;
-    for (size_t i = 0; i < 2; i++) {
-        uint64_t count, more;
-        const struct wf_json *layers =
-            objects[i] ? wf_json_get(objects[i], "num_hidden_layers") : NULL;
-        const struct wf_json *further =
-            objects[i] ? wf_json_get(objects[i], "num_nextn_predict_layers") : NULL;
-        if (layers && further && wf_json_u64(layers, &count) && wf_json_u64(further, &more) &&
-            count && count + more == (uint64_t)all)
-            return (long)count;
-    }
-    return all;
 }
 
 /* Components of names, as families call what is behind their layers; the second list, what says
@@ -175,24 +177,15 @@ static const char *const behind[] = {
 static const char *const before[] = {"emb",  "wte",       "wpe",       "word_",
                                      "tok_", "projector", "connector", "merger"};
 
-static bool is_component(const char *name, const char *word)
-{
-    size_t n = strlen(word);
-    for (const char *part = name; part; part = strchr(part, '.') ? strchr(part, '.') + 1 : NULL)
-        if (!strncmp(part, word, n) && (part[n] == '.' || !part[n]))
-            return true;
-    return false;
-}
-
 bool wf_is_behind_layers(const char *name)
 {
-    if (is_component(name, "embed_out"))
+    if (wf_has_word(name, "embed_out"))
         return true;
     for (size_t i = 0; i < sizeof before / sizeof *before; i++)
         if (strstr(name, before[i]))
             return false;
     for (size_t i = 0; i < sizeof behind / sizeof *behind; i++)
-        if (is_component(name, behind[i]))
+        if (wf_has_word(name, behind[i]))
             return true;
     return false;
 }

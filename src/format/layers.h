@@ -23,6 +23,12 @@ struct wf_stack {
 struct wf_stacks {
     struct wf_stack *list; /* sorted by prefix */
     size_t n;
+    const struct wf_stack
+        *main;  /* "the layers of the model": the one with most tensors, a tower for
+                   images or sound only where there is nothing else. NULL: none */
+    long depth; /* layers of `main` that make the model: all, but for layers for the prediction of
+                   further tokens, which are numbered behind them (num_nextn_predict_layers of
+                   config.json, where the layer count leaves room for just that) */
 };
 
 /* The stacks of a checkpoint, or of those of its tensors that `among` (NULL: all) lets through;
@@ -34,17 +40,8 @@ int wf_stacks_find(struct wf_err *e, struct wf_arena *a, const struct wf_ckpt *c
 /* The stack that a tensor is part of; NULL if it is of no layer. */
 const struct wf_stack *wf_stack_of(const struct wf_stacks *s, const char *name);
 
-/* The stack that is meant by "the layers of the model": the one with most tensors, a tower for
- * images or sound only where there is nothing else. NULL if there is none. */
-const struct wf_stack *wf_stack_main(const struct wf_stacks *s);
-
 /* A word that says of a stack, a module or a part of a config that it is for images or sound. */
 bool wf_is_sense(const char *text);
-
-/* How many layers of the checkpoint's main stack make the model: all, but for layers for the
- * prediction of further tokens, which are numbered behind them (num_nextn_predict_layers of
- * config.json, where the layer count leaves room for just that). */
-long wf_stack_depth(const struct wf_ckpt *c, const struct wf_stack *main);
 
 /* Of a tensor outside layers: final norms, heads, poolers come behind them; embeddings, projectors
  * and whatever is not known, before. */

@@ -23,20 +23,11 @@ static bool is_among(const char *word, const char *const *words)
     return false;
 }
 
-static bool has_component(const char *name, const char *word)
-{
-    size_t n = strlen(word);
-    for (const char *part = name; part; part = strchr(part, '.') ? strchr(part, '.') + 1 : NULL)
-        if (!strncmp(part, word, n) && (part[n] == '.' || !part[n]))
-            return true;
-    return false;
-}
-
 bool wf_model_part_has(const void *arg, const char *name)
 {
     const struct wf_model_part *p = arg;
     for (size_t i = 0; i < p->n_words; i++)
-        if (has_component(name, p->words[i]))
+        if (wf_has_word(name, p->words[i]))
             return !p->is_rest;
     return p->is_rest;
 }

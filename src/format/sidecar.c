@@ -130,30 +130,14 @@ struct listing {
     uint64_t total_bytes;
 };
 
-/* Doubles an array of the arena when it is full; the old one stays there, unused. */
-static int reserve(struct listing *l, void **items, size_t n, size_t *capacity, size_t size)
-{
-    if (n < *capacity)
-        return WF_OK;
-    size_t grown = *capacity ? *capacity * 2 : 32;
-    void *p = wf_arena_alloc(l->a, l->e, grown, size);
-    if (!p)
-        return wf_err_status(l->e);
-    if (n)
-        memcpy(p, *items, n * size);
-    *items = p;
-    *capacity = grown;
-    return WF_OK;
-}
-
 static int leave_out(struct listing *l, const char *name, const char *reason)
 {
     struct wf_sidecars *out = l->out;
-    void *items = out->left_out;
-    int s = reserve(l, &items, out->n_left_out, &l->left_out_capacity, sizeof *out->left_out);
-    if (s)
-        return s;
-    out->left_out = items;
+    const char **list = wf_arena_grow(l->a, l->e, out->left_out, out->n_left_out,
+                                      &l->left_out_capacity, sizeof *list);
+    if (!list)
+        return wf_err_status(l->e);
+    out->left_out = list;
     out->left_out[out->n_left_out] = wf_arena_printf(l->a, l->e, "%s (%s)", name, reason);
     return out->left_out[out->n_left_out++] ? WF_OK : wf_err_status(l->e);
 }
@@ -190,11 +174,11 @@ static int take(struct listing *l, const char *name, const char *path)
         return leave_out(l, name, "over 1 GiB in all");
     if (out->n == FILES_MAX)
         return leave_out(l, name, "over 10000 files in all");
-    void *items = out->files;
-    s = reserve(l, &items, out->n, &l->files_capacity, sizeof *out->files);
-    if (s)
-        return s;
-    out->files = items;
+    struct wf_sidecar *files =
+        wf_arena_grow(l->a, l->e, out->files, out->n, &l->files_capacity, sizeof *files);
+    if (!files)
+        return wf_err_status(l->e);
+    out->files = files;
     add_to_hash(out, name, &id);
     out->files[out->n++] = (struct wf_sidecar){name, path, bytes};
     l->total_bytes += bytes;
@@ -338,6 +322,14 @@ static int make_sub_folder(struct wf_err *e, struct wf_arena *a, const char *fol
     *made = path;
     int s = wf_make_folder(e, path);
     return s ? s : wf_sync_folder(e, folder);
+}
+
+const struct wf_sidecar *wf_sidecar_find(const struct wf_sidecars *cars, const char *name)
+{
+    for (size_t i = 0; cars && i < cars->n; i++)
+        if (!strcmp(cars->files[i].name, name))
+            return &cars->files[i];
+    return NULL;
 }
 
 int wf_sidecar_planned(struct wf_err *e, struct wf_arena *a, const struct wf_sidecars *cars,

@@ -57,6 +57,9 @@ bool wf_sidecar_is_tokenizer(const char *name);
 int wf_sidecar_list(struct wf_err *e, struct wf_arena *a, const struct wf_place *place,
                     struct wf_sidecars *out);
 
+/* The one of that name, NULL if there is none; `cars` may be NULL. */
+const struct wf_sidecar *wf_sidecar_find(const struct wf_sidecars *cars, const char *name);
+
 /* The same of a model that is planned: those of `cars` that `texts` neither replaces nor leaves
  * out. */
 int wf_sidecar_planned(struct wf_err *e, struct wf_arena *a, const struct wf_sidecars *cars,

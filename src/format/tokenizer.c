@@ -61,10 +61,8 @@ int wf_tokenizer_read(struct wf_err *e, struct wf_arena *a, const struct wf_toke
 {
     const struct wf_sidecars *cars = from->cars;
     const struct wf_side_text *made = cars ? wf_side_text_find(from->texts, name) : NULL;
-    *path = wf_path_join(a, e, from->place->path, name);
-    for (size_t i = 0; cars && i < cars->n; i++)
-        if (!strcmp(cars->files[i].name, name))
-            *path = cars->files[i].path;
+    const struct wf_sidecar *car = wf_sidecar_find(cars, name);
+    *path = car ? car->path : wf_path_join(a, e, from->place->path, name);
     if (!*path)
         return wf_err_status(e);
     if (!made) {

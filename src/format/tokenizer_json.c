@@ -347,16 +347,11 @@ static int read_entry(struct scan *s, struct entry *out)
 static int keep_entry(struct scan *s, const struct entry *entry)
 {
     struct entries *l = &s->entries;
-    if (l->n == l->capacity) {
-        size_t capacity = l->capacity ? 2 * l->capacity : 64;
-        struct entry *list = wf_arena_alloc(s->vocab->arena, s->e, capacity, sizeof *list);
-        if (!list)
-            return wf_err_status(s->e);
-        if (l->n)
-            memcpy(list, l->list, l->n * sizeof *list);
-        l->list = list;
-        l->capacity = capacity;
-    }
+    struct entry *list =
+        wf_arena_grow(s->vocab->arena, s->e, l->list, l->n, &l->capacity, sizeof *list);
+    if (!list)
+        return wf_err_status(s->e);
+    l->list = list;
     l->list[l->n++] = *entry;
     return WF_OK;
 }

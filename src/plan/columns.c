@@ -11,8 +11,7 @@ struct filling {
     struct wf_err *e;
     struct wf_arena *a;
     const struct wf_column_range *range;
-    const struct wf_stack *main;
-    long depth; /* layers of it; what is numbered behind them counts as behind the layers */
+    struct wf_stacks stacks; /* what is numbered behind the main one's depth is behind the layers */
     struct wf_column *column;
 };
 
@@ -32,12 +31,12 @@ static int add_layer(struct filling *f, const struct wf_tensor *t)
 {
     const struct wf_column_range *r = f->range;
     long layer = wf_layer_of(t->name), moved = layer - r->from + r->to;
-    bool behind = layer >= f->depth;
+    bool behind = layer >= f->stacks.depth;
     if (behind)
-        moved = r->to + r->n + layer - f->depth;
+        moved = r->to + r->n + layer - f->stacks.depth;
     if (behind ? !r->behind : layer < r->from || layer >= r->from + r->n)
         return WF_OK;
-    size_t prefix_n = f->main->prefix_n + (f->main->prefix_n != 0); /* and its '.' */
+    size_t prefix_n = f->stacks.main->prefix_n + (f->stacks.main->prefix_n != 0); /* and its '.' */
     const char *rest = t->name + prefix_n + strcspn(t->name + prefix_n, ".");
     const char *name = moved == layer ? t->name
                                       : wf_arena_printf(f->a, f->e, "%.*s%ld%s", (int)prefix_n,
@@ -48,10 +47,10 @@ static int add_layer(struct filling *f, const struct wf_tensor *t)
     return WF_OK;
 }
 
-static int add_sliced(struct filling *f, const struct wf_stacks *stacks, const struct wf_tensor *t)
+static int add_sliced(struct filling *f, const struct wf_tensor *t)
 {
-    const struct wf_stack *stack = wf_stack_of(stacks, t->name);
-    if (stack == f->main)
+    const struct wf_stack *stack = wf_stack_of(&f->stacks, t->name);
+    if (stack == f->stacks.main)
         return add_layer(f, t);
     bool behind = !stack && wf_is_behind_layers(t->name);
     if (behind ? f->range->behind : f->range->before)
@@ -62,13 +61,13 @@ static int add_sliced(struct filling *f, const struct wf_stacks *stacks, const s
 static int check_layers(struct filling *f, const char *where)
 {
     const struct wf_column_range *r = f->range;
-    if (!f->main)
+    if (!f->stacks.main)
         return wf_fail(f->e, WF_USAGE, "%s: %s has no layers (no tensor's name holds a number)",
                        where, f->column->text);
-    if (r->from + r->n <= f->depth)
+    if (r->from + r->n <= f->stacks.depth)
         return WF_OK;
     return wf_fail(f->e, WF_USAGE, "%s: 'layer_range' is [%ld, %ld], and %s has %ld layers", where,
-                   r->from, r->from + r->n, f->column->text, f->depth);
+                   r->from, r->from + r->n, f->column->text, f->stacks.depth);
 }
 
 /* Numbers are written anew when layers move: layers.1 and layers.01 would be one then. */
@@ -89,15 +88,12 @@ int wf_column_fill(struct wf_err *e, struct wf_arena *a, const struct wf_ckpt *c
                    const char *where, const struct wf_column_range *range, struct wf_column *column)
 {
     struct filling f = {.e = e, .a = a, .range = range, .column = column};
-    struct wf_stacks stacks = {0};
     column->n = 0;
     column->entries = wf_arena_alloc(a, e, ckpt->n_tensors + 1, sizeof *column->entries);
     int status = column->entries ? WF_OK : WF_MACHINE;
     if (!status && range->has_layers)
         status = wf_stacks_find(e, a, ckpt, range->part ? wf_model_part_has : NULL, range->part,
-                                &stacks);
-    f.main = wf_stack_main(&stacks);
-    f.depth = f.main ? wf_stack_depth(ckpt, f.main) : 0;
+                                &f.stacks);
     if (!status && range->has_layers)
         status = check_layers(&f, where);
     for (size_t i = 0; !status && i < ckpt->n_tensors; i++) {
@@ -105,7 +101,7 @@ int wf_column_fill(struct wf_err *e, struct wf_arena *a, const struct wf_ckpt *c
         if (range->part && !wf_model_part_has(range->part, t->name))
             continue;
         if (range->has_layers)
-            status = add_sliced(&f, &stacks, t);
+            status = add_sliced(&f, t);
         else
             add(&f, t->name, t, -1);
     }

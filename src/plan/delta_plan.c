@@ -17,37 +17,17 @@ struct building {
 
 /* ---- the result as a checkpoint ---- */
 
-static int by_name(const void *left, const void *right)
-{
-    const struct wf_tensor *a = left, *b = right;
-    return strcmp(a->name, b->name);
-}
-
 static int describe(struct building *b)
 {
     const struct wf_plan *first = b->first;
     struct wf_ckpt *c = &b->out->shared;
     c->is_folder = true;
     c->files = wf_arena_alloc(b->a, b->e, first->n_shards, sizeof *c->files);
-    c->tensors = wf_arena_alloc(b->a, b->e, first->n_jobs, sizeof *c->tensors);
-    if (!c->files || !c->tensors)
+    if (!c->files)
         return WF_MACHINE;
     for (; c->n_files < first->n_shards; c->n_files++)
         c->files[c->n_files].name = c->files[c->n_files].path = first->shards[c->n_files].name;
-    for (; c->n_tensors < first->n_jobs; c->n_tensors++) {
-        const struct wf_job *job = &first->jobs[c->n_tensors];
-        c->tensors[c->n_tensors] = (struct wf_tensor){.name = job->name,
-                                                      .dtype = job->dtype,
-                                                      .n_dims = job->n_dims,
-                                                      .shape = job->shape,
-                                                      .count = job->count,
-                                                      .bytes = job->bytes,
-                                                      .file = job->shard,
-                                                      .offset = job->offset};
-    }
-    if (c->n_tensors)
-        qsort(c->tensors, c->n_tensors, sizeof *c->tensors, by_name);
-    return WF_OK;
+    return wf_plan_list_tensors(b->e, b->a, first, c);
 }
 
 /* ---- tasks ---- */

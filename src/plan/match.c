@@ -290,25 +290,12 @@ static const char *next_name(struct wf_matcher *m)
     return name;
 }
 
-/* A growing array in the arena: doubles by copying; the old copy is a bounded waste. */
-static void *grow(struct wf_matcher *m, void *old, size_t n, size_t *max, size_t size)
-{
-    if (n < *max && old)
-        return old;
-    size_t wanted = n < 64 ? 64 : 2 * n;
-    void *block = wf_arena_alloc(m->plan->arena, m->e, wanted, size);
-    if (block && n)
-        memcpy(block, old, n * size);
-    if (block)
-        *max = wanted;
-    return block;
-}
-
 static struct wf_job *add_job(struct wf_matcher *m, const char *name, const struct wf_tensor *like,
                               enum wf_action action, uint32_t n_inputs)
 {
     struct wf_plan *plan = m->plan;
-    struct wf_job *jobs = grow(m, plan->jobs, plan->n_jobs, &m->jobs_max, sizeof *jobs);
+    struct wf_job *jobs =
+        wf_arena_grow(plan->arena, m->e, plan->jobs, plan->n_jobs, &m->jobs_max, sizeof *jobs);
     if (!jobs)
         return NULL;
     plan->jobs = jobs;
@@ -386,8 +373,8 @@ static int add_outside(struct wf_matcher *m, const char *name)
     struct wf_plan *plan = m->plan;
     if (m->here[0])
         return add_single(m, name, m->columns[0].ckpt, m->here[0]->tensor);
-    struct wf_left_out *list =
-        grow(m, plan->left_out, plan->n_left_out, &m->left_out_max, sizeof *list);
+    struct wf_left_out *list = wf_arena_grow(plan->arena, m->e, plan->left_out, plan->n_left_out,
+                                             &m->left_out_max, sizeof *list);
     if (!list)
         return WF_MACHINE;
     plan->left_out = list;
@@ -567,7 +554,8 @@ static int list_unused(struct wf_matcher *m, const char **patterns)
             used = wf_glob(*patterns, plan->left_out[i].name);
         if (used)
             continue;
-        const char **list = grow(m, plan->unused, plan->n_unused, &m->unused_max, sizeof *list);
+        const char **list = wf_arena_grow(plan->arena, m->e, plan->unused, plan->n_unused,
+                                          &m->unused_max, sizeof *list);
         if (!list)
             return WF_MACHINE;
         plan->unused = list;

@@ -21,22 +21,14 @@ static bool same_number(double a, double b)
     return a == b || (isnan(a) && isnan(b));
 }
 
-/* Layers of a stack of the donor. */
-static long depth_of(const struct wf_matcher *m, const struct wf_stack *stack)
-{
-    uint32_t donor = m->columns[0].ckpt;
-    return stack == wf_stack_main(&m->stacks[donor])
-               ? wf_stack_depth(m->plan->ckpts[donor].ckpt, stack)
-               : stack->last + 1;
-}
-
 /* Where the tensor is in the slice, from 0 to 1, for gradients: before the layers 0, in a slice of
  * one layer 1, behind the layers 1 (with --compat mergekit 0, which it has been there since March
  * 2025). */
 static double position_of(const struct wf_matcher *m, const char *name)
 {
     const struct wf_recipe_slice *slice = &m->recipe->slices[m->slice];
-    const struct wf_stack *stack = wf_stack_of(&m->stacks[m->columns[0].ckpt], name);
+    const struct wf_stacks *stacks = &m->stacks[m->columns[0].ckpt];
+    const struct wf_stack *stack = wf_stack_of(stacks, name);
     long layer = -1, n = 0;
     for (size_t c = 0; slice->has_layers && layer < 0 && c < m->n_columns; c++)
         layer = m->here[c] ? m->here[c]->layer : -1;
@@ -44,7 +36,7 @@ static double position_of(const struct wf_matcher *m, const char *name)
         n = slice->n_layers;
     } else if (stack) {
         layer = wf_layer_of(name);
-        n = depth_of(m, stack);
+        n = stack == stacks->main ? stacks->depth : stack->last + 1;
         layer = layer < n ? layer : n - 1;
     } else {
         return wf_is_behind_layers(name) && strcmp(m->plan->compat, "mergekit") != 0;

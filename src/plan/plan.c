@@ -6,7 +6,6 @@
 
 #include "../../include/weft.h"
 #include "../base/mem.h"
-#include "../format/config_edit.h"
 #include "../format/delta_file.h"
 #include "../format/outfile.h"
 #include "../recipe/coefficients.h"
@@ -115,9 +114,9 @@ static int hash_inputs(struct wf_err *e, struct wf_plan *plan)
         struct wf_hash128 config = wf_xxh128(donor->config_text, donor->config_n);
         wf_str_printf(&s, "config %s\n", wf_hash128_hex(&config, hex));
     }
-    for (size_t i = 0; i < plan->n_config_edits; i++)
-        wf_str_printf(&s, "config %s = %s\n", plan->config_edits[i].path,
-                      plan->config_edits[i].value);
+    for (size_t i = 0; i < plan->config_edits.n; i++)
+        wf_str_printf(&s, "config %s = %s\n", plan->config_edits.list[i].path,
+                      plan->config_edits.list[i].value);
     if (plan->facts)
         wf_str_puts(&s, plan->facts);
     if (plan->sidecars)
@@ -373,6 +372,34 @@ int wf_plan_settle(struct wf_err *e, struct wf_plan *plan)
     if (!status)
         status = set_model_group(e, plan);
     return status ? status : count_bytes(e, plan);
+}
+
+static int by_tensor_name(const void *left, const void *right)
+{
+    const struct wf_tensor *a = left, *b = right;
+    return strcmp(a->name, b->name);
+}
+
+int wf_plan_list_tensors(struct wf_err *e, struct wf_arena *a, const struct wf_plan *plan,
+                         struct wf_ckpt *c)
+{
+    c->tensors = wf_arena_alloc(a, e, plan->n_jobs, sizeof *c->tensors);
+    if (!c->tensors)
+        return WF_MACHINE;
+    for (c->n_tensors = 0; c->n_tensors < plan->n_jobs; c->n_tensors++) {
+        const struct wf_job *job = &plan->jobs[c->n_tensors];
+        c->tensors[c->n_tensors] = (struct wf_tensor){.name = job->name,
+                                                      .dtype = job->dtype,
+                                                      .n_dims = job->n_dims,
+                                                      .shape = job->shape,
+                                                      .count = job->count,
+                                                      .bytes = job->bytes,
+                                                      .file = job->shard,
+                                                      .offset = job->offset};
+    }
+    if (c->n_tensors)
+        qsort(c->tensors, c->n_tensors, sizeof *c->tensors, by_tensor_name);
+    return WF_OK;
 }
 
 int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *recipe,

@@ -19,12 +19,11 @@
 #include "../base/status.h"
 #include "../base/str.h"
 #include "../format/ckpt.h"
+#include "../format/config_edit.h"
 #include "../format/row_map.h"
 #include "../format/sidecar.h"
 #include "../method/method.h"
 #include "../recipe/recipe.h"
-
-struct wf_config_edit;
 
 enum wf_action {
     WF_ACTION_MAP,  /* compute */
@@ -99,8 +98,7 @@ struct wf_plan {
     const struct wf_ckpt *config_donor;    /* gives config.json, side files; NULL: there are none */
     const struct wf_sidecars *sidecars;    /* of the config donor; may be NULL */
     const struct wf_side_text *side_texts; /* in place of some of these, and beside them */
-    const struct wf_config_edit *config_edits; /* of its config.json, beside the type */
-    size_t n_config_edits;
+    struct wf_config_edits config_edits;   /* of its config.json, beside the type */
     const char
         *layer_rule;     /* a key of it that goes by layer numbers, where layers moved; or NULL */
     struct wf_job *jobs; /* in file order: shard, then offset */
@@ -168,6 +166,10 @@ void wf_plan_destroy(struct wf_plan *plan);
 /* Sets plan->parts and plan->hash; a step of wf_plan_build, and all there is to plan of work that
  * has no jobs. */
 int wf_plan_hash(struct wf_err *e, struct wf_plan *plan);
+
+/* The tensors of the result as a checkpoint of it lists them, sorted by name, into c->tensors. */
+int wf_plan_list_tensors(struct wf_err *e, struct wf_arena *a, const struct wf_plan *plan,
+                         struct wf_ckpt *c);
 
 /* What a compute thread needs to apply kept places: wf_delta_scratch_bytes(), then sums of one
  * chunk. */

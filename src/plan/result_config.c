@@ -16,8 +16,6 @@ struct editing {
     struct wf_err *e;
     struct wf_plan *plan;
     const struct wf_ckpt *const *models;
-    struct wf_config_edit *edits;
-    size_t n, max;
     /* of the stack at hand */
     size_t first_slice, n_slices;
     uint64_t old_layers, new_layers;
@@ -26,23 +24,7 @@ struct editing {
 
 static int add(struct editing *d, const char *path, const char *value)
 {
-    struct wf_arena *a = d->plan->arena;
-    if (d->n == d->max) {
-        size_t max = d->max ? 2 * d->max : 16;
-        struct wf_config_edit *more = wf_arena_alloc(a, d->e, max, sizeof *more);
-        if (!more)
-            return WF_MACHINE;
-        if (d->n)
-            memcpy(more, d->edits, d->n * sizeof *more);
-        d->edits = more;
-        d->max = max;
-    }
-    path = wf_arena_strdup(a, d->e, path);
-    value = wf_arena_strdup(a, d->e, value);
-    if (!path || !value)
-        return WF_MACHINE;
-    d->edits[d->n++] = (struct wf_config_edit){.path = path, .value = value};
-    return WF_OK;
+    return wf_config_edits_add(d->e, d->plan->arena, &d->plan->config_edits, path, value, 0);
 }
 
 /* ---- per-layer lists ---- */
@@ -256,18 +238,17 @@ static int edit_stack(struct editing *d)
     bool has_part = module && wf_model_part_find(donor, module->name, &part);
     int status = wf_stacks_find(d->e, plan->arena, donor, has_part ? wf_model_part_has : NULL,
                                 has_part ? &part : NULL, &stacks);
-    const struct wf_stack *main = status ? NULL : wf_stack_main(&stacks);
-    if (!main)
+    if (status || !stacks.main)
         return status;
-    d->old_layers = (uint64_t)wf_stack_depth(donor, main);
+    d->old_layers = (uint64_t)stacks.depth;
     d->new_layers = 0;
     for (size_t i = 0; i < d->n_slices; i++)
         d->new_layers += slices[i].n_layers;
     note_layer_rules(d, donor->config);
-    size_t n = d->n;
+    size_t n = d->plan->config_edits.n;
     bool tower = module && wf_is_sense(module->name);
     status = edit_object(d, "", donor->config, tower, false);
-    return status || d->n > n || tower ? status : mend_count(d, donor->config);
+    return status || d->plan->config_edits.n > n || tower ? status : mend_count(d, donor->config);
 }
 
 /* ---- the head ---- */
@@ -340,9 +321,5 @@ int wf_result_config(struct wf_err *e, struct wf_plan *plan, const struct wf_ckp
         if (r->slices[i].has_layers)
             status = edit_stack(&d);
     }
-    if (!status)
-        status = edit_tie(&d);
-    plan->config_edits = d.edits;
-    plan->n_config_edits = d.n;
-    return status;
+    return status ? status : edit_tie(&d);
 }

@@ -33,16 +33,11 @@ static int append(struct planning *p, const char *text, size_t n, uint32_t flags
     struct wf_new_vocab *out = p->out;
     uint32_t id = wf_vocab_next_id(&out->vocab, false);
     bool unclear = id != wf_vocab_next_id(&out->vocab, true);
-    if (out->n_appended == p->appended_max) {
-        size_t max = p->appended_max ? 2 * p->appended_max : 64;
-        struct wf_token *list = wf_arena_alloc(p->scratch, p->e, max, sizeof *list);
-        if (!list)
-            return wf_err_status(p->e);
-        if (out->n_appended)
-            memcpy(list, out->appended, out->n_appended * sizeof *list);
-        out->appended = list;
-        p->appended_max = max;
-    }
+    struct wf_token *list = wf_arena_grow(p->scratch, p->e, out->appended, out->n_appended,
+                                          &p->appended_max, sizeof *list);
+    if (!list)
+        return wf_err_status(p->e);
+    out->appended = list;
     const struct wf_token *taken = wf_vocab_at(&p->q->donor->vocab, id);
     char buf[2][WF_TOKEN_TEXT_MAX];
     if (taken || unclear)
@@ -301,19 +296,12 @@ static int reckon_row(struct planning *p, const struct wf_token *t, struct wf_ro
 /* The number of a new made row, as wf_row_map.from has it. */
 static int add_made(struct planning *p, const struct wf_row_ref *refs, uint32_t n, int32_t *from)
 {
-    if (p->n_made == p->made_max) {
-        size_t max = p->made_max ? 2 * p->made_max : 64;
-        struct wf_made_row *list = wf_arena_alloc(p->a, p->e, max, sizeof *list);
-        if (!list)
-            return wf_err_status(p->e);
-        if (p->n_made)
-            memcpy(list, p->made, p->n_made * sizeof *list);
-        p->made = list;
-        p->made_max = max;
-    }
+    struct wf_made_row *list =
+        wf_arena_grow(p->a, p->e, p->made, p->n_made, &p->made_max, sizeof *list);
     struct wf_row_ref *copy = wf_arena_alloc(p->a, p->e, n, sizeof *copy);
-    if (!copy)
+    if (!list || !copy)
         return wf_err_status(p->e);
+    p->made = list;
     if (n)
         memcpy(copy, refs, n * sizeof *copy);
     p->made[p->n_made] = (struct wf_made_row){copy, n};

@@ -53,9 +53,7 @@ static int has_file(struct wf_err *e, struct wf_arena *a, const struct wf_ckpt *
                     bool *has)
 {
     const struct wf_side_text *made = wf_side_text_find(k->texts, name);
-    *has = made && made->text;
-    for (size_t i = 0; k->cars && !made && i < k->cars->n; i++)
-        *has |= !strcmp(k->cars->files[i].name, name);
+    *has = made ? made->text != NULL : wf_sidecar_find(k->cars, name) != NULL;
     if (k->cars)
         return WF_OK;
     const char *path = wf_path_join(a, e, k->place.path, name);
@@ -172,21 +170,18 @@ static int current_text(struct wf_err *e, struct wf_setup *s, const char *name, 
                         size_t *n)
 {
     const struct wf_side_text *made = wf_side_text_find(s->side_texts, name);
+    const struct wf_sidecar *car = made ? NULL : wf_sidecar_find(&s->sidecars, name);
+    char *read;
     *text = made ? made->text : NULL;
     *n = made ? made->n : 0;
-    for (size_t i = 0; !made && i < s->sidecars.n; i++) {
-        char *read;
-        if (strcmp(s->sidecars.files[i].name, name) != 0)
-            continue;
-        int status =
-            wf_read_small(e, WF_INPUT, s->sidecars.files[i].path, FILE_BYTES_MAX, &read, n);
-        if (status)
-            return status;
-        *text = wf_arena_strndup(&s->arena, e, read, *n);
-        wf_free(read);
-        return *text ? WF_OK : WF_MACHINE;
-    }
-    return WF_OK;
+    if (!car)
+        return WF_OK;
+    int status = wf_read_small(e, WF_INPUT, car->path, FILE_BYTES_MAX, &read, n);
+    if (status)
+        return status;
+    *text = wf_arena_strndup(&s->arena, e, read, *n);
+    wf_free(read);
+    return *text ? WF_OK : WF_MACHINE;
 }
 
 /* Sets the member of one of the JSON files, if the result has the file. */

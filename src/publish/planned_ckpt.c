@@ -26,34 +26,6 @@ static int add_files(struct wf_err *e, struct wf_arena *a, const struct wf_plan 
     return c->files ? WF_OK : WF_MACHINE;
 }
 
-static int by_name(const void *left, const void *right)
-{
-    const struct wf_tensor *a = left, *b = right;
-    return strcmp(a->name, b->name);
-}
-
-static int add_tensors(struct wf_err *e, struct wf_arena *a, const struct wf_plan *plan,
-                       struct wf_ckpt *c)
-{
-    c->n_tensors = plan->n_jobs;
-    c->tensors = wf_arena_alloc(a, e, c->n_tensors, sizeof *c->tensors);
-    for (size_t i = 0; c->tensors && i < c->n_tensors; i++) {
-        const struct wf_job *job = &plan->jobs[i];
-        c->tensors[i] = (struct wf_tensor){.name = job->name,
-                                           .dtype = job->dtype,
-                                           .n_dims = job->n_dims,
-                                           .shape = job->shape,
-                                           .count = job->count,
-                                           .bytes = job->bytes,
-                                           .file = job->shard,
-                                           .offset = job->offset};
-    }
-    if (!c->tensors)
-        return WF_MACHINE;
-    qsort(c->tensors, c->n_tensors, sizeof *c->tensors, by_name);
-    return WF_OK;
-}
-
 static int add_config(struct wf_err *e, struct wf_arena *a, const struct wf_plan *plan,
                       const char *folder, struct wf_ckpt *c)
 {
@@ -82,6 +54,6 @@ int wf_planned_ckpt(struct wf_err *e, struct wf_arena *a, const struct wf_plan *
                             .texts = plan->side_texts};
     int status = add_files(e, a, plan, folder, number, out);
     if (!status)
-        status = add_tensors(e, a, plan, out);
+        status = wf_plan_list_tensors(e, a, plan, out);
     return status ? status : add_config(e, a, plan, folder, out);
 }

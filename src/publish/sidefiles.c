@@ -46,7 +46,7 @@ int wf_sidefiles_config(struct wf_err *e, const struct wf_plan *plan, struct wf_
     if (!donor->config_text)
         return WF_OK;
     int status = wf_config_apply(e, donor->config_path, donor->config_text, donor->config_n,
-                                 plan->config_edits, plan->n_config_edits, &edited);
+                                 plan->config_edits.list, plan->config_edits.n, &edited);
     if (!status)
         status = wf_config_for_merge(e, donor->config_path, edited.text, edited.n,
                                      plan->recipe->dtype, out);

@@ -182,27 +182,12 @@ struct editing {
     const struct wf_new_vocab *to;
     const struct wf_json *other; /* the same file of the vocabulary's donor, or NULL */
     const char *path;
-    struct wf_config_edit *edits;
-    size_t n, max;
+    struct wf_config_edits *edits; /* of config.json, or of another file */
 };
 
 static int add_edit(struct editing *d, const char *path, const char *value, int insert)
 {
-    struct wf_arena *a = &d->w->s->arena;
-    if (d->n == d->max) {
-        size_t max = d->max ? 2 * d->max : 16;
-        struct wf_config_edit *edits = wf_arena_alloc(a, d->w->e, max, sizeof *edits);
-        if (!edits)
-            return WF_MACHINE;
-        if (d->n)
-            memcpy(edits, d->edits, d->n * sizeof *edits);
-        d->edits = edits;
-        d->max = max;
-    }
-    path = wf_arena_strdup(a, d->w->e, path);
-    value = wf_arena_strdup(a, d->w->e, value);
-    d->edits[d->n++] = (struct wf_config_edit){path, value, insert};
-    return path && value ? WF_OK : WF_MACHINE;
+    return wf_config_edits_add(d->w->e, &d->w->s->arena, d->edits, path, value, insert);
 }
 
 /* The id of the same token in the new vocabulary; false if it has none. */
@@ -297,14 +282,6 @@ static int edit_ids(struct editing *d, const char *prefix, const struct wf_json 
     return s;
 }
 
-static int keep_edits(struct editing *d)
-{
-    struct wf_tokenizers *t = d->w->out;
-    t->edits = d->edits;
-    t->n_edits = d->n;
-    return WF_OK;
-}
-
 /* vocab_size where the config has it: nested, at top level, or both; else a new key. */
 static int edit_size(struct editing *d, const struct wf_json *config, uint64_t rows)
 {
@@ -325,12 +302,9 @@ static const struct wf_ckpt *config_donor(const struct wf_vocab_work *w)
 
 int wf_vocab_size_edit(struct wf_vocab_work *w, uint64_t rows)
 {
-    struct editing d = {.w = w};
+    struct editing d = {.w = w, .edits = &w->out->edits};
     const struct wf_ckpt *c = config_donor(w);
-    if (!c->config)
-        return WF_OK;
-    int s = edit_size(&d, c->config, rows);
-    return s ? s : keep_edits(&d);
+    return c->config ? edit_size(&d, c->config, rows) : WF_OK;
 }
 
 /* A small JSON file of the vocabulary's donor; *out NULL if there is none that can be read. */
@@ -345,18 +319,10 @@ static void read_other(struct wf_vocab_work *w, const struct wf_place *place, co
         *out = json;
 }
 
-static const struct wf_sidecar *find_sidecar(const struct wf_sidecars *cars, const char *name)
-{
-    for (size_t i = 0; i < cars->n; i++)
-        if (!strcmp(cars->files[i].name, name))
-            return &cars->files[i];
-    return NULL;
-}
-
 static int edit_generation(struct editing *d)
 {
     struct wf_vocab_work *w = d->w;
-    const struct wf_sidecar *car = find_sidecar(&w->s->sidecars, GENERATION_NAME);
+    const struct wf_sidecar *car = wf_sidecar_find(&w->s->sidecars, GENERATION_NAME);
     struct wf_json *json = NULL;
     struct wf_str edited = {0};
     char *text = NULL;
@@ -369,9 +335,9 @@ static int edit_generation(struct editing *d)
         s = wf_json_parse(w->e, &w->scratch, car->path, text, n, WF_JSON_CONFIG, &json);
     if (!s)
         s = edit_ids(d, "", json);
-    if (!s && d->n)
-        s = wf_config_apply(w->e, car->path, text, n, d->edits, d->n, &edited);
-    if (!s && d->n)
+    if (!s && d->edits->n)
+        s = wf_config_apply(w->e, car->path, text, n, d->edits->list, d->edits->n, &edited);
+    if (!s && d->edits->n)
         s = keep_text(w, GENERATION_NAME, &edited);
     wf_free(text);
     wf_str_free(&edited);
@@ -383,7 +349,8 @@ static int edit_configs(struct wf_vocab_work *w, const struct wf_new_vocab *v,
                         const struct wf_tokenizer *own, const struct wf_place *place)
 {
     const struct wf_ckpt *c = config_donor(w);
-    struct editing d = {.w = w, .from = &own->vocab, .to = v, .path = c->config_path};
+    struct editing d = {
+        .w = w, .from = &own->vocab, .to = v, .path = c->config_path, .edits = &w->out->edits};
     bool moved = own != v->donor;
     if (!c->config)
         return WF_OK;
@@ -394,9 +361,8 @@ static int edit_configs(struct wf_vocab_work *w, const struct wf_new_vocab *v,
         read_other(w, place, "config.json", &d.other);
         s = edit_ids(&d, "", c->config);
     }
-    if (!s)
-        s = keep_edits(&d);
-    struct editing g = {.w = w, .from = &own->vocab, .to = v};
+    struct wf_config_edits generation = {0};
+    struct editing g = {.w = w, .from = &own->vocab, .to = v, .edits = &generation};
     if (!s && moved) {
         read_other(w, place, GENERATION_NAME, &g.other);
         s = edit_generation(&g);

@@ -23,14 +23,13 @@ struct work {
 
 /* ---- models ---- */
 
-static int add_model(struct wf_vocab_work *w, const struct wf_ckpt *c, const char *text, int line)
+static void add_model(struct wf_vocab_work *w, const struct wf_ckpt *c, const char *text, int line)
 {
     for (size_t i = 0; i < w->models.n; i++)
         if (w->models.list[i].ckpt == c)
-            return WF_OK;
+            return;
     w->models.list[w->models.n++] =
         (struct wf_vocab_model){.ckpt = c, .text = text, .line = line, .shown = c};
-    return WF_OK;
 }
 
 static int collect(struct wf_vocab_work *w)
@@ -38,13 +37,14 @@ static int collect(struct wf_vocab_work *w)
     const struct wf_setup *s = w->s;
     const struct wf_recipe *r = &s->recipe;
     w->models.list = wf_arena_alloc(&w->s->arena, w->e, r->n_models + 1, sizeof *w->models.list);
-    int status = w->models.list ? WF_OK : WF_MACHINE;
+    if (!w->models.list)
+        return WF_MACHINE;
     w->models.has_base = s->base != NULL;
-    if (!status && s->base)
-        status = add_model(w, s->base, r->base.text, r->base.line);
-    for (size_t i = 0; i < r->n_models && !status; i++)
-        status = add_model(w, s->models[i], r->models[i].ref.text, r->models[i].line);
-    return status;
+    if (s->base)
+        add_model(w, s->base, r->base.text, r->base.line);
+    for (size_t i = 0; i < r->n_models; i++)
+        add_model(w, s->models[i], r->models[i].ref.text, r->models[i].line);
+    return WF_OK;
 }
 
 const char *wf_vocab_where(struct wf_vocab_work *w, int line)
@@ -461,17 +461,10 @@ int wf_tokenizers_apply(struct wf_err *e, bool compat, struct wf_setup *s,
 int wf_tokenizers_edit(struct wf_err *e, struct wf_setup *s, const struct wf_tokenizers *t)
 {
     struct wf_plan *plan = &s->plan;
-    size_t n = plan->n_config_edits;
     plan->vocabulary = t->words;
-    if (!t->n_edits)
-        return WF_OK;
-    struct wf_config_edit *all = wf_arena_alloc(&s->arena, e, n + t->n_edits, sizeof *all);
-    if (!all)
-        return WF_MACHINE;
-    if (n)
-        memcpy(all, plan->config_edits, n * sizeof *all);
-    memcpy(all + n, t->edits, t->n_edits * sizeof *all);
-    plan->config_edits = all;
-    plan->n_config_edits += t->n_edits;
-    return WF_OK;
+    int status = WF_OK;
+    for (size_t i = 0; i < t->edits.n && !status; i++)
+        status = wf_config_edits_add(e, &s->arena, &plan->config_edits, t->edits.list[i].path,
+                                     t->edits.list[i].value, t->edits.list[i].insert);
+    return status;
 }

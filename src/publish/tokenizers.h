@@ -12,8 +12,7 @@ struct wf_err;
 struct wf_tokenizers {
     const char *facts;            /* what the result depends on, for the plan's hash; or NULL */
     const char *words;            /* what becomes of the vocabulary; or NULL */
-    struct wf_config_edit *edits; /* of config.json */
-    size_t n_edits, edits_max;
+    struct wf_config_edits edits; /* of config.json */
 };
 
 /* With base, models and side files listed: by the recipe's `tokenizer`, or without one by the

@@ -51,13 +51,13 @@ static void stacks_are_told_apart_by_what_is_before_the_first_number(void **stat
     assert_null(wf_stack_of(&s, "model.layers.0.w"));
     assert_int_equal(text->last, 10);
     assert_int_equal(text->layers, 3);
-    assert_ptr_equal(wf_stack_main(&s), text); /* though the tower has more tensors */
+    assert_ptr_equal(s.main, text); /* though the tower has more tensors */
     assert_int_equal(
         wf_stacks_find(&e, &a, &c, wf_model_part_has,
                        &(struct wf_model_part){.words = {"vision_tower"}, .n_words = 1}, &s),
         WF_OK);
     assert_int_equal(s.n, 1);
-    assert_int_equal(wf_stack_main(&s)->tensors, 4);
+    assert_int_equal(s.main->tensors, 4);
     wf_arena_destroy(&a);
 }
 
