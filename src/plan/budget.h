@@ -18,7 +18,6 @@
 #include "../stage/unit.h"
 #include "plan.h"
 
-#define WF_BLOCK_BYTES (64u << 20) /* unit of checksums and of the journal */
 #define WF_SEGMENT_INPUTS 2048u    /* segments x inputs in a span; one segment always fits */
 
 #define WF_READS_AHEAD 2u /* reads queued per reader */

@@ -111,3 +111,15 @@ int wf_lay_out(struct wf_err *e, struct wf_plan *plan)
     }
     return WF_OK;
 }
+
+uint64_t wf_plan_blocks(const struct wf_plan *plan, uint32_t shard)
+{
+    return (plan->shards[shard].bytes + WF_BLOCK_BYTES - 1) / WF_BLOCK_BYTES;
+}
+
+void wf_plan_number_blocks(const struct wf_plan *plan, uint64_t *first)
+{
+    first[0] = 0;
+    for (uint32_t s = 0; s < plan->n_shards; s++)
+        first[s + 1] = first[s] + wf_plan_blocks(plan, s);
+}

@@ -25,6 +25,8 @@
 #include "../method/method.h"
 #include "../recipe/recipe.h"
 
+#define WF_BLOCK_BYTES (64u << 20) /* of an output file: unit of checksums and of the journal */
+
 enum wf_action {
     WF_ACTION_MAP,  /* compute */
     WF_ACTION_COPY, /* move the bytes of in[0]; further inputs must hold the same bytes */
@@ -166,6 +168,11 @@ void wf_plan_destroy(struct wf_plan *plan);
 /* Sets plan->parts and plan->hash; a step of wf_plan_build, and all there is to plan of work that
  * has no jobs. */
 int wf_plan_hash(struct wf_err *e, struct wf_plan *plan);
+
+/* Blocks of a shard's file. They are numbered through all shards in file order: first[s] becomes
+ * the number of shard s's first, first[n_shards] how many there are. */
+uint64_t wf_plan_blocks(const struct wf_plan *plan, uint32_t shard);
+void wf_plan_number_blocks(const struct wf_plan *plan, uint64_t *first);
 
 /* The tensors of the result as a checkpoint of it lists them, sorted by name, into c->tensors. */
 int wf_plan_list_tensors(struct wf_err *e, struct wf_arena *a, const struct wf_plan *plan,

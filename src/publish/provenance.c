@@ -183,7 +183,7 @@ static int add_shard(const struct listing *l, uint32_t shard)
 {
     const struct wf_shard *file = &l->plan->shards[shard];
     struct wf_arena a = {0};
-    uint64_t n = wf_blocks_count(l->plan, shard);
+    uint64_t n = wf_plan_blocks(l->plan, shard);
     struct wf_hash128 *hashes = wf_arena_alloc(&a, l->e, n, sizeof *hashes);
     for (uint64_t k = 0; hashes && k < n; k++)
         hashes[k] = wf_blocks_at(l->blocks, shard, k)->hash;

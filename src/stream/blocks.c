@@ -4,11 +4,6 @@
 #include "../base/mem.h"
 #include "../base/num.h"
 
-uint64_t wf_blocks_count(const struct wf_plan *plan, uint32_t shard)
-{
-    return (plan->shards[shard].bytes + WF_BLOCK_BYTES - 1) / WF_BLOCK_BYTES;
-}
-
 struct wf_block *wf_blocks_at(const struct wf_blocks *b, uint32_t shard, uint64_t block)
 {
     return &b->blocks[b->first[shard] + block];
@@ -27,8 +22,7 @@ int wf_blocks_create(struct wf_err *e, const struct wf_plan *plan, bool hashing,
     b.first = wf_alloc(e, WF_MEM_META, plan->n_shards + 1, sizeof *b.first, "the block table");
     if (!b.first)
         return WF_MACHINE;
-    for (uint32_t s = 0; s < plan->n_shards; s++)
-        b.first[s + 1] = b.first[s] + wf_blocks_count(plan, s);
+    wf_plan_number_blocks(plan, b.first);
     uint64_t n = b.first[plan->n_shards];
     b.blocks = wf_alloc(e, WF_MEM_META, n, sizeof *b.blocks, "the block table");
     b.finished = wf_alloc(e, WF_MEM_META, n, sizeof *b.finished, "the block table");
@@ -40,7 +34,7 @@ int wf_blocks_create(struct wf_err *e, const struct wf_plan *plan, bool hashing,
         if (!(out->pool[out->n_pool] = wf_xxh_create(e)))
             return WF_MACHINE;
     for (uint32_t s = 0; s < plan->n_shards; s++) {
-        for (uint64_t k = 0; k < wf_blocks_count(plan, s); k++)
+        for (uint64_t k = 0; k < wf_plan_blocks(plan, s); k++)
             wf_blocks_at(out, s, k)->next = k * WF_BLOCK_BYTES;
         struct wf_block *head = wf_blocks_at(out, s, 0);
         head->next = head->written = plan->shards[s].header.n;
@@ -65,7 +59,7 @@ void wf_blocks_destroy(struct wf_blocks *b)
 void wf_blocks_mark(void *blocks, uint32_t shard, uint64_t block, const struct wf_hash128 *hash)
 {
     struct wf_blocks *b = blocks;
-    if (block >= wf_blocks_count(b->plan, shard) || (b->hashing && !hash))
+    if (block >= wf_plan_blocks(b->plan, shard) || (b->hashing && !hash))
         return;
     struct wf_block *k = wf_blocks_at(b, shard, block);
     if (hash)
@@ -83,7 +77,7 @@ uint64_t wf_blocks_bytes_done(const struct wf_blocks *b)
 {
     uint64_t done = 0;
     for (uint32_t s = 0; s < b->plan->n_shards; s++)
-        for (uint64_t k = 0; k < wf_blocks_count(b->plan, s); k++) {
+        for (uint64_t k = 0; k < wf_plan_blocks(b->plan, s); k++) {
             uint64_t begin = k ? k * WF_BLOCK_BYTES : b->plan->shards[s].header.n;
             if (wf_blocks_at(b, s, k)->done)
                 done += block_end(b, s, k) - begin;

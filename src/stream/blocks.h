@@ -46,7 +46,6 @@ int wf_blocks_create(struct wf_err *e, const struct wf_plan *plan, bool hashing,
                      struct wf_blocks *out);
 void wf_blocks_destroy(struct wf_blocks *b);
 
-uint64_t wf_blocks_count(const struct wf_plan *plan, uint32_t shard);
 struct wf_block *wf_blocks_at(const struct wf_blocks *b, uint32_t shard, uint64_t block);
 
 /* Marks a block that an earlier run finished. `hash` NULL: it was not hashed. Usable as the

@@ -60,10 +60,10 @@ static void table_has_a_row_for_every_block(void **state)
     struct made m;
     (void)state;
     make(&m, true, 3);
-    assert_int_equal(wf_blocks_count(&m.plan, 0), 3);
-    assert_int_equal(wf_blocks_count(&m.plan, 1), 1);
+    assert_int_equal(wf_plan_blocks(&m.plan, 0), 3);
+    assert_int_equal(wf_plan_blocks(&m.plan, 1), 1);
     m.shards[0].bytes = 128 * MIB; /* an exact multiple has no empty block at its end */
-    assert_int_equal(wf_blocks_count(&m.plan, 0), 2);
+    assert_int_equal(wf_plan_blocks(&m.plan, 0), 2);
     m.shards[0].bytes = 150 * MIB;
     assert_ptr_equal(wf_blocks_at(&m.blocks, 1, 0), wf_blocks_at(&m.blocks, 0, 2) + 1);
     unmake(&m);

@@ -424,7 +424,7 @@ static void check_whole(struct work *w, const struct run *r)
         if (memcmp(got, w->wanted[s], w->plan.shards[s].bytes))
             fail_msg("shard %u differs (memory %llu, %u threads, io %d)", s,
                      (unsigned long long)r->memory, r->threads, (int)r->io);
-        for (uint64_t k = 0; k < wf_blocks_count(&w->plan, s); k++) {
+        for (uint64_t k = 0; k < wf_plan_blocks(&w->plan, s); k++) {
             uint64_t at = k * WF_BLOCK_BYTES;
             uint64_t n = wf_min_u64(WF_BLOCK_BYTES, w->plan.shards[s].bytes - at);
             const struct wf_block *b = wf_blocks_at(&r->blocks, s, k);
@@ -570,7 +570,7 @@ static size_t count_done(struct work *w, const struct run *r)
 {
     size_t n = 0;
     for (uint32_t s = 0; s < w->plan.n_shards; s++)
-        for (uint64_t k = 0; k < wf_blocks_count(&w->plan, s); k++)
+        for (uint64_t k = 0; k < wf_plan_blocks(&w->plan, s); k++)
             n += wf_blocks_at(&r->blocks, s, k)->done;
     return n;
 }
@@ -688,7 +688,7 @@ static void a_large_merge_survives_stops_and_errors(void **state)
     struct work w;
     begin(&w, *state, "linear", 2, large, 4, NULL, 145 << 20);
     assert_int_equal(w.plan.n_shards, 2);
-    assert_int_equal(wf_blocks_count(&w.plan, 0), 3);
+    assert_int_equal(wf_plan_blocks(&w.plan, 0), 3);
     stop_and_resume(&w);
     fail_and_resume(&w);
     finish(&w);

@@ -1,0 +1,263 @@
+/* deal.c - dealing blocks to ranks.
+ *
+ * The load of a range never falls when the range grows. So a limit can be kept by `ranks` ranges
+ * if, and only if, it is kept when each takes as many blocks as it can, and the least limit is
+ * found by halving. With it, borders still have play: each is put, within what the ranges behind
+ * it can take, where it makes the least be read twice, and then where loads are most even.
+ *
+ * The load of any range follows from sums from the first block on and from the two tensors that
+ * its ends may cut.
+ */
+#include "deal.h"
+
+#include "../base/num.h"
+#include "span.h"
+
+#define NO_TENSOR UINT32_MAX
+
+/* A tensor of several blocks that is read whole by whoever makes some of it. */
+struct gathered {
+    uint64_t first, last; /* blocks that hold some of it */
+    uint64_t bytes;       /* of its inputs */
+};
+
+/* By border k, 0 to blocks: sums over all blocks before it. */
+struct before {
+    uint64_t read, written; /* of blocks; without the inputs of gathered tensors */
+    uint64_t gathered;      /* inputs of gathered tensors that begin there and have work left */
+    uint64_t left;          /* blocks that are not done */
+    uint32_t cut;           /* the gathered tensor that lies on both sides, or NO_TENSOR */
+};
+
+struct loads {
+    uint64_t blocks;
+    struct before *before; /* blocks + 1 */
+    struct gathered *gathered;
+    size_t n_gathered;
+};
+
+/* ---- loads ---- */
+
+/* Input bytes from which output bytes [0, at) of a job are made. */
+static uint64_t inputs_before(const struct wf_job *job, uint64_t at)
+{
+    if (job->action == WF_ACTION_COPY)
+        return at * job->n_inputs;
+    uint64_t width = 0;
+    for (uint32_t i = 0; i < job->n_inputs; i++)
+        width += wf_dtype_info(job->in[i]->dtype)->bits / 8;
+    return at / (wf_dtype_info(job->dtype)->bits / 8) * width;
+}
+
+static bool is_done(const struct wf_deal_work *work, uint64_t block)
+{
+    return work->done && work->done[block];
+}
+
+/* Adds a job to the sums, which are still those of single blocks, at the border before each. */
+static void add_job(struct loads *l, const struct wf_deal_work *work, const struct wf_job *job,
+                    uint64_t shard_first)
+{
+    uint64_t first = job->offset / WF_BLOCK_BYTES;
+    uint64_t last = (job->offset + job->bytes - 1) / WF_BLOCK_BYTES;
+    bool whole = wf_job_gathers(job) && last > first, left = false;
+    uint64_t again = wf_job_has_scope(job, WF_SCOPE_MODEL) ? work->model_passes : 0;
+    for (uint64_t k = first; k <= last; k++) {
+        uint64_t begin = wf_max_u64(job->offset, k * WF_BLOCK_BYTES) - job->offset;
+        uint64_t end = wf_min_u64(job->offset + job->bytes, (k + 1) * WF_BLOCK_BYTES) - job->offset;
+        uint64_t inputs = inputs_before(job, end) - inputs_before(job, begin);
+        struct before *b = &l->before[shard_first + k];
+        bool done = is_done(work, shard_first + k);
+        b->read += inputs * again + (done || whole ? 0 : inputs);
+        b->written += done ? 0 : end - begin;
+        left |= !done;
+        if (whole && k > first)
+            b->cut = (uint32_t)l->n_gathered;
+    }
+    if (!whole)
+        return;
+    struct gathered *g = &l->gathered[l->n_gathered++];
+    *g = (struct gathered){shard_first + first, shard_first + last, inputs_before(job, job->bytes)};
+    l->before[g->first].gathered += left ? g->bytes : 0;
+}
+
+/* What stands at the border before each block becomes the sum of all before it. */
+static void sum_up(struct loads *l, const struct wf_deal_work *work)
+{
+    struct before sum = {0};
+    for (uint64_t k = 0; k <= l->blocks; k++) {
+        struct before here = l->before[k];
+        sum.cut = here.cut;
+        l->before[k] = sum;
+        sum.read += here.read;
+        sum.written += here.written;
+        sum.gathered += here.gathered;
+        sum.left += k < l->blocks && !is_done(work, k);
+    }
+}
+
+static int make_loads(struct wf_err *e, const struct wf_plan *plan, const struct wf_deal_work *work,
+                      struct loads *l)
+{
+    const char *what = "the deal to ranks";
+    uint64_t *first = wf_alloc(e, WF_MEM_META, plan->n_shards + 1, sizeof *first, what);
+    if (!first)
+        return WF_MACHINE;
+    wf_plan_number_blocks(plan, first);
+    l->blocks = first[plan->n_shards];
+    l->before = wf_alloc(e, WF_MEM_META, l->blocks + 1, sizeof *l->before, what);
+    /* At a border at most one tensor is cut. */
+    l->gathered = wf_alloc(e, WF_MEM_META, l->blocks, sizeof *l->gathered, what);
+    bool ok = l->before && l->gathered;
+    for (uint64_t k = 0; ok && k <= l->blocks; k++)
+        l->before[k].cut = NO_TENSOR;
+    for (size_t j = 0; ok && j < plan->n_jobs; j++)
+        if (plan->jobs[j].bytes)
+            add_job(l, work, &plan->jobs[j], first[plan->jobs[j].shard]);
+    if (ok)
+        sum_up(l, work);
+    wf_free(first);
+    return ok ? WF_OK : WF_MACHINE;
+}
+
+/* The gathered tensor at border k, if it reaches there from border `from` or before. */
+static const struct gathered *cut_at(const struct loads *l, uint64_t k)
+{
+    uint32_t cut = l->before[k].cut;
+    return cut == NO_TENSOR ? NULL : &l->gathered[cut];
+}
+
+static bool has_work(const struct loads *l, uint64_t from, uint64_t to)
+{
+    return from < to && l->before[to].left > l->before[from].left;
+}
+
+static struct wf_deal_load range_load(const struct loads *l, uint64_t from, uint64_t to)
+{
+    const struct before *a = &l->before[from], *b = &l->before[to];
+    struct wf_deal_load load = {b->read - a->read + b->gathered - a->gathered,
+                                b->written - a->written};
+    const struct gathered *head = cut_at(l, from), *tail = cut_at(l, to);
+    if (from == to || l->before[l->blocks].left == 0)
+        return (struct wf_deal_load){0, 0};
+    if (head && has_work(l, from, wf_min_u64(to, head->last + 1)))
+        load.read += head->bytes;
+    /* Its inputs are in the sums if any of it has work; not, if none of that is here. */
+    if (tail && tail->first >= from && has_work(l, tail->first, tail->last + 1) &&
+        !has_work(l, tail->first, to))
+        load.read -= tail->bytes;
+    return load;
+}
+
+static uint64_t range_total(const struct loads *l, uint64_t from, uint64_t to)
+{
+    struct wf_deal_load load = range_load(l, from, to);
+    return load.read + load.written;
+}
+
+/* Input bytes that are read on both sides of border k. */
+static uint64_t read_twice(const struct loads *l, uint64_t k)
+{
+    const struct gathered *g = cut_at(l, k);
+    return g && has_work(l, g->first, k) && has_work(l, k, g->last + 1) ? g->bytes : 0;
+}
+
+/* ---- borders ---- */
+
+/* The farthest end of a range from `from` on, and the first begin of one up to `to`, whose load is
+ * at most `limit`. */
+static uint64_t farthest(const struct loads *l, uint64_t from, uint64_t limit)
+{
+    uint64_t low = from, high = l->blocks;
+    while (low < high) {
+        uint64_t middle = low + (high - low + 1) / 2;
+        if (range_total(l, from, middle) <= limit)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return low;
+}
+
+static uint64_t earliest(const struct loads *l, uint64_t to, uint64_t limit)
+{
+    uint64_t low = 0, high = to;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (range_total(l, middle, to) <= limit)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+static bool limit_holds(const struct loads *l, uint32_t ranks, uint64_t limit)
+{
+    uint64_t at = 0;
+    for (uint32_t r = 0; r < ranks && at < l->blocks; r++)
+        at = farthest(l, at, limit);
+    return at == l->blocks;
+}
+
+static uint64_t least_limit(const struct loads *l, uint32_t ranks)
+{
+    uint64_t low = 0, high = range_total(l, 0, l->blocks);
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (limit_holds(l, ranks, middle))
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+/* The end of a range that begins at `from` and that `ranks` more follow: one of [low, high], where
+ * the least is read twice; of these, where it has most nearly its share of what is left. */
+static uint64_t choose_end(const struct loads *l, uint64_t from, uint64_t low, uint64_t high,
+                           uint32_t ranks)
+{
+    uint64_t share = range_total(l, from, l->blocks) / (ranks + 1);
+    uint64_t best = high, least = UINT64_MAX, nearest = UINT64_MAX;
+    for (uint64_t k = low; k <= high; k++) {
+        uint64_t twice = read_twice(l, k), total = range_total(l, from, k);
+        uint64_t off = total > share ? total - share : share - total;
+        if (twice < least || (twice == least && off <= nearest)) {
+            best = k;
+            least = twice;
+            nearest = off;
+        }
+    }
+    return best;
+}
+
+/* first[r] starts as the first block that ranks from r on can take over within the limit. */
+static void set_borders(const struct loads *l, uint32_t ranks, uint64_t *first)
+{
+    uint64_t limit = least_limit(l, ranks);
+    first[ranks] = l->blocks;
+    for (uint32_t r = ranks; r-- > 1;)
+        first[r] = earliest(l, first[r + 1], limit);
+    first[0] = 0;
+    for (uint32_t r = 0; r + 1 < ranks; r++)
+        first[r + 1] = choose_end(l, first[r], wf_max_u64(first[r], first[r + 1]),
+                                  farthest(l, first[r], limit), ranks - r - 1);
+}
+
+int wf_deal_make(struct wf_err *e, struct wf_arena *a, const struct wf_plan *plan,
+                 const struct wf_deal_work *work, uint32_t ranks, struct wf_deal *out)
+{
+    struct loads l = {0};
+    uint64_t *first = wf_arena_alloc(a, e, (size_t)ranks + 1, sizeof *first);
+    struct wf_deal_load *loads = first ? wf_arena_alloc(a, e, ranks, sizeof *loads) : NULL;
+    int status = loads ? make_loads(e, plan, work, &l) : WF_MACHINE;
+    *out = (struct wf_deal){ranks, first, loads};
+    if (!status)
+        set_borders(&l, ranks, first);
+    for (uint32_t r = 0; !status && r < ranks; r++)
+        loads[r] = range_load(&l, first[r], first[r + 1]);
+    wf_free(l.before);
+    wf_free(l.gathered);
+    return status;
+}
