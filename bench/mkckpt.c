@@ -7,6 +7,7 @@
  *
  *     mkckpt --out base  --bytes 2GB --seed 1 --config
  *     mkckpt --out tuned --bytes 2GB --seed 2 --base-seed 1 --delta 0.05 --config
+ *     mkckpt --out huge  --like llama-405b --headers-only
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +36,10 @@
 static const char usage[] =
     "usage: mkckpt --out DIR [options]\n"
     "  --bytes SIZE           a Llama-like model of about SIZE tensor bytes\n"
-    "  --layers N --hidden N --vocab N   ... or of this shape\n"
+    "  --layers N --hidden N --vocab N   ... or of this shape; of its layers:\n"
+    "  --inner N --kv N       rows of the MLP and of the key's and the value's projection\n"
+    "  --experts N            N MLPs of --inner rows in each layer, with a router\n"
+    "  --like llama-405b|moe-1t          the shape of a model of this size\n"
     "  --tensors N            N small tensors instead (with --bytes: that much together)\n"
     "  --largest SIZE         the embedding alone is larger than SIZE\n"
     "  --dtype bf16|f16|f32|f64[,...]    a list is dealt to the tensors in turn (bf16)\n"
@@ -45,7 +49,7 @@ static const char usage[] =
     "  --shard-size SIZE      tensor bytes per file (5GB)\n"
     "  --nan TENSOR:INDEX     plants a NaN\n"
     "  --config               also config.json and tokenizer files\n"
-    "  --header-only          data are holes in the file (zeros), for planning without disk\n"
+    "  --headers-only         data are holes in the file (zeros), for planning without disk\n"
     "  --threads N            (all CPUs)\n";
 
 enum dtype { BF16, F16, F32, F64 };
@@ -73,12 +77,13 @@ struct shard {
 };
 
 struct options {
-    const char *out, *nan;
-    uint64_t bytes, layers, hidden, vocab, tensors, largest, seed, base_seed, shard_bytes, threads;
+    const char *out, *nan, *like;
+    uint64_t bytes, layers, hidden, vocab, inner, kv, experts;
+    uint64_t tensors, largest, seed, base_seed, shard_bytes, threads;
     double delta;
     enum dtype dtypes[16];
     size_t n_dtypes;
-    bool has_base, config, header_only;
+    bool has_base, config, headers_only;
 };
 
 static struct options opt = {.shard_bytes = 5000000000ull, .dtypes = {BF16}, .n_dtypes = 1};
@@ -235,29 +240,66 @@ static void add(bool is_norm, uint64_t rows, uint64_t columns, const char *forma
     n_tensors++;
 }
 
+static void add_mlp(const char *prefix, uint64_t hidden, uint64_t inner)
+{
+    add(false, inner, hidden, "%s.gate_proj.weight", prefix);
+    add(false, inner, hidden, "%s.up_proj.weight", prefix);
+    add(false, hidden, inner, "%s.down_proj.weight", prefix);
+}
+
 static void add_layer(uint64_t layer, uint64_t hidden, uint64_t inner, uint64_t kv)
 {
     static const char prefix[] = "model.layers.";
     unsigned long l = (unsigned long)layer;
+    char mlp[80];
     add(true, hidden, 0, "%s%lu.input_layernorm.weight", prefix, l);
     add(false, hidden, hidden, "%s%lu.self_attn.q_proj.weight", prefix, l);
     add(false, kv, hidden, "%s%lu.self_attn.k_proj.weight", prefix, l);
     add(false, kv, hidden, "%s%lu.self_attn.v_proj.weight", prefix, l);
     add(false, hidden, hidden, "%s%lu.self_attn.o_proj.weight", prefix, l);
     add(true, hidden, 0, "%s%lu.post_attention_layernorm.weight", prefix, l);
-    add(false, inner, hidden, "%s%lu.mlp.gate_proj.weight", prefix, l);
-    add(false, inner, hidden, "%s%lu.mlp.up_proj.weight", prefix, l);
-    add(false, hidden, inner, "%s%lu.mlp.down_proj.weight", prefix, l);
+    if (opt.experts)
+        add(false, opt.experts, hidden, "%s%lu.mlp.gate.weight", prefix, l);
+    for (uint64_t x = 0; x < opt.experts; x++) {
+        snprintf(mlp, sizeof mlp, "%s%lu.mlp.experts.%lu", prefix, l, (unsigned long)x);
+        add_mlp(mlp, hidden, inner);
+    }
+    snprintf(mlp, sizeof mlp, "%s%lu.mlp", prefix, l);
+    if (!opt.experts)
+        add_mlp(mlp, hidden, inner);
 }
 
 static uint64_t inner_size(uint64_t hidden)
 {
-    return hidden * 11 / 4;
+    return opt.inner ? opt.inner : hidden * 11 / 4;
 }
 
 static uint64_t kv_size(uint64_t hidden)
 {
-    return hidden >= 256 ? hidden / 4 : hidden;
+    return opt.kv ? opt.kv : hidden >= 256 ? hidden / 4 : hidden;
+}
+
+/* Shapes of models too large to keep around: a dense one of 405.9e9 parameters, and a mixture of
+ * experts of 1.04e12 in 70,702 tensors. */
+static void take_shape_of(const char *like)
+{
+    static const struct {
+        const char *name;
+        uint64_t layers, hidden, inner, kv, vocab, experts;
+    } known[] = {{"llama-405b", 126, 16384, 53248, 1024, 128256, 0},
+                 {"moe-1t", 61, 7168, 2048, 1024, 163840, 384}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(known[i].name, like))
+            continue;
+        opt.layers = known[i].layers;
+        opt.hidden = known[i].hidden;
+        opt.inner = known[i].inner;
+        opt.kv = known[i].kv;
+        opt.vocab = known[i].vocab;
+        opt.experts = known[i].experts;
+        return;
+    }
+    die("--like: '%s' is neither llama-405b nor moe-1t", like);
 }
 
 /* Fills in layers, hidden and vocab from --bytes: a usual hidden size, as many layers as fit beside
@@ -292,10 +334,12 @@ static void make_layout(void)
                 (unsigned long)(i / 100), (unsigned long)(i % 100));
         return;
     }
-    if (opt.bytes)
+    if (opt.like)
+        take_shape_of(opt.like);
+    else if (opt.bytes)
         choose_shape();
     if (!opt.layers || !opt.hidden || !opt.vocab)
-        die("give --bytes, or --layers with --hidden and --vocab, or --tensors");
+        die("give --bytes, --like, --layers with --hidden and --vocab, or --tensors");
     add(false, opt.vocab, opt.hidden, "model.embed_tokens.weight");
     for (uint64_t l = 0; l < opt.layers; l++)
         add_layer(l, opt.hidden, inner_size(opt.hidden), kv_size(opt.hidden));
@@ -431,9 +475,16 @@ static void write_config(void)
     unsigned long long hidden = opt.hidden ? opt.hidden : 64,
                        heads = hidden >= 256 ? hidden / 64 : 4;
     unsigned long long kv = hidden >= 256 ? heads / 4 : heads;
+    if (opt.kv)
+        kv = opt.kv * heads / hidden;
     fprintf(f,
-            "{\n  \"architectures\": [\n    \"LlamaForCausalLM\"\n  ],\n"
-            "  \"model_type\": \"llama\",\n  \"hidden_act\": \"silu\",\n"
+            "{\n  \"architectures\": [\n    \"%sForCausalLM\"\n  ],\n"
+            "  \"model_type\": \"%s\",\n  \"hidden_act\": \"silu\",\n",
+            opt.experts ? "Qwen3Moe" : "Llama", opt.experts ? "qwen3_moe" : "llama");
+    if (opt.experts)
+        fprintf(f, "  \"num_experts\": %llu,\n  \"moe_intermediate_size\": %llu,\n",
+                (unsigned long long)opt.experts, (unsigned long long)inner_size(hidden));
+    fprintf(f,
             "  \"hidden_size\": %llu,\n  \"intermediate_size\": %llu,\n"
             "  \"num_attention_heads\": %llu,\n  \"num_key_value_heads\": %llu,\n"
             "  \"num_hidden_layers\": %llu,\n  \"vocab_size\": %llu,\n"
@@ -605,6 +656,9 @@ static void parse_options(char **argv)
                  {"--layers", &opt.layers, NULL, NULL},
                  {"--hidden", &opt.hidden, NULL, NULL},
                  {"--vocab", &opt.vocab, NULL, NULL},
+                 {"--inner", &opt.inner, NULL, NULL},
+                 {"--kv", &opt.kv, NULL, NULL},
+                 {"--experts", &opt.experts, NULL, NULL},
                  {"--tensors", &opt.tensors, NULL, NULL},
                  {"--largest", &opt.largest, NULL, NULL},
                  {"--seed", &opt.seed, NULL, NULL},
@@ -612,8 +666,9 @@ static void parse_options(char **argv)
                  {"--shard-size", &opt.shard_bytes, NULL, NULL},
                  {"--threads", &opt.threads, NULL, NULL},
                  {"--config", NULL, &opt.config, NULL},
-                 {"--header-only", NULL, &opt.header_only, NULL},
+                 {"--headers-only", NULL, &opt.headers_only, NULL},
                  {"--out", NULL, NULL, &opt.out},
+                 {"--like", NULL, NULL, &opt.like},
                  {"--nan", NULL, NULL, &opt.nan}};
     const size_t n = sizeof table / sizeof *table;
     for (char **a = argv + 1; *a; a++) {
@@ -676,7 +731,7 @@ int main(int argc, char **argv)
         write_index();
     if (opt.config)
         write_config();
-    if (!opt.header_only)
+    if (!opt.headers_only)
         write_data();
     if (opt.nan)
         plant_nan();

@@ -112,8 +112,8 @@ check_start() {
     model many1 --tensors 1000 --bytes 64MB --seed 1
     model many2 --tensors 1000 --bytes 64MB --seed 2 --base-seed 1 --delta 0.1
     recipe many.yaml linear "" many1 many2
-    model plan1 --tensors 100000 --bytes 20GB --header-only
-    model plan2 --tensors 100000 --bytes 20GB --header-only
+    model plan1 --tensors 100000 --bytes 20GB --headers-only
+    model plan2 --tensors 100000 --bytes 20GB --headers-only
     recipe plan.yaml linear "" plan1 plan2
     local i
     for ((i = 0; i < rounds; i++)); do
