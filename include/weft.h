@@ -88,9 +88,14 @@ struct weft_options {
     bool json;           /* results and events as one JSON object a line on `out` */
     bool
         emit_components; /* beside a merge: what each task adds, as files that weft_combine takes */
+    unsigned ranks;      /* processes that share a merge; 0: as many as the launcher started; 1:
+                            alone, whatever it started. weft_plan: how many would; 0 and 1: one */
     bool diffable;       /* weft_plan: leave out what varies by machine */
-    bool null_compute;   /* benchmark: read and write, compute nothing; output is meaningless */
-    FILE *out;           /* results; default stdout */
+    unsigned gpus_per_rank; /* weft_plan, with `ranks`: GPUs that need not be there; 0: none */
+    uint64_t bandwidth; /* weft_plan: bytes per second that a rank reads from the file system, and
+                           that it writes to it; 0: those of a good local disk */
+    bool null_compute;  /* benchmark: read and write, compute nothing; output is meaningless */
+    FILE *out;          /* results; default stdout */
 };
 
 /* What a merge did. */

@@ -94,6 +94,30 @@ const struct cli_option cli_options[CLI_OPTIONS] = {
                       .help = "Leave out what varies by machine (offsets, memory, times), so that "
                               "two plans can be compared with diff.",
                       .offset = AT(options.diffable)},
+    [CLI_RANKS] = {.name = "--ranks",
+                   .kind = CLI_COUNT,
+                   .value = "N",
+                   .otherwise = "as many as the launcher started",
+                   .most = 65536,
+                   .help = "How many ranks, processes started by srun or mpirun, share the work; "
+                           "another number of them is refused, but 1 works alone under any "
+                           "launcher. For plan: show how so many would share it.",
+                   .offset = AT(options.ranks)},
+    [CLI_GPUS_PER_RANK] = {.name = "--gpus-per-rank",
+                           .kind = CLI_COUNT,
+                           .value = "N",
+                           .otherwise = "none",
+                           .most = 64,
+                           .help = "With --ranks: each has so many GPUs, of --device-memory if "
+                                   "that is given. They need not be there.",
+                           .offset = AT(options.gpus_per_rank)},
+    [CLI_BANDWIDTH] = {.name = "--bandwidth",
+                       .kind = CLI_SIZE,
+                       .value = "RATE",
+                       .otherwise = "2 GB read and 1.5 GB written, a good local disk",
+                       .help = "Bytes per second that one rank reads from the file system, and "
+                               "that it can write at the same time, while all ranks work.",
+                       .offset = AT(options.bandwidth)},
     [CLI_MARKDOWN] = {.name = "--markdown",
                       .kind = CLI_SWITCH,
                       .help = "Print Markdown, the form of docs/METHODS.md.",
