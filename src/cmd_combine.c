@@ -25,10 +25,11 @@ const struct cli_command cmd_combine = {
                            "where the base is."},
                   {.name = "OUT",
                    .help = "The folder to make. It must not exist, unless --overwrite says so."}},
-    .options = (const enum cli_option_id[]){CLI_BASE, CLI_WEIGHT, CLI_MEMORY, CLI_DEVICE_MEMORY,
-                                            CLI_BACKEND, CLI_GPUS, CLI_THREADS, CLI_RESUME,
-                                            CLI_OVERWRITE, CLI_SHARD_SIZE, CLI_MANIFEST, CLI_IO,
-                                            CLI_LOG_LEVEL, CLI_PROGRESS, CLI_JSON, CLI_OPTIONS},
+    .options =
+        (const enum cli_option_id[]){CLI_BASE, CLI_WEIGHT, CLI_MEMORY, CLI_DEVICE_MEMORY,
+                                     CLI_BACKEND, CLI_GPUS, CLI_THREADS, CLI_RESUME, CLI_OVERWRITE,
+                                     CLI_SHARD_SIZE, CLI_MANIFEST, CLI_IO, CLI_TRACE, CLI_LOG_LEVEL,
+                                     CLI_PROGRESS, CLI_JSON, CLI_OPTIONS},
     .examples = {{"weft combine merged other --weight math=1.2 --weight code=0.9",
                   "the merge with other weights"}},
     .exits =
