@@ -96,6 +96,25 @@ struct weft_options {
                            that it writes to it; 0: those of a good local disk */
     bool null_compute;  /* benchmark: read and write, compute nothing; output is meaningless */
     FILE *out;          /* results; default stdout */
+    const char *trace;  /* of a merge, apply or combine: the file for a timeline of all threads, in
+                           the Trace Event Format; NULL: none; must outlive the session */
+};
+
+/* Where the time of a merge went, in nanoseconds. */
+struct weft_times {
+    /* One phase after the other. */
+    uint64_t plan_ns;       /* until the first thread starts */
+    uint64_t statistics_ns; /* of the whole model; those of tensors are found on the way */
+    uint64_t map_ns;        /* everything is read, merged and written */
+    uint64_t components_ns, deltas_ns;
+    uint64_t publish_ns; /* side files, manifest, rename */
+    /* Summed over threads: how long they were there, and how long busy. Of compute threads, what
+     * is missing is waiting for each other. */
+    uint64_t readers_ns, reading_ns;
+    uint64_t writers_ns, writing_ns;
+    uint64_t compute_ns, arithmetic_ns, devices_ns, hashing_ns;
+    uint64_t copying_ns; /* out of the page cache */
+    uint64_t waiting_for_reads_ns, waiting_for_writes_ns;
 };
 
 /* What a merge did. */
@@ -106,6 +125,9 @@ struct weft_merge_result {
     uint64_t first_read_ns; /* from the call to the first tensor byte asked for */
     uint64_t peak_rss_bytes;
     bool already_done; /* resume found OUT complete */
+    struct weft_times times;
+    const char *bound_by; /* what most of the compute threads' time went into ("storage reads"), in
+                             a few constant words; NULL: they had nothing to do */
 };
 
 struct weft;

@@ -256,6 +256,15 @@ const struct cli_option cli_options[CLI_OPTIONS] = {
                           .help = "For benchmarks: read and write everything, compute nothing. The "
                                   "output is meaningless.",
                           .offset = AT(options.null_compute)},
+    [CLI_TRACE] = {.name = "--trace",
+                   .kind = CLI_MODEL,
+                   .value = "FILE",
+                   .otherwise = "none",
+                   .help =
+                       "Also write a timeline of all threads, for ui.perfetto.dev or "
+                       "chrome://tracing: what was read, computed, hashed and written when, and "
+                       "who waited. An old FILE is replaced.",
+                   .offset = AT(options.trace)},
     [CLI_LOG_LEVEL] = {.name = "--log-level",
                        .kind = CLI_CHOICE,
                        .value = "error|warning|info|debug",
@@ -614,7 +623,7 @@ static int set_choice(struct cli_args *a, const struct cli_option *o, const char
 static int set_text(struct cli_args *a, const struct cli_option *o, const char *text, void *place)
 {
     if (o->kind == CLI_MODEL && !*text)
-        return cli_fail(a, WEFT_USAGE, "%s: the value is empty; name a model", o->name);
+        return cli_fail(a, WEFT_USAGE, "%s: the value is empty", o->name);
     if (o->kind == CLI_GPU_LIST && !gpu_list_ok(text))
         return cli_fail(a, WEFT_USAGE, "%s: '%s' is neither 'all' nor device numbers such as 0,1",
                         o->name, text);

@@ -53,6 +53,7 @@ enum cli_option_id {
     CLI_IO,
     CLI_EMIT_COMPONENTS,
     CLI_NULL_COMPUTE,
+    CLI_TRACE,
     CLI_LOG_LEVEL,
     CLI_PROGRESS,
     CLI_JSON,

@@ -28,7 +28,7 @@ const struct cli_command cmd_combine = {
     .options =
         (const enum cli_option_id[]){CLI_BASE, CLI_WEIGHT, CLI_MEMORY, CLI_DEVICE_MEMORY,
                                      CLI_BACKEND, CLI_GPUS, CLI_THREADS, CLI_RANKS, CLI_RESUME,
-                                     CLI_OVERWRITE, CLI_SHARD_SIZE, CLI_MANIFEST, CLI_IO,
+                                     CLI_OVERWRITE, CLI_SHARD_SIZE, CLI_MANIFEST, CLI_IO, CLI_TRACE,
                                      CLI_LOG_LEVEL, CLI_PROGRESS, CLI_JSON, CLI_OPTIONS},
     .examples = {{"weft combine merged other --weight math=1.2 --weight code=0.9",
                   "the merge with other weights"}},

@@ -44,6 +44,40 @@ static void print_summary(const struct weft_merge_result *r, const char *did, co
             weft_format_bytes(r->peak_rss_bytes, peak));
 }
 
+static unsigned percent(uint64_t part, uint64_t whole)
+{
+    return whole ? (unsigned)(100.0 * (double)part / (double)whole + 0.5) : 0;
+}
+
+/* Where the time went: the phases that there were, and what the threads waited for. */
+static void print_times(const struct weft_merge_result *r)
+{
+    const struct weft_times *t = &r->times;
+    const struct {
+        const char *name;
+        uint64_t ns;
+        bool always;
+    } phases[] = {{"planning", t->plan_ns, true},       {"statistics", t->statistics_ns, false},
+                  {"merging", t->map_ns, true},         {"components", t->components_ns, false},
+                  {"task deltas", t->deltas_ns, false}, {"publishing", t->publish_ns, true}};
+    uint64_t computing = t->arithmetic_ns + t->devices_ns + t->hashing_ns;
+    fputs("weft: ", stderr);
+    for (size_t i = 0; i < sizeof phases / sizeof phases[0]; i++)
+        if (phases[i].ns || phases[i].always)
+            fprintf(stderr, "%s%s %.2f s", i ? ", " : "", phases[i].name,
+                    (double)phases[i].ns / 1e9);
+    if (r->bound_by)
+        fprintf(
+            stderr,
+            "; bound by %s: compute threads %u %% busy, %u %% copying from the page cache, %u %% "
+            "waiting for reads, %u %% for writes; readers %u %% busy, writers %u %%",
+            r->bound_by, percent(computing, t->compute_ns), percent(t->copying_ns, t->compute_ns),
+            percent(t->waiting_for_reads_ns, t->compute_ns),
+            percent(t->waiting_for_writes_ns, t->compute_ns), percent(t->reading_ns, t->readers_ns),
+            percent(t->writing_ns, t->writers_ns));
+    fputc('\n', stderr);
+}
+
 int cli_work(const struct cli_args *args, const char *did, const char *out,
              int (*work)(struct weft *w, const struct cli_args *args,
                          struct weft_merge_result *result))
@@ -54,8 +88,11 @@ int cli_work(const struct cli_args *args, const char *did, const char *out,
     cli_catch_signals(); /* after the session, which lowers the stop flag */
     if (status == WEFT_OK)
         status = work(w, args, &result);
-    if (status == WEFT_OK && !args->options.json && args->options.log_level > WEFT_LOG_ERROR)
+    if (status == WEFT_OK && !args->options.json && args->options.log_level > WEFT_LOG_ERROR) {
+        if (!result.already_done)
+            print_times(&result);
         print_summary(&result, did, out);
+    }
     status = cli_close(args, w, status);
     if (status == WEFT_OK && (fflush(stdout) != 0 || ferror(stdout)))
         status =

@@ -13,6 +13,7 @@
 #include "adapter_record.h"
 #include "opened.h"
 #include "sidefiles.h"
+#include "trace_file.h"
 
 struct byom_job {
     struct wf_err *e;
@@ -23,6 +24,7 @@ struct byom_job {
     struct wf_byom byom;
     struct wf_lowrank_row *totals; /* of the tasks */
     struct wf_adapter_record record;
+    struct wf_watch *watch;
     struct wf_byom_result *result;
 };
 
@@ -274,15 +276,18 @@ static int fill(struct byom_job *j)
     }
     if (!status)
         status = write_top_card(j);
+    wf_watch_phase(j->watch, WF_PHASE_PUBLISH);
     if (!status)
         status = wf_adapter_record_write(j->e, j->options, j->output.partial, &j->record);
     return status ? status : wf_output_publish(j->e, &j->output);
 }
 
 int wf_byom_run(struct wf_err *e, const struct weft_options *options, struct wf_setup *s,
-                const char *out, const volatile int *stop, struct wf_byom_result *result)
+                const char *out, const volatile int *stop, const char *trace_file,
+                struct wf_watch *watch, struct wf_byom_result *result)
 {
-    struct byom_job j = {.e = e, .options = options, .setup = s, .stop = stop, .result = result};
+    struct byom_job j = {
+        .e = e, .options = options, .setup = s, .stop = stop, .watch = watch, .result = result};
     *result = (struct wf_byom_result){0};
     int status =
         wf_output_check_once(e, &s->arena, out, options->resume, options->overwrite, &j.output);
@@ -291,14 +296,21 @@ int wf_byom_run(struct wf_err *e, const struct weft_options *options, struct wf_
     if (!status)
         status = check_inputs(&j);
     if (!status)
+        status = wf_trace_file_check(e, trace_file, &j.output, &s->recipe, &s->opened);
+    if (!status)
         status = wf_adapter_backend_check(e, options);
     if (!status)
         status = make_record(&j);
+    if (!status && trace_file)
+        status = wf_trace_open(e, trace_file, 0, WF_TRACE_BUFFER, &watch->trace);
     if (!status)
         status = wf_output_begin(e, &j.output, &j.record.plan);
     result->already_done = !status && j.output.state == WF_OUTPUT_PUBLISHED;
-    if (!status && !result->already_done)
+    wf_watch_set_trace(watch, watch->trace);
+    if (!status && !result->already_done) {
+        wf_watch_phase(watch, WF_PHASE_MAP);
         status = fill(&j);
+    }
     wf_output_close(&j.output, false);
     return status;
 }

@@ -10,6 +10,7 @@
 #include "../../include/weft.h"
 #include "../format/adapter.h"
 #include "merge.h"
+#include "../stream/watch.h"
 
 struct wf_byom_task {
     const char *name, *text; /* `text`: the reference in the recipe */
@@ -32,8 +33,10 @@ struct wf_byom_result {
 int wf_byom_open(struct wf_err *e, struct wf_setup *s, struct wf_byom *out);
 
 /* Publishes OUT. A stopped run leaves nothing behind: --resume starts over, unless OUT is the
- * result of this very recipe. */
+ * result of this very recipe. With a `trace_file` (or NULL) the watch gets a trace, which the
+ * caller closes. */
 int wf_byom_run(struct wf_err *e, const struct weft_options *options, struct wf_setup *s,
-                const char *out, const volatile int *stop, struct wf_byom_result *result);
+                const char *out, const volatile int *stop, const char *trace_file,
+                struct wf_watch *watch, struct wf_byom_result *result);
 
 #endif

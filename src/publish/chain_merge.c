@@ -12,6 +12,8 @@
 #include "chain_plan.h"
 #include "output.h"
 #include "provenance.h"
+#include "times.h"
+#include "trace_file.h"
 
 /* A chain under way. */
 struct job {
@@ -29,6 +31,7 @@ struct job {
     size_t n_origins;
     struct wf_str provenance; /* a member of the manifest: what the stages were made from */
     const volatile int *stop;
+    struct wf_trace *trace; /* of all stages; NULL: none is wanted */
     struct weft_merge_result *result;
 };
 
@@ -123,6 +126,14 @@ static int look_at_published(struct job *j, const struct wf_chain_plan *p, const
     return status;
 }
 
+static int check_setup(struct job *j, const struct wf_setup *s)
+{
+    int status = wf_output_check_inputs(j->e, &j->output, &s->plan);
+    return status
+               ? status
+               : wf_trace_file_check(j->e, j->options->trace, &j->output, &s->recipe, &s->opened);
+}
+
 /* All plans. Warnings wait: each stage gives its own when it runs. */
 static int plan_all(struct job *j, const char *out, bool *published)
 {
@@ -132,7 +143,7 @@ static int plan_all(struct job *j, const char *out, bool *published)
     int status = wf_chain_plan(j->e, o, j->recipe, &j->chain, j->folder, &p);
     wf_log_set_level((enum wf_log_level)o->log_level);
     for (size_t i = 0; !status && i < p.n; i++)
-        status = wf_output_check_inputs(j->e, &j->output, &p.setups[i].plan);
+        status = check_setup(j, &p.setups[i]);
     *published = !status && o->resume && wf_exists(j->output.out) && !j->output.overwrite;
     if (*published)
         status = look_at_published(j, &p, out);
@@ -194,6 +205,7 @@ static void add_result(struct weft_merge_result *sum, const struct weft_merge_re
     sum->tensors_merged += r->tensors_merged;
     sum->tensors_copied += r->tensors_copied;
     sum->peak_rss_bytes = r->peak_rss_bytes;
+    wf_times_add(sum, r);
     sum->wall_ns = wf_now_ns() - start_ns;
 }
 
@@ -240,6 +252,7 @@ static int run_stage(struct job *j, size_t i, const char *out, uint64_t start_ns
                                      .identity = &j->identities[i],
                                      .stage = last ? NULL : j->chain.run[i].name,
                                      .is_chained = true,
+                                     .trace = j->trace,
                                      .more = last ? j->provenance.text : NULL,
                                      .origins = last ? (const char *const *)j->origins : NULL};
     bool finished = !last && is_finished(j, i);
@@ -275,7 +288,10 @@ static int run_chain(struct job *j, const char *out)
         status = plan_all(j, out, &published);
     if (status || published)
         return status;
-    status = claim_folder(j);
+    if (o->trace)
+        status = wf_trace_open(j->e, o->trace, 0, WF_TRACE_BUFFER, &j->trace);
+    if (!status)
+        status = claim_folder(j);
     for (size_t i = 0; !status && i < j->chain.n; i++)
         status = run_stage(j, i, out, start_ns);
     if (!status)
@@ -283,6 +299,9 @@ static int run_chain(struct job *j, const char *out)
     else if (j->lock_fd >= 0)
         leave_stages(j);
     wf_close(j->lock_fd);
+    wf_trace_close(j->trace);
+    if (!status)
+        wf_times_log(j->result);
     return status;
 }
 

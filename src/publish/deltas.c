@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "../base/clock.h"
 #include "../base/file.h"
 #include "../base/log.h"
 #include "../base/num.h"
@@ -160,7 +161,7 @@ static int make_spool(struct running *r)
     return status;
 }
 
-static int fill_spool(struct running *r, uint64_t *bytes_read)
+static int fill_spool(struct running *r, struct wf_deltas_result *out)
 {
     const struct weft_options *o = r->run->options;
     const struct wf_budget *budget = &r->run->setup->deltas_budget;
@@ -176,7 +177,8 @@ static int fill_spool(struct running *r, uint64_t *bytes_read)
                                    .blocks = &blocks,
                                    .progress = &progress,
                                    .sink = &r->spool.sink,
-                                   .stop = r->run->stop};
+                                   .stop = r->run->stop,
+                                   .watch = r->run->watch};
     int status = wf_blocks_create(r->e, &r->d->plan, false, budget->slots + 1u, &blocks);
     if (!status) {
         announce(r);
@@ -184,7 +186,8 @@ static int fill_spool(struct running *r, uint64_t *bytes_read)
         status = wf_stream_run(r->e, &so, &stats);
         wf_progress_stop(&progress);
     }
-    *bytes_read = stats.bytes_read;
+    out->bytes_read = stats.bytes_read;
+    out->times = stats.times;
     wf_blocks_destroy(&blocks);
     return status;
 }
@@ -287,9 +290,11 @@ int wf_deltas_run(struct wf_err *e, const struct wf_deltas_run *run, struct wf_d
     if (!status)
         status = make_spool(&r);
     if (!status && s->recipe.deltas.density > 0)
-        status = fill_spool(&r, &out->bytes_read);
+        status = fill_spool(&r, out);
+    uint64_t begin = wf_now_ns();
     if (!status)
         status = assemble_all(&r, out);
+    wf_watch_part(run->watch, "assemble", begin);
     wf_delta_spool_destroy(&r.spool);
     if (!status)
         status = wf_remove_tree(e, r.spool_folder);

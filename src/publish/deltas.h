@@ -12,7 +12,9 @@
 #define WF_DELTAS_H
 
 #include "../../include/weft.h"
+#include "../stream/bound.h"
 #include "../stream/progress.h"
+#include "../stream/watch.h"
 #include "delta_assembly.h"
 #include "merge.h"
 
@@ -26,6 +28,7 @@ struct wf_deltas_result {
     struct wf_made_file *files; /* theirs */
     size_t n;
     uint64_t bytes_read;
+    struct wf_stream_times times;
 };
 
 struct wf_deltas_run {
@@ -34,6 +37,7 @@ struct wf_deltas_run {
     const char *partial; /* OUT.partial, with all shards */
     enum wf_progress_style progress;
     const volatile int *stop;
+    struct wf_watch *watch;
 };
 
 int wf_deltas_run(struct wf_err *e, const struct wf_deltas_run *run, struct wf_deltas_result *out);

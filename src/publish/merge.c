@@ -16,6 +16,8 @@
 #include "provenance.h"
 #include "output.h"
 #include "sidefiles.h"
+#include "times.h"
+#include "trace_file.h"
 
 #define OTHER_FILES 16u /* standard streams, journal, lock, folders */
 
@@ -33,7 +35,9 @@ struct job {
     struct wf_deltas_result deltas;
     const struct wf_merge_source *source;
     const volatile int *stop;
-    bool keep; /* OUT.partial holds work that --resume can use */
+    struct wf_watch watch;
+    const char *trace_file; /* where this merge's own trace goes; NULL: it has none */
+    bool keep;              /* OUT.partial holds work that --resume can use */
 };
 
 static enum wf_progress_style progress_style(const struct weft_options *o)
@@ -92,19 +96,22 @@ static void emit_plan(const struct job *j)
 void wf_merge_emit_done(const struct weft_options *o, const char *event,
                         const struct weft_merge_result *r, const char *out)
 {
-    struct wf_str s = {0};
+    struct wf_str s = {0}, times = {0};
     if (!o->json)
         return;
     wf_str_printf(&s, "{\"event\":\"%s\",\"out\":", event);
     wf_str_json(&s, out, strlen(out));
+    wf_times_json(&times, r);
     fprintf(o->out,
             "%s,\"already_done\":%s,\"tensors_merged\":%" PRIu64 ",\"tensors_copied\":%" PRIu64
             ",\"bytes_read\":%" PRIu64 ",\"bytes_written\":%" PRIu64
-            ",\"seconds\":%.6f,\"first_read_ns\":%" PRIu64 ",\"peak_rss_bytes\":%" PRIu64 "}\n",
+            ",\"seconds\":%.6f,\"first_read_ns\":%" PRIu64 ",\"peak_rss_bytes\":%" PRIu64 "%s}\n",
             s.text ? s.text : "{\"event\":\"done\"", r->already_done ? "true" : "false",
             r->tensors_merged, r->tensors_copied, r->bytes_read, r->bytes_written,
-            (double)r->wall_ns / 1e9, r->first_read_ns, r->peak_rss_bytes);
+            (double)r->wall_ns / 1e9, r->first_read_ns, r->peak_rss_bytes,
+            times.text ? times.text : "");
     fflush(o->out);
+    wf_str_free(&times);
     wf_str_free(&s);
 }
 
@@ -124,7 +131,8 @@ static int stream(struct job *j)
                                    .journal = &j->output.journal,
                                    .progress = &j->progress,
                                    .sink = j->components.n ? &j->components.spool.sink : NULL,
-                                   .stop = j->stop};
+                                   .stop = j->stop,
+                                   .watch = &j->watch};
     uint64_t before = wf_blocks_bytes_done(&j->blocks);
     if (before) {
         char text[32];
@@ -178,11 +186,26 @@ static int write_side_files(struct job *j)
     size_t n;
     const char *last = wf_path_last(j->output.out, &n);
     char *title = wf_arena_strndup(&j->setup.arena, j->e, last, n);
+    uint64_t begin = wf_now_ns();
     int status =
         title ? wf_sidefiles_write(j->e, j->output.partial, j->options->no_card ? NULL : title,
                                    &j->setup.plan, j->stop, &names)
               : WF_MACHINE;
-    return status ? status : write_manifest(j, &names);
+    wf_watch_part(&j->watch, "side files", begin);
+    begin = wf_now_ns();
+    status = status ? status : write_manifest(j, &names);
+    wf_watch_part(&j->watch, "manifest", begin);
+    return status;
+}
+
+static int publish(struct job *j)
+{
+    wf_watch_phase(&j->watch, WF_PHASE_PUBLISH);
+    int status = write_side_files(j);
+    uint64_t begin = wf_now_ns();
+    status = status ? status : wf_output_publish(j->e, &j->output);
+    wf_watch_part(&j->watch, "rename", begin);
+    return status;
 }
 
 static int make_deltas(struct job *j)
@@ -191,13 +214,17 @@ static int make_deltas(struct job *j)
                                 .setup = &j->setup,
                                 .partial = j->output.partial,
                                 .progress = progress_style(j->options),
-                                .stop = j->stop};
+                                .stop = j->stop,
+                                .watch = &j->watch};
     if (!j->setup.recipe.deltas.wanted)
         return WF_OK;
+    wf_watch_phase(&j->watch, WF_PHASE_DELTAS);
     int status = wf_deltas_run(j->e, &run, &j->deltas);
     j->stats.bytes_read += j->deltas.bytes_read;
+    wf_stream_times_add(&j->stats.times, &j->deltas.times);
     for (size_t i = 0; i < j->deltas.n; i++)
         j->stats.bytes_written += j->deltas.files[i].bytes;
+    j->watch.written = j->stats.bytes_written;
     return status;
 }
 
@@ -211,20 +238,21 @@ static int fill_and_publish(struct job *j)
         j->options->emit_components ? wf_components_begin(j->e, &j->setup, partial, c) : WF_OK;
     if (!status)
         status = stream(j);
-    if (!status && c->n)
+    if (!status && c->n) {
+        wf_watch_phase(&j->watch, WF_PHASE_COMPONENTS);
         status = wf_components_finish(j->e, &j->setup, j->options, partial, j->stop, c);
+    }
     if (!status)
         status = make_deltas(j);
-    if (!status)
-        status = write_side_files(j);
-    return status ? status : wf_output_publish(j->e, &j->output);
+    return status ? status : publish(j);
 }
 
 /* A method of adapters makes folders of its own: modules are its tensors. */
 static int run_adapters(struct job *j, const char *out, bool *already_done)
 {
     struct wf_byom_result r;
-    int status = wf_byom_run(j->e, j->options, &j->setup, out, j->stop, &r);
+    int status =
+        wf_byom_run(j->e, j->options, &j->setup, out, j->stop, j->trace_file, &j->watch, &r);
     *already_done = r.already_done;
     j->setup.plan.n_merged = r.modules;
     j->stats.bytes_read = r.bytes_read;
@@ -232,10 +260,22 @@ static int run_adapters(struct job *j, const char *out, bool *already_done)
     return status;
 }
 
+/* Once it is known that the file is nobody's, and before anything is written. */
+static int open_trace(struct job *j)
+{
+    struct wf_trace *trace = j->source->trace;
+    int status = WF_OK;
+    if (j->trace_file)
+        status = wf_trace_open(j->e, j->trace_file, 0, WF_TRACE_BUFFER, &trace);
+    wf_watch_set_trace(&j->watch, trace);
+    return status;
+}
+
 static int run(struct job *j, const char *out, bool *already_done)
 {
     const struct weft_options *o = j->options;
     const struct wf_merge_source *source = j->source;
+    j->trace_file = source->trace ? NULL : o->trace;
     int status = wf_setup_recipe(j->e, o, source, &j->setup);
     if (!status && j->setup.recipe.method->adapters)
         return o->emit_components ? wf_components_refuse(j->e, &j->setup.recipe)
@@ -248,6 +288,9 @@ static int run(struct job *j, const char *out, bool *already_done)
     if (!status)
         status = wf_output_check_inputs(j->e, &j->output, &j->setup.plan);
     if (!status)
+        status = wf_trace_file_check(j->e, j->trace_file, &j->output, &j->setup.recipe,
+                                     &j->setup.opened);
+    if (!status)
         status = wf_blocks_create(j->e, &j->setup.plan, o->manifest == WEFT_MANIFEST_XXH3,
                                   j->setup.budget.slots + 1u, &j->blocks);
     if (!status && *j->stop)
@@ -257,10 +300,13 @@ static int run(struct job *j, const char *out, bool *already_done)
     status = raise_file_limit(j->e, &j->setup);
     j->output.afresh = o->emit_components;
     if (!status)
+        status = open_trace(j);
+    if (!status)
         status = wf_output_open(j->e, &j->output, &j->setup.plan, o->resume, &j->blocks);
     if (status)
         return status;
     emit_plan(j);
+    j->watch.json = o->json ? o->out : NULL;
     *already_done = j->output.state == WF_OUTPUT_PUBLISHED;
     return *already_done ? WF_OK : fill_and_publish(j);
 }
@@ -274,6 +320,7 @@ static void fill_result(const struct job *j, uint64_t start_ns, struct weft_merg
     r->wall_ns = wf_now_ns() - start_ns;
     r->first_read_ns = j->stats.first_read_at_ns ? j->stats.first_read_at_ns - start_ns : 0;
     r->peak_rss_bytes = wf_mem_peak_rss();
+    wf_times_fill(&j->watch, &j->stats.times, r);
 }
 
 int wf_merge_run(struct wf_err *e, const struct weft_options *options,
@@ -290,7 +337,11 @@ int wf_merge_run(struct wf_err *e, const struct weft_options *options,
     *result = (struct weft_merge_result){0};
     if (options->null_compute)
         wf_log(WF_LOG_WARNING, "--null-compute: the output has the right size and no meaning");
+    wf_watch_phase(&j.watch, WF_PHASE_PLAN);
     int status = run(&j, out, &result->already_done);
+    wf_watch_end(&j.watch);
+    if (j.watch.trace != source->trace)
+        wf_trace_close(j.watch.trace);
     bool kept = j.keep && j.output.journal.fd >= 0 && !j.output.published;
     if (status && status != WF_STOPPED && kept)
         wf_log(WF_LOG_INFO, "the work so far is in %s; --resume goes on with it", j.output.partial);
@@ -300,6 +351,8 @@ int wf_merge_run(struct wf_err *e, const struct weft_options *options,
         wf_deltas_report(options, &j.setup, &j.deltas);
     if (!status && !source->is_chained)
         wf_merge_emit_done(options, "done", result, out);
+    if (!status && !source->is_chained)
+        wf_times_log(result);
     if (!status && !options->json && !source->stage && !result->already_done && *j.setup.no_gpu)
         wf_log(WF_LOG_INFO, "computed on the CPU: %s", j.setup.no_gpu);
     wf_components_destroy(&j.components);

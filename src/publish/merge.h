@@ -7,6 +7,7 @@
 #include "../base/mem.h"
 #include "../base/status.h"
 #include "../plan/budget.h"
+#include "../base/trace.h"
 #include "../plan/delta_plan.h"
 #include "opened.h"
 
@@ -42,6 +43,7 @@ struct wf_merge_source {
     const char *more; /* members of the manifest, as wf_manifest_options has them; or NULL */
     const char *const *origins; /* hub ids that these stages were made from; ends with NULL */
     const char *text;           /* the recipe that a command made; NULL: read the file */
+    struct wf_trace *trace; /* the chain's; NULL: options->trace says where there is to be one */
     /* With `text`: sets s->base and s->models from s->opened, one for each model of the recipe, in
      * the setup's arena. */
     int (*open)(struct wf_err *e, const void *arg, struct wf_setup *s);

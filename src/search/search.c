@@ -274,6 +274,7 @@ static struct weft_options quiet(const struct searching *s)
     o.resume = o.json = o.emit_components = false;
     o.overwrite = true;
     o.progress = WEFT_PROGRESS_NONE;
+    o.trace = NULL;
     o.manifest = WEFT_MANIFEST_NONE;
     return o;
 }

@@ -391,6 +391,15 @@ const struct wf_args *wf_unit_args(const struct wf_unit *u)
     return &u->args;
 }
 
+const char *wf_step_name(enum wf_step step)
+{
+    static const char *const names[] = {
+        [WF_STEP_SAMPLE] = "sample", [WF_STEP_COUNT] = "count", [WF_STEP_TIES] = "ties",
+        [WF_STEP_LOCATE] = "locate", [WF_STEP_FOLD] = "fold",   [WF_STEP_COLUMNS] = "columns",
+        [WF_STEP_MAP] = "map"};
+    return names[step];
+}
+
 enum wf_step wf_unit_step(const struct wf_unit *u)
 {
     return u->step;

@@ -45,6 +45,9 @@ enum wf_step {
     WF_STEP_MAP
 };
 
+/* "sample", "count", ...: for messages and traces. */
+const char *wf_step_name(enum wf_step step);
+
 /* What a unit must have room for. */
 struct wf_unit_need {
     uint32_t inputs;  /* n */

@@ -20,17 +20,30 @@ struct feeder {
     struct wf_gather *gather; /* that visits serve */
 };
 
+/* Under the lock, which is given up: what has happened, for whoever watches. */
+static void report(struct wf_ring *r, uint64_t waited_from)
+{
+    struct wf_stream_stats now = r->stats;
+    const char *step = r->model && !r->model->done ? r->model->step_name : NULL;
+    uint32_t number = step ? r->model->step + 1 : 0;
+    pthread_mutex_unlock(&r->lock);
+    wf_progress_tick(r->options->progress, now.bytes_read, now.bytes_written);
+    if (r->options->watch) {
+        uint64_t written = wf_stream_sinks_only(r->options) ? 0 : now.bytes_written;
+        wf_watch_stream(r->options->watch, now.bytes_read, written, number, step);
+        wf_watch_wait(r->options->watch, waited_from);
+    }
+    pthread_mutex_lock(&r->lock);
+}
+
 /* Under the lock: waits until a slot is freed or a tick has passed; shows progress; notices errors
  * and signals. */
 static void wait_a_little(struct wf_ring *r)
 {
-    uint64_t until = wf_now_ns() + TICK_NS;
+    uint64_t begin = wf_now_ns(), until = begin + TICK_NS;
     struct timespec t = {(time_t)(until / 1000000000u), (long)(until % 1000000000u)};
     pthread_cond_timedwait(&r->feed, &r->lock, &t);
-    struct wf_stream_stats now = r->stats;
-    pthread_mutex_unlock(&r->lock);
-    wf_progress_tick(r->options->progress, now.bytes_read, now.bytes_written);
-    pthread_mutex_lock(&r->lock);
+    report(r, begin);
     if (*r->options->stop)
         r->abandon = true;
     if (r->abandon) /* at every tick: work that was under way ends in a state nobody waits for */
@@ -291,6 +304,7 @@ void wf_feed_all(struct wf_ring *r)
     if (wf_blocks_bytes_done(r->options->blocks) == r->options->plan->bytes_written)
         return; /* an earlier run ended between the last block and the end */
     pthread_mutex_lock(&r->lock);
+    report(r, wf_now_ns());
     if (r->model && !r->options->budget->model_resident)
         visit_model(&f);
     while (!r->abandon && feed_next(&f, &walk))

@@ -46,6 +46,7 @@ static int create_model(struct wf_ring *r)
                                   .wide = plan->model_wide};
     wf_unit_begin(r->model->unit, &group);
     r->model->done = wf_unit_step(r->model->unit) == WF_STEP_MAP;
+    r->model->step_name = wf_step_name(wf_unit_step(r->model->unit));
     return WF_OK;
 }
 
@@ -220,6 +221,7 @@ static void end_step(struct wf_ring *r, struct wf_gather *g)
         wf_ring_abandon(r);
     pthread_mutex_lock(&r->lock);
     g->step++;
+    g->step_name = wf_step_name(wf_unit_step(g->unit));
     g->done = wf_unit_step(g->unit) == WF_STEP_MAP;
     if (g->done && !why)
         wf_remarks_collect(r, g->unit, g->job);

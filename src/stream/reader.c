@@ -24,11 +24,26 @@ static int read_one(struct wf_ring *r, struct wf_slot *slot, const struct wf_rea
     return wf_infile_read(r->e, f, slot->in + read->at, read->offset, read->bytes);
 }
 
+static void record(const struct wf_ring *r, struct wf_track *track, const struct wf_read *read,
+                   uint64_t begin_ns, uint64_t end_ns)
+{
+    if (!track)
+        return;
+    const struct wf_ckpt *k = r->options->plan->ckpts[read->ckpt].ckpt;
+    struct wf_trace_arg args[] = {{.name = "tensor", .text = read->tensor->name},
+                                  {.name = "file", .text = k->files[read->tensor->file].path},
+                                  {.name = "at", .number = read->offset},
+                                  {.name = "bytes", .number = read->bytes},
+                                  {.name = NULL}};
+    wf_trace_span(track, "read", "storage", begin_ns, end_ns, args);
+}
+
 /* Under the lock: one read is over. */
-static void finish_read(struct wf_ring *r, struct wf_slot *slot, uint64_t bytes)
+static void finish_read(struct wf_ring *r, struct wf_slot *slot, uint64_t bytes, uint64_t ns)
 {
     slot->reads_done++;
     r->stats.bytes_read += bytes;
+    r->stats.times.read_ns += ns;
     if (r->abandon) {
         wf_ring_drop_idle(r);
         return;
@@ -42,6 +57,7 @@ void *wf_reader_run(void *ring)
 {
     struct wf_ring *r = ring;
     pthread_mutex_lock(&r->lock);
+    struct wf_track *track = wf_ring_track(r, "reader", r->n_readers++);
     for (;;) {
         struct wf_slot *slot = r->abandon ? NULL : next_slot(r);
         if (!slot) {
@@ -51,14 +67,17 @@ void *wf_reader_run(void *ring)
             continue;
         }
         const struct wf_read *read = &slot->span.reads[slot->next_read++];
+        uint64_t begin = wf_now_ns();
         if (!r->stats.first_read_at_ns)
-            r->stats.first_read_at_ns = wf_now_ns();
+            r->stats.first_read_at_ns = begin;
         pthread_mutex_unlock(&r->lock);
         int status = read_one(r, slot, read);
+        uint64_t end = wf_now_ns();
+        record(r, track, read, begin, end);
         if (status)
             wf_ring_abandon(r);
         pthread_mutex_lock(&r->lock);
-        finish_read(r, slot, read->bytes);
+        finish_read(r, slot, read->bytes, end - begin);
     }
     pthread_mutex_unlock(&r->lock);
     return NULL;

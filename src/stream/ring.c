@@ -150,6 +150,27 @@ void wf_ring_destroy(struct wf_ring *r)
     pthread_mutex_destroy(&r->lock);
 }
 
+struct wf_track *wf_ring_track(const struct wf_ring *r, const char *name, unsigned number)
+{
+    const struct wf_watch *w = r->options->watch;
+    return w ? wf_trace_track(w->trace, name, number) : NULL;
+}
+
+void wf_ring_record(struct wf_track *track, const struct wf_slot *slot, const char *what,
+                    const char *category, uint64_t begin_ns, uint64_t end_ns)
+{
+    const struct wf_span *p = &slot->span;
+    if (!track)
+        return;
+    struct wf_trace_arg args[] = {{.name = "tensor", .text = p->segments[0].job->name},
+                                  {.name = "segments", .number = p->n_segments},
+                                  {.name = slot->visits ? NULL : "shard", .number = p->shard},
+                                  {.name = "at", .number = p->begin},
+                                  {.name = "bytes", .number = p->end - p->begin},
+                                  {.name = NULL}};
+    wf_trace_span(track, what, category, begin_ns, end_ns, args);
+}
+
 struct wf_slot *wf_ring_first(struct wf_ring *r, enum wf_slot_state state)
 {
     struct wf_slot *first = NULL;

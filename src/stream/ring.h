@@ -27,6 +27,7 @@ struct wf_gather {
     struct wf_unit *unit;
     const struct wf_job *job; /* NULL: free, or the model's */
     uint32_t step;            /* steps that are over */
+    const char *step_name;    /* of the model's present step, for whoever watches */
     uint32_t held;            /* slots that are served in every step */
     uint32_t unserved;        /* slots in the ring that this step has still to serve */
     uint32_t unmapped;        /* slots in the ring or to come that MAP has still to make */
@@ -62,6 +63,8 @@ struct wf_bench {
     unsigned number;      /* of the thread, from 0 */
     struct wf_lane *lane; /* NULL: the CPU computes */
     uint32_t device;
+    uint64_t *copy_ns;      /* the thread's own: spent on copies out of the page cache */
+    struct wf_track *track; /* the thread's; NULL: nothing is recorded */
 };
 
 /* Everything the threads of one run share. */
@@ -78,19 +81,20 @@ struct wf_ring {
     size_t pages_bytes;
     char **outputs_free; /* a stack of output buffers */
     uint32_t n_outputs_free;
-    struct wf_gather *gathers;  /* budget->gathers of them */
-    struct wf_gather *model;    /* NULL: no stage has model scope */
-    uint32_t *model_piece;      /* by job: the number of its first piece in the model's group */
-    struct wf_bench *benches;   /* one for each compute thread */
-    struct wf_lanes *lanes;     /* theirs, on devices; NULL: the CPU computes */
-    uint32_t n_devices;         /* that slots are dealt to; 1 on the CPU */
-    unsigned n_benches;         /* handed out so far */
-    struct wf_infile **inputs;  /* [checkpoint][file] */
-    struct wf_outfile *outputs; /* one per shard */
-    bool closing;               /* no more spans: threads leave when idle */
-    bool abandon;               /* error or stop: drop what has not been started */
-    bool committed;             /* the committer may leave */
-    struct wf_remark *remarks;  /* [input of a job] */
+    struct wf_gather *gathers;     /* budget->gathers of them */
+    struct wf_gather *model;       /* NULL: no stage has model scope */
+    uint32_t *model_piece;         /* by job: the number of its first piece in the model's group */
+    struct wf_bench *benches;      /* one for each compute thread */
+    struct wf_lanes *lanes;        /* theirs, on devices; NULL: the CPU computes */
+    uint32_t n_devices;            /* that slots are dealt to; 1 on the CPU */
+    unsigned n_benches;            /* handed out so far */
+    unsigned n_readers, n_writers; /* that have begun, for the names of their tracks */
+    struct wf_infile **inputs;     /* [checkpoint][file] */
+    struct wf_outfile *outputs;    /* one per shard */
+    bool closing;                  /* no more spans: threads leave when idle */
+    bool abandon;                  /* error or stop: drop what has not been started */
+    bool committed;                /* the committer may leave */
+    struct wf_remark *remarks;     /* [input of a job] */
     uint32_t n_remarks;
     struct wf_stream_stats stats;
 };
@@ -110,6 +114,11 @@ static inline char *wf_slot_output(const struct wf_ring *r, const struct wf_slot
 {
     return slot->out + slot->span.begin % r->options->budget->span_bytes;
 }
+/* The track of the calling thread. NULL: nothing is recorded. */
+struct wf_track *wf_ring_track(const struct wf_ring *r, const char *name, unsigned number);
+/* Records what a thread did with a slot: `what` in the trace, with the first tensor of its span. */
+void wf_ring_record(struct wf_track *track, const struct wf_slot *slot, const char *what,
+                    const char *category, uint64_t begin_ns, uint64_t end_ns);
 /* Under the lock. After an error or a stop: frees slots nobody works on. */
 void wf_ring_drop_idle(struct wf_ring *r);
 /* Takes the lock and starts abandoning. */

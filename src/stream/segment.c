@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "../base/clock.h"
 #include "../base/num.h"
 #include "ring.h"
 
@@ -205,6 +206,17 @@ static int run_piece(const struct work *w, const struct wf_segment *g, const cha
     return run_tile(w, g, in, out);
 }
 
+/* What is done with a slot in parts, for the trace: a part of the slot's own span of time. */
+static void record_part(const struct work *w, const struct wf_segment *g, const char *what,
+                        const char *category, uint64_t begin_ns, uint64_t end_ns)
+{
+    struct wf_trace_arg args[] = {{.name = "tensor", .text = g->job->name},
+                                  {.name = "at", .number = g->skip},
+                                  {.name = "bytes", .number = g->bytes},
+                                  {.name = NULL}};
+    wf_trace_span(w->bench->track, what, category, begin_ns, end_ns, args);
+}
+
 /* ---- late slots ---- */
 
 /* Reads the piece's inputs one behind the other into the thread's own buffer, which stays in its
@@ -213,6 +225,7 @@ static int fetch(const struct work *w, const struct wf_segment *piece, const cha
 {
     const struct wf_job *job = piece->job;
     char *to = w->bench->fetched;
+    uint64_t begin = wf_now_ns();
     int status = WF_OK;
     for (uint32_t i = 0; !status && i < job->n_inputs; i++) {
         uint64_t offset = wf_window_offset(piece, i), bytes = wf_window_bytes(piece, i);
@@ -221,6 +234,10 @@ static int fetch(const struct work *w, const struct wf_segment *piece, const cha
         in[i] = to + offset % WF_DIRECT_ALIGN;
         to += wf_round_up(offset % WF_DIRECT_ALIGN + bytes, WF_DIRECT_ALIGN);
     }
+    uint64_t end = wf_now_ns();
+    *w->bench->copy_ns += end - begin;
+    if (w->bench->track)
+        record_part(w, piece, "read", "storage", begin, end);
     return status;
 }
 
@@ -320,8 +337,12 @@ static int gather_inside(const struct work *map, const struct wf_segment *g)
     w.serves = true;
     wf_gather_begin_unit(w.r, w.unit, g->job);
     while (!status && wf_unit_step(w.unit) != WF_STEP_MAP) {
+        uint64_t begin = map->bench->track ? wf_now_ns() : 0;
+        const char *step = wf_step_name(wf_unit_step(w.unit));
         status = serve_segment(&w, g, 0);
         const char *why = status ? NULL : wf_unit_advance(w.unit);
+        if (begin)
+            record_part(&w, g, step, "compute", begin, wf_now_ns());
         if (why)
             status = wf_fail(w.r->e, WF_INPUT, "tensor '%s': %s", g->job->name, why);
     }

@@ -1,6 +1,7 @@
 /* stream.c - one run: starts the threads, has all spans fed, and ends with the files in order. */
 #include "stream.h"
 
+#include "../base/clock.h"
 #include "../base/mem.h"
 #include "../base/thread.h"
 #include "ring.h"
@@ -78,18 +79,35 @@ static int sync_outputs(struct wf_err *e, struct wf_ring *r)
     return WF_OK;
 }
 
+/* The stream is over: how long its threads were there. What came after the last slot was free is
+ * waiting for the disks. */
+static void count_threads(struct wf_ring *r, uint64_t begin_ns, uint64_t fed_ns)
+{
+    const struct wf_budget *b = r->options->budget;
+    struct wf_stream_times *t = &r->stats.times;
+    uint64_t end = wf_now_ns();
+    t->readers_ns = b->readers * (end - begin_ns);
+    t->writers_ns = b->writers * (end - begin_ns);
+    t->compute_ns = b->compute * (end - begin_ns);
+    t->wait_write_ns += b->compute * (end - fed_ns);
+}
+
 int wf_stream_run(struct wf_err *e, const struct wf_stream_options *options,
                   struct wf_stream_stats *stats)
 {
     struct wf_ring ring;
     struct crew crew = {0};
     int status = wf_ring_create(e, options, &ring);
+    uint64_t begin = wf_now_ns(), fed = begin;
     if (!status) {
         if (!wf_stream_sinks_only(options))
             wf_blocks_finish_empty(options->blocks);
+        if (options->watch)
+            wf_watch_stream_begin(options->watch);
         if (start_crew(e, &ring, &crew))
             wf_ring_abandon(&ring);
         wf_feed_all(&ring);
+        fed = wf_now_ns();
         stop_crew(&ring, &crew);
         status = wf_err_status(e);
     }
@@ -102,6 +120,7 @@ int wf_stream_run(struct wf_err *e, const struct wf_stream_options *options,
         status = check_inputs(e, &ring);
     if (!status)
         status = sync_outputs(e, &ring);
+    count_threads(&ring, begin, fed);
     if (!status)
         wf_remarks_report(&ring);
     *stats = ring.stats;

@@ -18,9 +18,11 @@
 #include "../format/infile.h"
 #include "../plan/span.h"
 #include "blocks.h"
+#include "bound.h"
 #include "journal.h"
 #include "progress.h"
 #include "sink.h"
+#include "watch.h"
 
 struct wf_stream_options {
     const struct wf_plan *plan;
@@ -36,6 +38,7 @@ struct wf_stream_options {
     struct wf_progress *progress;
     const struct wf_sink *sink; /* NULL: no shares are wanted */
     const volatile int *stop;   /* set from a signal handler */
+    struct wf_watch *watch;     /* its phase is set; NULL: nobody watches */
 };
 
 /* The stream writes nothing itself: its sink takes all. */
@@ -47,6 +50,7 @@ static inline bool wf_stream_sinks_only(const struct wf_stream_options *o)
 struct wf_stream_stats {
     uint64_t bytes_read, bytes_written; /* with `only` a sink: bytes of the tensors it has seen */
     uint64_t first_read_at_ns;          /* wf_now_ns() of the first read, 0 if there was none */
+    struct wf_stream_times times;
 };
 
 /* Returns when everything is written, synced and journalled; or WF_STOPPED, or the first error,

@@ -10,6 +10,7 @@ void *wf_writer_run(void *ring)
 {
     struct wf_ring *r = ring;
     pthread_mutex_lock(&r->lock);
+    struct wf_track *track = wf_ring_track(r, "writer", r->n_writers++);
     for (;;) {
         struct wf_slot *slot = r->abandon ? NULL : wf_ring_first(r, WF_SLOT_WRITABLE);
         if (!slot) {
@@ -21,11 +22,15 @@ void *wf_writer_run(void *ring)
         const struct wf_span *p = &slot->span;
         wf_ring_move(r, slot, WF_SLOT_WRITABLE, WF_SLOT_WRITING);
         pthread_mutex_unlock(&r->lock);
+        uint64_t begin = wf_now_ns();
         int status = wf_outfile_write(r->e, &r->outputs[p->shard], wf_slot_output(r, slot),
                                       p->end - p->begin, p->begin);
+        uint64_t end = wf_now_ns();
+        wf_ring_record(track, slot, "write", "storage", begin, end);
         if (status)
             wf_ring_abandon(r);
         pthread_mutex_lock(&r->lock);
+        r->stats.times.write_ns += end - begin;
         if (!status) {
             r->stats.bytes_written += p->end - p->begin;
             wf_blocks_written(r->options->blocks, p->shard, p->begin, p->end);
@@ -41,8 +46,11 @@ void *wf_writer_run(void *ring)
 
 /* Syncs the shards that `list` names, then journals it. The list is short; a shard that stands in
  * it several times in a row is synced once. */
-static int commit(struct wf_ring *r, const struct wf_journal_block *list, size_t n)
+static int commit(struct wf_ring *r, struct wf_track *track, const struct wf_journal_block *list,
+                  size_t n)
 {
+    uint64_t begin = wf_now_ns();
+    struct wf_trace_arg args[] = {{.name = "blocks", .number = n}, {.name = NULL}};
     for (size_t i = 0; i < n; i++) {
         if (i && list[i].shard == list[i - 1].shard)
             continue;
@@ -50,11 +58,15 @@ static int commit(struct wf_ring *r, const struct wf_journal_block *list, size_t
         if (status)
             return status;
     }
-    return wf_journal_add(r->e, r->options->journal, list, n);
+    uint64_t synced = wf_now_ns();
+    int status = wf_journal_add(r->e, r->options->journal, list, n);
+    wf_trace_span(track, "sync", "storage", begin, synced, args);
+    wf_trace_span(track, "journal", "storage", synced, wf_now_ns(), args);
+    return status;
 }
 
 /* Under the lock: takes up to COMMIT_MAX finished blocks and commits them. */
-static int commit_some(struct wf_ring *r)
+static int commit_some(struct wf_ring *r, struct wf_track *track)
 {
     struct wf_blocks *b = r->options->blocks;
     struct wf_journal_block list[COMMIT_MAX];
@@ -62,7 +74,7 @@ static int commit_some(struct wf_ring *r)
     b->n_finished -= n;
     memcpy(list, b->finished + b->n_finished, n * sizeof *list);
     pthread_mutex_unlock(&r->lock);
-    int status = commit(r, list, n);
+    int status = commit(r, track, list, n);
     if (status)
         wf_ring_abandon(r);
     pthread_mutex_lock(&r->lock);
@@ -75,6 +87,7 @@ void *wf_committer_run(void *ring)
 {
     struct wf_ring *r = ring;
     uint64_t due = wf_now_ns() + COMMIT_NS;
+    struct wf_track *track = wf_ring_track(r, "committer", WF_TRACE_ONLY);
     int status = WF_OK;
     pthread_mutex_lock(&r->lock);
     while (!r->committed) {
@@ -83,13 +96,13 @@ void *wf_committer_run(void *ring)
         if (wf_now_ns() < due)
             continue;
         if (!status && r->options->blocks->n_finished)
-            status = commit_some(r);
+            status = commit_some(r, track);
         due = wf_now_ns() + COMMIT_NS;
     }
     /* Also after an error or a stop: what is finished is worth keeping. Not after a commit that
      * failed: the kernel reports a lost write once, and the next sync would succeed without it. */
     while (!status && r->options->blocks->n_finished)
-        status = commit_some(r);
+        status = commit_some(r, track);
     pthread_mutex_unlock(&r->lock);
     return NULL;
 }
