@@ -124,7 +124,8 @@ struct weft_merge_result {
     uint64_t wall_ns;
     uint64_t first_read_ns; /* from the call to the first tensor byte asked for */
     uint64_t peak_rss_bytes;
-    bool already_done; /* resume found OUT complete */
+    bool already_done;    /* resume found OUT complete */
+    unsigned rank, ranks; /* which of how many processes; bytes of rank 0 are those of all */
     struct weft_times times;
     const char *bound_by; /* what most of the compute threads' time went into ("storage reads"), in
                              a few constant words; NULL: they had nothing to do */

@@ -29,6 +29,8 @@
 struct wf_device_options {
     const char *gpus;      /* "all", "0,1"; NULL: all */
     uint64_t memory_bytes; /* of each device; 0: nine tenths of what is free */
+    unsigned sharing, nth; /* processes of this machine that share the devices, and which of them
+                              this is: each gets its part; 0: none but this */
     bool required;         /* no device is an error; else *out is NULL and why[] says the reason */
 };
 

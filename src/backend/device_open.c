@@ -163,8 +163,27 @@ static int choose_devices(struct wf_err *e, struct wf_devices *d, const char *gp
     return status;
 }
 
+/* Of the devices chosen, this process' part: every so many-th, or one with others. Returns how many
+ * use each. */
+static unsigned take_part(struct wf_devices *d, unsigned sharing, unsigned nth)
+{
+    uint32_t n = d->count, taken = 0;
+    if (sharing < 2)
+        return 1;
+    if (n <= sharing) {
+        d->index[0] = d->index[nth % n];
+        d->count = 1;
+        return (sharing + n - 1) / n;
+    }
+    for (uint32_t i = nth; i < n; i += sharing)
+        d->index[taken++] = d->index[i];
+    d->count = taken;
+    return 1;
+}
+
 /* How much of each may be used: the least that any of them has. */
-static int set_memory(struct wf_err *e, struct wf_devices *d, uint64_t wanted, char why[WHY_BYTES])
+static int set_memory(struct wf_err *e, struct wf_devices *d, uint64_t wanted, unsigned users,
+                      char why[WHY_BYTES])
 {
     d->memory_bytes = UINT64_MAX;
     for (uint32_t i = 0; i < d->count; i++) {
@@ -179,7 +198,7 @@ static int set_memory(struct wf_err *e, struct wf_devices *d, uint64_t wanted, c
             return wf_fail(e, WF_MACHINE, "--device-memory %s: GPU %u has %s free",
                            wf_format_bytes(wanted, asked), d->index[i],
                            wf_format_bytes(about.free_bytes, here));
-        uint64_t use = wanted ? wanted : about.free_bytes / 10 * 9;
+        uint64_t use = wanted ? wanted : about.free_bytes / users / 10 * 9;
         d->memory_bytes = wf_min_u64(d->memory_bytes, use);
     }
     return WF_OK;
@@ -202,7 +221,10 @@ static int find_devices(struct wf_err *e, const struct wf_device_options *option
         return WF_OK;
     }
     int status = choose_devices(e, d, options->gpus, present);
-    return status ? status : set_memory(e, d, options->memory_bytes, why);
+    if (status)
+        return status;
+    unsigned users = take_part(d, options->sharing, options->nth);
+    return set_memory(e, d, options->memory_bytes, users, why);
 }
 
 int wf_devices_open(struct wf_err *e, const struct wf_device_options *options,

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 /* A tile of doubles has 131 KB of scratch; sanitizers want several times that. Untouched pages
  * cost nothing. */
@@ -50,4 +51,11 @@ unsigned wf_cpu_count(void)
     if (limit && limit < n)
         n = limit;
     return n ? n : 1;
+}
+
+bool wf_cpus_are_bound(void)
+{
+    cpu_set_t set;
+    return !sched_getaffinity(0, sizeof set, &set) &&
+           CPU_COUNT(&set) < sysconf(_SC_NPROCESSORS_ONLN);
 }

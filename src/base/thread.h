@@ -3,6 +3,7 @@
 #define WF_THREAD_H
 
 #include <pthread.h>
+#include <stdbool.h>
 
 #include "status.h"
 
@@ -12,5 +13,8 @@ int wf_thread_start(struct wf_err *e, pthread_t *out, const char *name, void *(*
 
 /* CPUs this process may run on (affinity mask and cgroup quota), at least 1. */
 unsigned wf_cpu_count(void);
+
+/* Whether it may run on some of this machine's CPUs only: somebody has dealt them out. */
+bool wf_cpus_are_bound(void);
 
 #endif

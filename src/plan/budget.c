@@ -11,7 +11,6 @@
 #define SPAN_BYTES_MAX (4u << 20)
 #define SPAN_BYTES_MIN 4096u
 #define SLOTS_USUAL 24u
-#define SLOTS_MIN 2u
 #define SLOTS_WANTED 8u
 #define SLOTS_MAX 65536u
 #define OUTPUTS_USUAL 16u
@@ -37,7 +36,7 @@ uint64_t wf_budget_ring_bytes(const struct wf_budget *b)
 
 bool wf_budget_holds(const struct wf_budget *b, const struct wf_job *job)
 {
-    return wf_job_pieces(b, job) + SLOTS_MIN <= b->slots;
+    return wf_job_pieces(b, job) + WF_SLOTS_MIN <= b->slots;
 }
 
 /* ---- spans and slots ---- */
@@ -254,7 +253,7 @@ static uint64_t slots_to_hold(const struct wf_plan *plan, const struct wf_budget
 {
     uint64_t most = 0;
     if (b->model.pieces)
-        return wf_span_count(plan, b);
+        return wf_span_count(plan, b, NULL, NULL);
     for (size_t j = 0; j < plan->n_jobs && b->apart.pieces; j++)
         if (wf_job_is_apart(b, &plan->jobs[j]))
             most = wf_max_u64(most, wf_job_pieces(b, &plan->jobs[j]));
@@ -282,7 +281,7 @@ static uint64_t again_bytes(const struct wf_job *job, bool model)
 static void set_residency(const struct wf_plan *plan, struct wf_budget *b, uint64_t to_hold)
 {
     b->model_resident =
-        b->model.pieces && b->slots >= to_hold + SLOTS_MIN && b->gathers >= b->apart_jobs;
+        b->model.pieces && b->slots >= to_hold + WF_SLOTS_MIN && b->gathers >= b->apart_jobs;
     b->passes = b->model.pieces && !b->model_resident ? plan->passes : 1;
     b->again_bytes = 0;
     for (size_t j = 0; j < plan->n_jobs; j++) {
@@ -348,7 +347,7 @@ static bool choose(const struct wf_plan *plan, struct wf_budget *b)
             return true;
     }
     squeeze(b);
-    return take_slots(plan, b, SLOTS_MIN);
+    return take_slots(plan, b, WF_SLOTS_MIN);
 }
 
 static bool reads_again(const struct wf_budget *b)
@@ -402,7 +401,7 @@ int wf_budget_set(struct wf_err *e, const struct wf_plan *plan, uint64_t memory_
     if (choose(plan, out))
         return WF_OK;
     uint64_t needed =
-        meta_bytes + out->statistics_bytes + SLOTS_MIN * (slot_cost(out) + out->span_bytes);
+        meta_bytes + out->statistics_bytes + WF_SLOTS_MIN * (slot_cost(out) + out->span_bytes);
     char text[2][32];
     return wf_fail(e, WF_MACHINE,
                    "--memory %s is too little for this merge; it needs at least "

@@ -21,6 +21,7 @@
 #define WF_SEGMENT_INPUTS 2048u    /* segments x inputs in a span; one segment always fits */
 
 #define WF_READS_AHEAD 2u /* reads queued per reader */
+#define WF_SLOTS_MIN 2u   /* with fewer the stream does not move */
 
 struct wf_budget {
     uint64_t memory_bytes; /* what the user set */

@@ -295,13 +295,14 @@ bool wf_span_next(const struct wf_plan *plan, const struct wf_budget *budget,
     return got;
 }
 
-uint64_t wf_span_count(const struct wf_plan *plan, const struct wf_budget *budget)
+uint64_t wf_span_count(const struct wf_plan *plan, const struct wf_budget *budget,
+                       bool (*skip_block)(void *arg, uint32_t shard, uint64_t block), void *arg)
 {
     uint64_t n = 0;
     struct wf_place_in_slot sum;
     struct wf_span_walk walk = {0};
     struct wf_span span = {.places = &sum};
-    while (walk_on(plan, budget, &walk, NULL, NULL, &span))
+    while (walk_on(plan, budget, &walk, skip_block, arg, &span))
         n++;
     return n;
 }

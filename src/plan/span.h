@@ -108,7 +108,8 @@ bool wf_span_next(const struct wf_plan *plan, const struct wf_budget *budget,
                   struct wf_span *span);
 
 /* How many there are, without tables to put them in. */
-uint64_t wf_span_count(const struct wf_plan *plan, const struct wf_budget *budget);
+uint64_t wf_span_count(const struct wf_plan *plan, const struct wf_budget *budget,
+                       bool (*skip_block)(void *arg, uint32_t shard, uint64_t block), void *arg);
 
 /* The span of a job that begins at byte `skip` of its output: up to the next cut, or its end. */
 void wf_span_of_job(const struct wf_budget *budget, const struct wf_job *job, uint64_t skip,

@@ -276,7 +276,8 @@ static int run_stage(struct job *j, size_t i, const char *out, uint64_t start_ns
 static int run_chain(struct job *j, const char *out)
 {
     const struct weft_options *o = j->options;
-    struct wf_output_rules rules = {o->resume, o->overwrite, o->replace_merges};
+    struct wf_output_rules rules = {
+        .resume = o->resume, .overwrite = o->overwrite, .replace_merges = o->replace_merges};
     uint64_t start_ns = wf_now_ns();
     bool published = false;
     int status = wf_output_check(j->e, &j->arena, out, &rules, &j->output);

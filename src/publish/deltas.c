@@ -50,11 +50,10 @@ static int check_folder(struct wf_err *e, const struct wf_setup *s)
     return WF_OK;
 }
 
-int wf_deltas_plan(struct wf_err *e, const struct weft_options *options, unsigned threads,
-                   struct wf_setup *s)
+int wf_deltas_plan(struct wf_err *e, const struct weft_options *options, struct wf_setup *s)
 {
     struct wf_delta_plan *d = &s->deltas;
-    uint64_t memory = options->memory_bytes ? options->memory_bytes : wf_mem_default();
+    uint64_t memory = wf_setup_memory(options, s);
     if (!s->recipe.deltas.wanted)
         return WF_OK;
     int status = check_folder(e, s);
@@ -66,7 +65,8 @@ int wf_deltas_plan(struct wf_err *e, const struct weft_options *options, unsigne
     warn(d);
     uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT) + d->plan.addend_bytes +
                     wf_delta_spool_table_bytes(&d->plan, d->n_tasks);
-    return wf_budget_set(e, &d->plan, memory, meta, threads, false, &s->deltas_budget);
+    return wf_budget_set(e, &d->plan, memory, meta, wf_setup_threads(options, s), false,
+                         &s->deltas_budget);
 }
 
 /* ---- the run ---- */

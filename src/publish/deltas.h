@@ -20,7 +20,7 @@
 
 /* After the merge's own plan and budget: the second step's, in s->deltas. Warns of tensors that a
  * delta cannot speak of. Nothing if the recipe wants no deltas. */
-int wf_deltas_plan(struct wf_err *e, const struct weft_options *options, unsigned threads,
+int wf_deltas_plan(struct wf_err *e, const struct weft_options *options,
                    struct wf_setup *s);
 
 struct wf_deltas_result {

@@ -9,12 +9,14 @@
 #include "../base/clock.h"
 #include "../base/log.h"
 #include "../base/num.h"
+#include "../stream/shards.h"
 #include "../stream/stream.h"
 #include "byom.h"
 #include "components.h"
 #include "deltas.h"
 #include "provenance.h"
 #include "output.h"
+#include "ranks.h"
 #include "sidefiles.h"
 #include "times.h"
 #include "trace_file.h"
@@ -27,6 +29,7 @@ struct job {
     const struct weft_options *options;
     struct wf_arena arena; /* the output's paths: they outlive a failed set-up */
     struct wf_setup setup;
+    struct wf_ranks ranks;
     struct wf_output output;
     struct wf_blocks blocks;
     struct wf_progress progress;
@@ -40,10 +43,14 @@ struct job {
     bool keep;              /* OUT.partial holds work that --resume can use */
 };
 
-static enum wf_progress_style progress_style(const struct weft_options *o)
+/* Of several ranks the first speaks for all, but for events. */
+static enum wf_progress_style progress_style(const struct job *j)
 {
+    const struct weft_options *o = j->options;
     if (o->json)
         return WF_PROGRESS_JSON;
+    if (wf_ranks_follows(&j->ranks))
+        return WF_PROGRESS_NONE;
     if (o->progress == WEFT_PROGRESS_AUTO)
         return isatty(STDERR_FILENO) ? WF_PROGRESS_BAR : WF_PROGRESS_PLAIN;
     return o->progress == WEFT_PROGRESS_BAR     ? WF_PROGRESS_BAR
@@ -115,6 +122,38 @@ void wf_merge_emit_done(const struct weft_options *o, const char *event,
     wf_str_free(&s);
 }
 
+/* For the other ranks to see, and what a person sees: the work of all. */
+static void count_ranks(void *arg, uint64_t *read, uint64_t *written)
+{
+    struct job *j = arg;
+    wf_session_count(j->ranks.session, *read, *written);
+    if (!j->options->json)
+        wf_session_sums(j->ranks.session, read, written);
+}
+
+static void start_progress(struct job *j)
+{
+    bool sums = wf_ranks_several(&j->ranks) && !j->options->json;
+    uint64_t before = wf_blocks_bytes_done(&j->blocks);
+    uint64_t total = sums ? j->setup.plan.bytes_written : wf_blocks_bytes_mine(&j->blocks);
+    if (before && !wf_ranks_follows(&j->ranks)) {
+        char text[32];
+        wf_log(WF_LOG_INFO, "resuming: %s are done already", wf_format_bytes(before, text));
+    }
+    wf_progress_start(&j->progress, progress_style(j), j->options->out, total,
+                      sums ? before : wf_blocks_bytes_made(&j->blocks));
+    if (wf_ranks_several(&j->ranks)) {
+        j->progress.count = count_ranks;
+        j->progress.count_arg = j;
+    }
+}
+
+/* Raised by the user, or by trouble of another rank. */
+static const volatile int *stop_of(const struct job *j)
+{
+    return wf_session_stop(j->ranks.session, j->stop);
+}
+
 static int stream(struct job *j)
 {
     const struct weft_options *o = j->options;
@@ -126,22 +165,38 @@ static int stream(struct job *j)
                                    .folder = j->output.partial,
                                    .io = (enum wf_io)o->io,
                                    .null_compute = o->null_compute,
-                                   .reopen = j->output.state == WF_OUTPUT_RESUMED,
                                    .blocks = &j->blocks,
-                                   .journal = &j->output.journal,
+                                   .journal = wf_ranks_several(&j->ranks) ? &j->output.own
+                                                                          : &j->output.journal,
                                    .progress = &j->progress,
                                    .sink = j->components.n ? &j->components.spool.sink : NULL,
-                                   .stop = j->stop,
+                                   .join = j->ranks.join,
+                                   .stop = stop_of(j),
                                    .watch = &j->watch};
-    uint64_t before = wf_blocks_bytes_done(&j->blocks);
-    if (before) {
-        char text[32];
-        wf_log(WF_LOG_INFO, "resuming: %s are done already", wf_format_bytes(before, text));
-    }
-    wf_progress_start(&j->progress, progress_style(o), o->out, j->setup.plan.bytes_written, before);
+    start_progress(j);
     int status = wf_stream_run(j->e, &so, &j->stats);
     wf_progress_stop(&j->progress);
-    j->keep = !status || status == WF_STOPPED || wf_blocks_bytes_done(&j->blocks) > 0;
+    return status;
+}
+
+/* The shards, and who makes which of their blocks; then this process' part. */
+static int make_shards(struct job *j)
+{
+    bool there = j->output.state == WF_OUTPUT_RESUMED;
+    bool alone = j->components.n > 0; /* of them nothing is journalled, so nothing is shared */
+    const struct wf_plan *plan = &j->setup.plan;
+    int status = WF_OK;
+    if (!j->output.follows)
+        status = wf_shards_make(j->e, plan, j->output.partial, there);
+    if (!status)
+        status = wf_ranks_share(j->e, &j->ranks, plan, &j->output, &j->blocks, alone);
+    if (!status)
+        status = stream(j);
+    if (!status)
+        status = wf_ranks_gather(j->e, &j->ranks, plan, &j->output, &j->blocks,
+                                 &j->stats.bytes_read, &j->stats.bytes_written);
+    j->keep = !status || status == WF_STOPPED || wf_blocks_bytes_done(&j->blocks) > 0 ||
+              wf_ranks_several(&j->ranks);
     return status;
 }
 
@@ -165,7 +220,7 @@ static int write_manifest(struct job *j, const struct wf_side_names *names)
     struct wf_manifest_options mo = {.kind = j->options->manifest,
                                      .small_files = names->names,
                                      .n_small_files = names->n,
-                                     .stop = j->stop};
+                                     .stop = stop_of(j)};
     struct wf_made_file *made;
     int status = list_made(j, &made, &mo.n_made);
     mo.made = made;
@@ -189,7 +244,7 @@ static int write_side_files(struct job *j)
     uint64_t begin = wf_now_ns();
     int status =
         title ? wf_sidefiles_write(j->e, j->output.partial, j->options->no_card ? NULL : title,
-                                   &j->setup.plan, j->stop, &names)
+                                   &j->setup.plan, stop_of(j), &names)
               : WF_MACHINE;
     wf_watch_part(&j->watch, "side files", begin);
     begin = wf_now_ns();
@@ -198,23 +253,13 @@ static int write_side_files(struct job *j)
     return status;
 }
 
-static int publish(struct job *j)
-{
-    wf_watch_phase(&j->watch, WF_PHASE_PUBLISH);
-    int status = write_side_files(j);
-    uint64_t begin = wf_now_ns();
-    status = status ? status : wf_output_publish(j->e, &j->output);
-    wf_watch_part(&j->watch, "rename", begin);
-    return status;
-}
-
 static int make_deltas(struct job *j)
 {
     struct wf_deltas_run run = {.options = j->options,
                                 .setup = &j->setup,
                                 .partial = j->output.partial,
-                                .progress = progress_style(j->options),
-                                .stop = j->stop,
+                                .progress = progress_style(j),
+                                .stop = stop_of(j),
                                 .watch = &j->watch};
     if (!j->setup.recipe.deltas.wanted)
         return WF_OK;
@@ -228,22 +273,43 @@ static int make_deltas(struct job *j)
     return status;
 }
 
-/* The output folder is open: stream what is missing, add components, deltas and the small files,
- * publish. */
-static int fill_and_publish(struct job *j)
+/* What is beside the shards, by one process: components, deltas, the small files. */
+static int make_rest(struct job *j)
 {
     struct wf_components *c = &j->components;
-    const char *partial = j->output.partial;
-    int status =
-        j->options->emit_components ? wf_components_begin(j->e, &j->setup, partial, c) : WF_OK;
-    if (!status)
-        status = stream(j);
-    if (!status && c->n) {
+    int status = WF_OK;
+    if (c->n) {
         wf_watch_phase(&j->watch, WF_PHASE_COMPONENTS);
-        status = wf_components_finish(j->e, &j->setup, j->options, partial, j->stop, c);
+        status =
+            wf_components_finish(j->e, &j->setup, j->options, j->output.partial, stop_of(j), c);
     }
     if (!status)
         status = make_deltas(j);
+    wf_watch_phase(&j->watch, WF_PHASE_PUBLISH);
+    return status ? status : write_side_files(j);
+}
+
+/* Rank 0 renames; the others wait for that. */
+static int publish(struct job *j)
+{
+    int status = wf_ranks_leave(j->e, &j->ranks, &j->setup.plan, &j->output);
+    uint64_t begin = wf_now_ns();
+    if (!status && !j->output.follows)
+        status = wf_output_publish(j->e, &j->output);
+    wf_watch_part(&j->watch, "rename", begin);
+    return status;
+}
+
+/* The output folder is open: make what is missing, publish. */
+static int fill_and_publish(struct job *j)
+{
+    int status = wf_ranks_open(j->e, &j->ranks, &j->setup.plan, j->output.partial);
+    if (!status && j->options->emit_components)
+        status = wf_components_begin(j->e, &j->setup, j->output.partial, &j->components);
+    if (!status)
+        status = make_shards(j);
+    if (!status && !j->output.follows)
+        status = make_rest(j);
     return status ? status : publish(j);
 }
 
@@ -263,10 +329,15 @@ static int run_adapters(struct job *j, const char *out, bool *already_done)
 /* Once it is known that the file is nobody's, and before anything is written. */
 static int open_trace(struct job *j)
 {
+    const struct wf_rank *self = &j->ranks.self;
     struct wf_trace *trace = j->source->trace;
     int status = WF_OK;
-    if (j->trace_file)
-        status = wf_trace_open(j->e, j->trace_file, 0, WF_TRACE_BUFFER, &trace);
+    if (j->trace_file) {
+        j->trace_file = wf_trace_path(&j->arena, j->e, j->trace_file, self->rank, self->size);
+        status = j->trace_file
+                     ? wf_trace_open(j->e, j->trace_file, self->rank, WF_TRACE_BUFFER, &trace)
+                     : WF_MACHINE;
+    }
     wf_watch_set_trace(&j->watch, trace);
     return status;
 }
@@ -276,11 +347,15 @@ static int run(struct job *j, const char *out, bool *already_done)
     const struct weft_options *o = j->options;
     const struct wf_merge_source *source = j->source;
     j->trace_file = source->trace ? NULL : o->trace;
-    int status = wf_setup_recipe(j->e, o, source, &j->setup);
+    int status = wf_rank_find(j->e, o->ranks, &j->ranks.self);
+    j->setup.rank = j->ranks.self;
+    if (!status)
+        status = wf_setup_recipe(j->e, o, source, &j->setup);
     if (!status && j->setup.recipe.method->adapters)
         return o->emit_components ? wf_components_refuse(j->e, &j->setup.recipe)
                                   : run_adapters(j, out, already_done);
-    struct wf_output_rules rules = {o->resume, o->overwrite, o->replace_merges};
+    struct wf_output_rules rules = {o->resume, o->overwrite, o->replace_merges,
+                                    wf_ranks_follows(&j->ranks)};
     if (!status)
         status = wf_output_check(j->e, &j->arena, out, &rules, &j->output);
     if (!status)
@@ -293,6 +368,8 @@ static int run(struct job *j, const char *out, bool *already_done)
     if (!status)
         status = wf_blocks_create(j->e, &j->setup.plan, o->manifest == WEFT_MANIFEST_XXH3,
                                   j->setup.budget.slots + 1u, &j->blocks);
+    if (!status)
+        status = wf_ranks_join(j->e, &j->ranks, &j->setup.plan);
     if (!status && *j->stop)
         status = wf_fail(j->e, WF_STOPPED, "stopped by a signal before anything was written");
     if (status)
@@ -321,6 +398,8 @@ static void fill_result(const struct job *j, uint64_t start_ns, struct weft_merg
     r->first_read_ns = j->stats.first_read_at_ns ? j->stats.first_read_at_ns - start_ns : 0;
     r->peak_rss_bytes = wf_mem_peak_rss();
     wf_times_fill(&j->watch, &j->stats.times, r);
+    r->rank = j->ranks.self.rank;
+    r->ranks = j->ranks.self.size;
 }
 
 int wf_merge_run(struct wf_err *e, const struct weft_options *options,
@@ -331,7 +410,9 @@ int wf_merge_run(struct wf_err *e, const struct weft_options *options,
                     .options = options,
                     .source = source,
                     .stop = stop,
+                    .ranks.user_stop = stop,
                     .output.journal.fd = -1,
+                    .output.own.fd = -1,
                     .output.lock_fd = -1};
     uint64_t start_ns = wf_now_ns();
     *result = (struct weft_merge_result){0};
@@ -339,6 +420,7 @@ int wf_merge_run(struct wf_err *e, const struct weft_options *options,
         wf_log(WF_LOG_WARNING, "--null-compute: the output has the right size and no meaning");
     wf_watch_phase(&j.watch, WF_PHASE_PLAN);
     int status = run(&j, out, &result->already_done);
+    status = wf_ranks_end(e, &j.ranks, j.output.partial, status);
     wf_watch_end(&j.watch);
     if (j.watch.trace != source->trace)
         wf_trace_close(j.watch.trace);
@@ -351,9 +433,10 @@ int wf_merge_run(struct wf_err *e, const struct weft_options *options,
         wf_deltas_report(options, &j.setup, &j.deltas);
     if (!status && !source->is_chained)
         wf_merge_emit_done(options, "done", result, out);
-    if (!status && !source->is_chained)
+    if (!status && !source->is_chained && !wf_ranks_follows(&j.ranks))
         wf_times_log(result);
-    if (!status && !options->json && !source->stage && !result->already_done && *j.setup.no_gpu)
+    if (!status && !options->json && !source->stage && !result->already_done && *j.setup.no_gpu &&
+        !wf_ranks_follows(&j.ranks))
         wf_log(WF_LOG_INFO, "computed on the CPU: %s", j.setup.no_gpu);
     wf_components_destroy(&j.components);
     wf_blocks_destroy(&j.blocks);

@@ -6,6 +6,7 @@
 #include "../backend/device.h"
 #include "../base/mem.h"
 #include "../base/status.h"
+#include "../dist/rank.h"
 #include "../plan/budget.h"
 #include "../base/trace.h"
 #include "../plan/delta_plan.h"
@@ -14,6 +15,7 @@
 /* What both `merge` and `plan` need: the recipe, the opened checkpoints, the plan, the budget. */
 struct wf_setup {
     struct wf_arena arena;
+    struct wf_rank rank; /* zeroed: one process */
     struct wf_recipe recipe;
     struct wf_opened opened;
     const struct wf_ckpt *base;
@@ -60,6 +62,11 @@ int wf_setup_recipe(struct wf_err *e, const struct weft_options *options,
 int wf_setup_create(struct wf_err *e, const struct weft_options *options,
                     const struct wf_merge_source *source, bool look, struct wf_setup *s);
 void wf_setup_destroy(struct wf_setup *s);
+
+/* The host memory that this process may use: as the options say, else its part of what one weft
+ * takes by default; the same for compute threads. */
+uint64_t wf_setup_memory(const struct weft_options *o, const struct wf_setup *s);
+unsigned wf_setup_threads(const struct weft_options *o, const struct wf_setup *s);
 
 /* `stop` is polled; nonzero means stop and save. `result` is zeroed and filled as far as known. */
 int wf_merge_run(struct wf_err *e, const struct weft_options *options,

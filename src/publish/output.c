@@ -85,7 +85,7 @@ static int check_place(struct wf_err *e, struct wf_arena *a, const char *out, bo
     if (wf_exists(o->out) && !wf_is_folder(o->out))
         return wf_fail(e, WF_USAGE, "%s exists and is not a folder; choose another OUT", o->out);
     status = check_replaceable(e, a, o);
-    return status ? status : check_partial(e, o, resume);
+    return status || o->follows ? status : check_partial(e, o, resume);
 }
 
 int wf_output_check(struct wf_err *e, struct wf_arena *a, const char *out,
@@ -93,6 +93,8 @@ int wf_output_check(struct wf_err *e, struct wf_arena *a, const char *out,
 {
     *o = (struct wf_output){.overwrite = rules->overwrite || rules->replace_merges,
                             .merges_only = rules->replace_merges && !rules->overwrite,
+                            .follows = rules->follows,
+                            .own = {.fd = -1},
                             .journal = {.fd = -1},
                             .lock_fd = -1};
     return check_place(e, a, out, rules->resume, o);
@@ -103,6 +105,7 @@ int wf_output_check_once(struct wf_err *e, struct wf_arena *a, const char *out, 
 {
     *o = (struct wf_output){.overwrite = overwrite,
                             .once = true,
+                            .own = {.fd = -1},
                             .restart = resume,
                             .journal = {.fd = -1},
                             .lock_fd = -1};
@@ -277,7 +280,7 @@ static int resume_partial(struct wf_err *e, struct wf_output *o, const struct wf
         return status;
     o->state = WF_OUTPUT_RESUMED;
     if (state == WF_JOURNAL_SAME && !o->afresh && files_are_whole(e, o, plan))
-        return WF_OK;
+        return wf_output_gather(e, o, plan, blocks);
     if (state == WF_JOURNAL_OTHER && !o->overwrite)
         return refuse_other(e, o->partial, differs);
     if (state == WF_JOURNAL_OTHER)
@@ -307,6 +310,10 @@ int wf_output_open(struct wf_err *e, struct wf_output *o, const struct wf_plan *
 {
     if (resume && wf_exists(o->out) && !o->overwrite)
         return resume_published(e, o, plan);
+    if (o->follows) {
+        o->state = WF_OUTPUT_FOLLOWED;
+        return WF_OK;
+    }
     bool made;
     int status = claim_partial(e, o, &made);
     if (status)
@@ -418,6 +425,7 @@ void wf_output_close(struct wf_output *o, bool keep)
     if (o->created && !keep && o->lock_fd >= 0 && still_there(o))
         wf_remove_tree(&ignored, o->partial);
     wf_journal_close(&o->journal);
+    wf_journal_close(&o->own);
     wf_close(o->lock_fd);
     o->lock_fd = -1;
     o->created = false;

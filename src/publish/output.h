@@ -19,6 +19,7 @@
 enum wf_output_state {
     WF_OUTPUT_NEW,       /* an empty OUT.partial */
     WF_OUTPUT_RESUMED,   /* files are there; blocks that the journal lists are marked */
+    WF_OUTPUT_FOLLOWED,  /* rank 0 opens it: wf_output_follow goes on */
     WF_OUTPUT_PUBLISHED, /* OUT is the result of this very plan: nothing to do */
 };
 
@@ -33,14 +34,18 @@ struct wf_output {
     int lock_fd;    /* OUT.partial, locked; -1 before */
     bool published; /* OUT is there */
     bool created;   /* OUT.partial was made, or emptied, by this run */
+    bool follows;   /* rank 0 makes and publishes it; this rank writes into it */
     struct wf_journal journal;
     const char *journal_path;
+    struct wf_journal own; /* of a rank among several: what it has finished in this run */
+    const char *own_path;
 };
 
 /* What may stand in the way of OUT. */
 struct wf_output_rules {
     bool resume, overwrite;
     bool replace_merges; /* as `overwrite`, but of an OUT only if it is wf_replaceable */
+    bool follows;        /* OUT.partial is another rank's affair */
 };
 
 /* Before any model is opened: OUT must be a sensible path, its parent must exist and be writable,
@@ -54,6 +59,19 @@ int wf_output_check_inputs(struct wf_err *e, struct wf_output *o, const struct w
 /* Makes or reopens OUT.partial, locks it, loads the journal into `blocks`; sets o->state. */
 int wf_output_open(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan, bool resume,
                    struct wf_blocks *blocks);
+
+/* Ranks. What the journals of single ranks say goes into `blocks` and into the journal, then they
+ * are removed: by rank 0, when nobody else is at work. */
+int wf_output_gather(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan,
+                     struct wf_blocks *blocks);
+/* Rank r > 0, when rank 0 has opened: what is finished already goes into `blocks`. */
+int wf_output_follow(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan,
+                     struct wf_blocks *blocks);
+/* A new journal for this rank. */
+int wf_output_begin_rank(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan,
+                         unsigned rank);
+/* Rank r > 0: waits until rank 0 has published OUT. */
+int wf_output_await(struct wf_err *e, const struct wf_output *o, const struct wf_plan *plan);
 
 /* The same for work without a journal, which is not resumed: look, look at each input (`text` names
  * it) and at the recipe if there is one, then make an empty, locked OUT.partial. --resume starts

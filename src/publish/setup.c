@@ -120,20 +120,43 @@ static int make_side_texts(struct wf_err *e, const struct weft_options *o, struc
  * and a third copies out. */
 #define LANES_LEAST 3u
 
+/* Processes of this merge on this machine. */
+static unsigned local_ranks(const struct wf_setup *s)
+{
+    return s->rank.local_size > 1 ? s->rank.local_size : 1;
+}
+
 static int open_devices(struct wf_err *e, const struct weft_options *o, bool look,
                         struct wf_setup *s)
 {
     bool required = o->backend == WEFT_BACKEND_CUDA;
-    struct wf_device_options options = {
-        .gpus = o->gpus, .memory_bytes = o->device_memory_bytes, .required = required};
+    struct wf_device_options options = {.gpus = o->gpus,
+                                        .memory_bytes = o->device_memory_bytes,
+                                        .required = required,
+                                        .sharing = s->rank.owns_devices ? 1 : local_ranks(s),
+                                        .nth = s->rank.local};
     if (!required && (o->backend == WEFT_BACKEND_CPU || !look))
         return WF_OK;
     return wf_devices_open(e, &options, &s->gpu.devices, s->no_gpu);
 }
 
-static unsigned threads_of(const struct weft_options *o, const struct wf_setup *s)
+uint64_t wf_setup_memory(const struct weft_options *o, const struct wf_setup *s)
 {
-    unsigned threads = o->threads ? o->threads : wf_cpu_count();
+    return o->memory_bytes ? o->memory_bytes : wf_mem_default() / local_ranks(s);
+}
+
+/* A launcher that binds ranks to CPUs has divided them already. */
+static unsigned default_threads(const struct wf_setup *s)
+{
+    unsigned cpus = wf_cpu_count();
+    if (wf_cpus_are_bound())
+        return cpus;
+    return cpus > local_ranks(s) ? cpus / local_ranks(s) : 1;
+}
+
+unsigned wf_setup_threads(const struct weft_options *o, const struct wf_setup *s)
+{
+    unsigned threads = o->threads ? o->threads : default_threads(s);
     if (s->gpu.devices && !o->threads)
         threads = (unsigned)wf_max_u64(threads, LANES_LEAST * wf_devices_count(s->gpu.devices));
     return threads;
@@ -153,12 +176,13 @@ static int lay_out_devices(struct wf_err *e, struct wf_setup *s)
 
 static int set_budget(struct wf_err *e, const struct weft_options *o, struct wf_setup *s)
 {
-    uint64_t memory = o->memory_bytes ? o->memory_bytes : wf_mem_default();
+    uint64_t memory = wf_setup_memory(o, s);
     uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT) + s->plan.addend_bytes;
     bool lanes = s->gpu.devices != NULL;
     if (o->emit_components)
         meta += wf_components_table_bytes(s);
-    int status = wf_budget_set(e, &s->plan, memory, meta, threads_of(o, s), lanes, &s->budget);
+    int status =
+        wf_budget_set(e, &s->plan, memory, meta, wf_setup_threads(o, s), lanes, &s->budget);
     if (status || !lanes)
         return status;
     /* Where a device has little, spans and threads as with less memory on the host. */
@@ -166,7 +190,8 @@ static int set_budget(struct wf_err *e, const struct weft_options *o, struct wf_
     for (uint64_t less = memory / 2; (status = lay_out_devices(&why, s)) != WF_OK; less /= 2) {
         struct wf_err too_little = {0};
         struct wf_budget budget;
-        if (wf_budget_set(&too_little, &s->plan, less, meta, threads_of(o, s), lanes, &budget))
+        if (wf_budget_set(&too_little, &s->plan, less, meta, wf_setup_threads(o, s), lanes,
+                          &budget))
             return wf_fail(e, WF_MACHINE, "%s", why.text);
         wf_err_clear(&why);
         s->budget = budget;
@@ -252,7 +277,7 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o,
     }
     warn(&s->plan);
     status = plan_memory(e, o, look, s);
-    return status ? status : wf_deltas_plan(e, o, threads_of(o, s), s);
+    return status ? status : wf_deltas_plan(e, o, s);
 }
 
 void wf_setup_destroy(struct wf_setup *s)

@@ -23,7 +23,7 @@ int wf_blocks_create(struct wf_err *e, const struct wf_plan *plan, bool hashing,
     if (!b.first)
         return WF_MACHINE;
     wf_plan_number_blocks(plan, b.first);
-    uint64_t n = b.first[plan->n_shards];
+    uint64_t n = b.end_mine = b.first[plan->n_shards];
     b.blocks = wf_alloc(e, WF_MEM_META, n, sizeof *b.blocks, "the block table");
     b.finished = wf_alloc(e, WF_MEM_META, n, sizeof *b.finished, "the block table");
     b.pool = wf_alloc(e, WF_MEM_META, active_max, sizeof *b.pool, "the block table");
@@ -73,21 +73,68 @@ void wf_blocks_forget(struct wf_blocks *b)
         b->blocks[i].done = false;
 }
 
-uint64_t wf_blocks_bytes_done(const struct wf_blocks *b)
+/* Tensor bytes of a block. */
+static uint64_t block_bytes(const struct wf_blocks *b, uint32_t shard, uint64_t block)
 {
-    uint64_t done = 0;
-    for (uint32_t s = 0; s < b->plan->n_shards; s++)
-        for (uint64_t k = 0; k < wf_plan_blocks(b->plan, s); k++) {
-            uint64_t begin = k ? k * WF_BLOCK_BYTES : b->plan->shards[s].header.n;
-            if (wf_blocks_at(b, s, k)->done)
-                done += block_end(b, s, k) - begin;
-        }
-    return done;
+    uint64_t begin = block ? block * WF_BLOCK_BYTES : b->plan->shards[shard].header.n;
+    return block_end(b, shard, block) - begin;
 }
 
-bool wf_blocks_is_done(void *blocks, uint32_t shard, uint64_t block)
+/* Of blocks as they are asked for: done ones, this process' own, or those that are both. */
+static uint64_t sum_bytes(const struct wf_blocks *b, bool done, bool mine)
 {
-    return wf_blocks_at(blocks, shard, block)->done;
+    uint64_t sum = 0;
+    for (uint32_t s = 0; s < b->plan->n_shards; s++)
+        for (uint64_t k = 0; k < wf_plan_blocks(b->plan, s); k++) {
+            bool counts = !(done && !wf_blocks_at(b, s, k)->done) &&
+                          !(mine && wf_blocks_is_foreign((void *)b, s, k));
+            sum += counts ? block_bytes(b, s, k) : 0;
+        }
+    return sum;
+}
+
+uint64_t wf_blocks_bytes_done(const struct wf_blocks *b)
+{
+    return sum_bytes(b, true, false);
+}
+
+uint64_t wf_blocks_bytes_mine(const struct wf_blocks *b)
+{
+    return sum_bytes(b, false, true);
+}
+
+uint64_t wf_blocks_bytes_made(const struct wf_blocks *b)
+{
+    return sum_bytes(b, true, true);
+}
+
+bool wf_blocks_is_foreign(void *blocks, uint32_t shard, uint64_t block)
+{
+    const struct wf_blocks *b = blocks;
+    uint64_t number = b->first[shard] + block;
+    return number < b->first_mine || number >= b->end_mine;
+}
+
+bool wf_blocks_is_skipped(void *blocks, uint32_t shard, uint64_t block)
+{
+    return wf_blocks_at(blocks, shard, block)->done || wf_blocks_is_foreign(blocks, shard, block);
+}
+
+static bool range_is_done(const struct wf_blocks *b, uint64_t first, uint64_t end)
+{
+    while (first < end && b->blocks[first].done)
+        first++;
+    return first >= end;
+}
+
+bool wf_blocks_all_done(const struct wf_blocks *b)
+{
+    return range_is_done(b, 0, b->first[b->plan->n_shards]);
+}
+
+bool wf_blocks_mine_done(const struct wf_blocks *b)
+{
+    return range_is_done(b, b->first_mine, b->end_mine);
 }
 
 bool wf_blocks_claim(struct wf_blocks *b, uint32_t shard, uint64_t begin)
@@ -144,7 +191,7 @@ void wf_blocks_finish_empty(struct wf_blocks *b)
     for (uint32_t s = 0; s < b->plan->n_shards; s++) {
         const struct wf_str *header = &b->plan->shards[s].header;
         struct wf_block *k = wf_blocks_at(b, s, 0);
-        if (k->done || header->n != b->plan->shards[s].bytes)
+        if (wf_blocks_is_skipped(b, s, 0) || header->n != b->plan->shards[s].bytes)
             continue;
         k->hash = wf_xxh128(header->text, header->n);
         b->finished[b->n_finished++] = (struct wf_journal_block){s, 0, b->hashing, k->hash};

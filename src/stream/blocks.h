@@ -32,7 +32,9 @@ struct wf_block {
 
 struct wf_blocks {
     const struct wf_plan *plan;
-    bool hashing; /* --manifest xxh3 */
+    uint64_t first_mine, end_mine; /* blocks, numbered through all shards, that this process makes:
+                                      all, unless it is one of several ranks */
+    bool hashing;                  /* --manifest xxh3 */
     struct wf_block *blocks;
     uint64_t *first;                   /* per shard: index of its block 0; n_shards + 1 entries */
     struct wf_journal_block *finished; /* not yet durable; room for every block */
@@ -58,10 +60,22 @@ void wf_blocks_forget(struct wf_blocks *b);
 /* Output bytes, headers aside, of the blocks that are done. */
 uint64_t wf_blocks_bytes_done(const struct wf_blocks *b);
 
-/* Usable as skip_block of wf_span_next. */
-bool wf_blocks_is_done(void *blocks, uint32_t shard, uint64_t block);
+/* Whether this process has nothing to make of it: it is done, or another rank's. Usable as
+ * skip_block of wf_span_next. */
+bool wf_blocks_is_skipped(void *blocks, uint32_t shard, uint64_t block);
+/* It is another rank's. As above. */
+bool wf_blocks_is_foreign(void *blocks, uint32_t shard, uint64_t block);
 
-/* Shards without a byte of data are finished before the stream starts: only their header counts. */
+/* Every block of every rank is done; every block of this one. */
+bool wf_blocks_all_done(const struct wf_blocks *b);
+bool wf_blocks_mine_done(const struct wf_blocks *b);
+/* Output bytes, headers aside, of the blocks that this process makes or made. */
+uint64_t wf_blocks_bytes_mine(const struct wf_blocks *b);
+/* Of these, what is done. */
+uint64_t wf_blocks_bytes_made(const struct wf_blocks *b);
+
+/* Shards without a byte of data are finished before the stream starts: only their header counts. Of
+ * this process' blocks. */
 void wf_blocks_finish_empty(struct wf_blocks *b);
 
 /* Claims the block for the piece that begins at `begin`; false if the piece is not next or the

@@ -113,7 +113,7 @@ static struct wf_slot *wait_for_slot(struct feeder *f)
     if (f->r->abandon)
         return NULL;
     slot->gather = NULL;
-    slot->visits = slot->discarded = slot->made = false;
+    slot->visits = slot->discarded = slot->foreign = slot->made = false;
     slot->served[0] = slot->served[1] = 0;
     return slot;
 }
@@ -126,7 +126,7 @@ static void submit(struct feeder *f, struct wf_slot *slot)
     slot->device = (uint32_t)(slot->sequence % r->n_devices);
     slot->next_read = slot->reads_done = 0;
     slot->late = is_late(r, &slot->span);
-    if (r->model && !r->model->done && !slot->visits)
+    if (r->model && !r->model->done && !slot->visits && !slot->foreign)
         wf_gather_add(r->model, true);
     wf_ring_move(r, slot, WF_SLOT_FREE, WF_SLOT_READING);
     if (slot->late) {
@@ -167,6 +167,13 @@ static void visit_segment(struct feeder *f, const struct wf_segment *s)
     wf_span_add(b, &f->open->span, s);
 }
 
+/* Whether another rank shows these elements to the model's unit. */
+static bool has_foreign(const struct wf_ring *r, const struct wf_job *job, uint64_t skip)
+{
+    return wf_blocks_is_foreign(r->options->blocks, job->shard,
+                                (job->offset + skip) / WF_BLOCK_BYTES);
+}
+
 /* All that the gather's step wants of a job. */
 static void visit_job(struct feeder *f, const struct wf_job *job)
 {
@@ -176,6 +183,8 @@ static void visit_job(struct feeder *f, const struct wf_job *job)
              end;
     for (uint64_t skip = 0; skip < job->bytes && !r->abandon; skip = end) {
         end = wf_job_cut(b, job, skip);
+        if (f->gather == r->model && has_foreign(r, job, skip))
+            continue;
         uint32_t piece = wf_gather_piece(r, f->gather, job, skip);
         for (uint64_t at = skip / width; at < end / width && !r->abandon;) {
             uint64_t from = first + at, to = first + end / width;
@@ -215,17 +224,20 @@ static void visit_model(struct feeder *f)
 
 /* ---- tensors that are cut into several spans and gather statistics ---- */
 
-static bool is_done(const struct wf_ring *r, const struct wf_span *span)
+/* What becomes of a slot whose output is not wanted here. */
+static void mark_skipped(const struct wf_ring *r, struct wf_slot *slot)
 {
-    return wf_blocks_is_done(r->options->blocks, span->shard, span->begin / WF_BLOCK_BYTES);
+    uint64_t block = slot->span.begin / WF_BLOCK_BYTES;
+    slot->discarded = wf_blocks_is_skipped(r->options->blocks, slot->span.shard, block);
+    slot->foreign = wf_blocks_is_foreign(r->options->blocks, slot->span.shard, block);
 }
 
 static void count_undone(struct wf_ring *r, const struct wf_job *job, struct wf_gather *g)
 {
     const struct wf_budget *b = r->options->budget;
     for (uint64_t skip = 0; skip < job->bytes;) {
-        g->unmapped += !wf_blocks_is_done(r->options->blocks, job->shard,
-                                          (job->offset + skip) / WF_BLOCK_BYTES);
+        g->unmapped += !wf_blocks_is_skipped(r->options->blocks, job->shard,
+                                             (job->offset + skip) / WF_BLOCK_BYTES);
         skip = wf_job_cut(b, job, skip);
     }
 }
@@ -241,7 +253,7 @@ static void feed_pieces(struct feeder *f, const struct wf_job *job, struct wf_ga
             return;
         wf_span_of_job(r->options->budget, job, skip, &slot->span);
         skip += slot->span.end - slot->span.begin;
-        slot->discarded = is_done(r, &slot->span);
+        mark_skipped(r, slot);
         if (slot->discarded && !held)
             continue;
         slot->gather = g;
@@ -281,10 +293,11 @@ static bool feed_next(struct feeder *f, struct wf_span_walk *walk)
 {
     struct wf_ring *r = f->r;
     const struct wf_stream_options *o = r->options;
-    bool all = r->model && o->budget->model_resident; /* finished blocks, too, are counted */
+    bool all = r->model && r->model_resident; /* finished blocks, too, are counted */
     struct wf_slot *slot = wait_for_slot(f);
-    if (!slot || !wf_span_next(o->plan, o->budget, walk, all ? NULL : wf_blocks_is_done, o->blocks,
-                               &slot->span))
+    if (!slot ||
+        !wf_span_next(o->plan, o->budget, walk, all ? wf_blocks_is_foreign : wf_blocks_is_skipped,
+                      o->blocks, &slot->span))
         return false;
     const struct wf_job *job = slot->span.segments[0].job;
     if (o->budget->apart.pieces && wf_job_is_apart(o->budget, job)) {
@@ -292,20 +305,29 @@ static bool feed_next(struct feeder *f, struct wf_span_walk *walk)
         walk->at = job->offset + job->bytes;
         return true;
     }
-    slot->discarded = is_done(r, &slot->span);
+    mark_skipped(r, slot);
     submit(f, slot);
     return true;
+}
+
+/* An earlier run ended between the last block and the end. While other ranks have work, the model's
+ * unit wants to see the finished blocks of this one, too. */
+static bool has_nothing_to_do(const struct wf_ring *r)
+{
+    const struct wf_blocks *blocks = r->options->blocks;
+    bool shows = r->options->join && r->model && !r->model->done;
+    return wf_blocks_all_done(blocks) || (!shows && wf_blocks_mine_done(blocks));
 }
 
 void wf_feed_all(struct wf_ring *r)
 {
     struct feeder f = {.r = r};
     struct wf_span_walk walk = {0};
-    if (wf_blocks_bytes_done(r->options->blocks) == r->options->plan->bytes_written)
-        return; /* an earlier run ended between the last block and the end */
+    if (has_nothing_to_do(r))
+        return;
     pthread_mutex_lock(&r->lock);
     report(r, wf_now_ns());
-    if (r->model && !r->options->budget->model_resident)
+    if (r->model && !r->model_resident)
         visit_model(&f);
     while (!r->abandon && feed_next(&f, &walk))
         continue;

@@ -20,6 +20,16 @@ static int create_unit(struct wf_ring *r, const struct wf_unit_need *need, struc
     return *unit ? WF_OK : WF_MACHINE;
 }
 
+/* Whether the ring holds this rank's share of the model, if not the model. */
+static bool holds_share(const struct wf_ring *r)
+{
+    const struct wf_budget *b = r->options->budget;
+    return r->options->join && !b->apart_jobs &&
+           wf_span_count(r->options->plan, b, wf_blocks_is_foreign, r->options->blocks) +
+                   WF_SLOTS_MIN <=
+               b->slots;
+}
+
 /* Pieces of the model's group are numbered tensor by tensor, in the group's order. */
 static int create_model(struct wf_ring *r)
 {
@@ -47,6 +57,7 @@ static int create_model(struct wf_ring *r)
     wf_unit_begin(r->model->unit, &group);
     r->model->done = wf_unit_step(r->model->unit) == WF_STEP_MAP;
     r->model->step_name = wf_step_name(wf_unit_step(r->model->unit));
+    r->model_resident = b->model_resident || holds_share(r);
     return WF_OK;
 }
 
@@ -291,6 +302,8 @@ static uint64_t first_unmade(const struct wf_ring *r)
 static bool has_work(const struct wf_ring *r, const struct wf_slot *s, struct wf_gather **gather)
 {
     *gather = NULL;
+    if (r->model && !r->model->done && s->foreign)
+        return false;
     if (r->model && !r->model->done)
         *gather = r->model;
     else if (s->gather && !s->gather->done)

@@ -34,6 +34,15 @@ int wf_journal_open(struct wf_err *e, const char *path, bool create, struct wf_j
     return WF_OK;
 }
 
+int wf_journal_look(struct wf_err *e, const char *path, struct wf_journal *j)
+{
+    *j = (struct wf_journal){.path = path, .fd = -1};
+    j->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (j->fd < 0 && errno != ENOENT)
+        return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot open", path);
+    return WF_OK;
+}
+
 /* One line with its checksum and newline. */
 static void add_line(struct wf_str *s, const char *text)
 {

@@ -8,8 +8,10 @@
  *   block SHARD INDEX HASH                       CHECK     64 MiB of a shard, synced; HASH or '-'
  *
  * A line is appended only after the data it speaks of were synced. A torn or damaged tail is
- * ignored. The open journal is locked as well as its folder (publish/output.h): where a file system
- * (NFS) locks no folders, this lock keeps a second weft away.
+ * ignored. Each of several ranks has a journal of its own, weft.journal.RANK, while it works; rank
+ * 0 moves what they say into weft.journal. The open journal is locked as well as its folder
+ * (publish/output.h): where a file system (NFS) locks no folders, this lock keeps a second weft
+ * away.
  */
 #ifndef WF_JOURNAL_H
 #define WF_JOURNAL_H
@@ -39,6 +41,10 @@ enum wf_journal_state {
 /* Opens path (creating it if `create`) and takes the lock. Held by another process: WF_MACHINE.
  * Not there and not `create`: j->fd is -1, WF_OK. */
 int wf_journal_open(struct wf_err *e, const char *path, bool create, struct wf_journal *j);
+
+/* Opens it for reading alone and without the lock, as far as it is there: WF_OK and fd -1 if not.
+ */
+int wf_journal_look(struct wf_err *e, const char *path, struct wf_journal *j);
 
 /* Reads the records. `on_block` is called for every finished block once the plan is known to be the
  * same. `differs` gets the first part that is not equal. */

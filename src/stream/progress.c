@@ -88,6 +88,8 @@ static void show(struct wf_progress *p, uint64_t read, uint64_t written)
 void wf_progress_tick(struct wf_progress *p, uint64_t read, uint64_t written)
 {
     uint64_t now = wf_now_ns();
+    if (p->count)
+        p->count(p->count_arg, &read, &written);
     if (p->style == WF_PROGRESS_NONE || now - p->last_ns < interval_ns[p->style])
         return;
     p->last_ns = now;

@@ -19,6 +19,10 @@ struct wf_progress {
     uint64_t written_before; /* done by an earlier run */
     uint64_t start_ns, last_ns;
     bool drawn; /* a bar stands on the terminal */
+    /* Called at every tick, whatever is shown; may be NULL. What it makes of the numbers is shown.
+     */
+    void (*count)(void *arg, uint64_t *read, uint64_t *written);
+    void *count_arg;
 };
 
 /* `before`: output bytes that a resumed run need not write again. */

@@ -66,7 +66,7 @@ static int create_inputs(struct wf_err *e, struct wf_ring *r)
     return WF_OK;
 }
 
-static int create_outputs(struct wf_err *e, struct wf_ring *r)
+static int open_outputs(struct wf_err *e, struct wf_ring *r)
 {
     const struct wf_stream_options *o = r->options;
     const struct wf_plan *plan = o->plan;
@@ -81,11 +81,7 @@ static int create_outputs(struct wf_err *e, struct wf_ring *r)
         char *path = wf_path_join(plan->arena, e, o->folder, shard->name);
         if (!path)
             return WF_MACHINE;
-        int status = o->reopen ? wf_outfile_reopen(e, path, shard->bytes, direct, &r->outputs[s])
-                               : wf_outfile_create(e, path, shard->bytes, direct, &r->outputs[s]);
-        /* On resume too: the crash may have come between a file's creation and its header. */
-        if (!status)
-            status = wf_outfile_write(e, &r->outputs[s], shard->header.text, shard->header.n, 0);
+        int status = wf_outfile_reopen(e, path, shard->bytes, direct, &r->outputs[s]);
         if (status)
             return status;
     }
@@ -105,8 +101,8 @@ int wf_ring_create(struct wf_err *e, const struct wf_stream_options *options, st
     pthread_cond_init(&r->commit, &monotonic);
     pthread_condattr_destroy(&monotonic);
     int status = create_inputs(e, r);
-    if (!status && !wf_stream_sinks_only(options)) /* a full disk shows before memory is touched */
-        status = create_outputs(e, r);
+    if (!status && !wf_stream_sinks_only(options))
+        status = open_outputs(e, r);
     if (!status)
         status = create_slots(e, r);
     if (!status)

@@ -43,7 +43,8 @@ struct wf_slot {
     uint32_t next_read, reads_done; /* those between are under way */
     bool late;       /* inputs are in the page cache: compute threads fetch them (segment.c) */
     bool visits;     /* here for one step of statistics only */
-    bool discarded;  /* its block is done: here for statistics, makes nothing */
+    bool discarded;  /* its block is done, or another rank's: here for statistics, makes nothing */
+    bool foreign;    /* another rank's, which shows it to the model's unit */
     bool made;       /* addends of its inputs are applied */
     uint32_t device; /* whose compute threads work on it */
     struct wf_gather *gather; /* of its tensor, NULL: none */
@@ -83,6 +84,7 @@ struct wf_ring {
     uint32_t n_outputs_free;
     struct wf_gather *gathers;     /* budget->gathers of them */
     struct wf_gather *model;       /* NULL: no stage has model scope */
+    bool model_resident;           /* the ring holds all that is shown to it */
     uint32_t *model_piece;         /* by job: the number of its first piece in the model's group */
     struct wf_bench *benches;      /* one for each compute thread */
     struct wf_lanes *lanes;        /* theirs, on devices; NULL: the CPU computes */

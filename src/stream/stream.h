@@ -24,19 +24,21 @@
 #include "sink.h"
 #include "watch.h"
 
+struct wf_join;
+
 struct wf_stream_options {
     const struct wf_plan *plan;
     const struct wf_budget *budget;
     const struct wf_backend *backend;
     const struct wf_device_run *gpu; /* with wf_backend_device(); else NULL */
-    const char *folder;              /* the output files are created, or reopened, here */
+    const char *folder;              /* the output files are here (shards.h) */
     enum wf_io io;
     bool null_compute; /* benchmark: skip the arithmetic */
-    bool reopen;       /* output files exist already */
     struct wf_blocks *blocks;
     struct wf_journal *journal; /* NULL if only a sink takes what comes */
     struct wf_progress *progress;
     const struct wf_sink *sink; /* NULL: no shares are wanted */
+    const struct wf_join *join; /* the ranks that have the model's other elements; NULL: none */
     const volatile int *stop;   /* set from a signal handler */
     struct wf_watch *watch;     /* its phase is set; NULL: nobody watches */
 };

@@ -86,7 +86,7 @@ allowed() { # FOLDER: a regular expression of headers
     stage) echo 'src/(base|method|backend|stage)/' ;;
     backend) echo 'src/(base|backend)/|src/format/dtype\.h|src/method/method\.h|kernels/' ;;
     dist) echo 'src/(base|dist)/|src/plan/plan\.h' ;;
-    publish) echo "src/($below|stream|publish)/"'|src/backend/device\.h|include/weft\.h' ;;
+    publish) echo "src/($below|dist|stream|publish)/"'|src/backend/device\.h|include/weft\.h' ;;
     search) echo "src/($below|publish|search)/"'|include/weft\.h|kernels/(exact_math|philox)\.h' ;;
     stream) echo 'src/(base|format|method|plan|backend|stage|dist|stream)/' ;;
     tool) echo "src/($below|backend|dist|publish|stream|tool)/"'|include/weft\.h|kernels/dtype_conv\.h' ;;

@@ -157,16 +157,16 @@ static void marks_count_only_for_blocks_that_can_be(void **state)
     wf_blocks_mark(&m.blocks, 0, 3, &h);          /* there is no block 3 */
     wf_blocks_mark(&m.blocks, 0, UINT64_MAX, &h); /* a hostile journal */
     wf_blocks_mark(&m.blocks, 0, 1, NULL);        /* not hashed, but this run needs hashes */
-    assert_false(wf_blocks_is_done(&m.blocks, 0, 1));
+    assert_false(wf_blocks_is_skipped(&m.blocks, 0, 1));
     wf_blocks_mark(&m.blocks, 0, 1, &h);
     wf_blocks_mark(&m.blocks, 1, 0, &h);
-    assert_true(wf_blocks_is_done(&m.blocks, 0, 1));
-    assert_false(wf_blocks_is_done(&m.blocks, 0, 0));
+    assert_true(wf_blocks_is_skipped(&m.blocks, 0, 1));
+    assert_false(wf_blocks_is_skipped(&m.blocks, 0, 0));
     assert_true(wf_hash128_equal(&wf_blocks_at(&m.blocks, 0, 1)->hash, &h));
     wf_blocks_finish_empty(&m.blocks); /* shard 1 is done: not finished a second time */
     assert_int_equal(m.blocks.n_finished, 0);
     wf_blocks_forget(&m.blocks);
-    assert_false(wf_blocks_is_done(&m.blocks, 0, 1));
+    assert_false(wf_blocks_is_skipped(&m.blocks, 0, 1));
     unmake(&m);
 }
 

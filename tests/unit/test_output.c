@@ -239,7 +239,7 @@ static void an_out_that_appears_meanwhile_is_left_alone(void **state)
     wf_remove_tree(&ignored, w.out);
     assert_worked(w.t, open_output(&w, true, false, &o));
     assert_int_equal(o.state, WF_OUTPUT_RESUMED);
-    assert_true(wf_blocks_is_done(&w.blocks, 0, 0));
+    assert_true(wf_blocks_is_skipped(&w.blocks, 0, 0));
     assert_worked(w.t, wf_output_publish(&w.t->err, &o));
     wf_output_close(&o, true);
     assert_true(wf_is_file(tree_path(w.t, "out/weft_manifest.json")));
@@ -261,14 +261,14 @@ static void resume_takes_marks_from_the_journal(void **state)
     assert_failed(w.t, open_output(&w, false, false, &o), WF_USAGE, "earlier run");
     assert_worked(w.t, open_output(&w, true, false, &o));
     assert_int_equal(o.state, WF_OUTPUT_RESUMED);
-    assert_true(wf_blocks_is_done(&w.blocks, 0, 0));
+    assert_true(wf_blocks_is_skipped(&w.blocks, 0, 0));
     wf_output_close(&o, true);
 
     /* --overwrite starts anew all the same */
     wf_blocks_forget(&w.blocks);
     assert_worked(w.t, open_output(&w, false, true, &o));
     assert_int_equal(o.state, WF_OUTPUT_NEW);
-    assert_false(wf_blocks_is_done(&w.blocks, 0, 0));
+    assert_false(wf_blocks_is_skipped(&w.blocks, 0, 0));
     assert_false(wf_exists(wf_path_join(&w.t->arena, &w.t->err, w.partial, "model.safetensors")));
     wf_output_close(&o, false);
     assert_false(wf_exists(w.partial));
@@ -296,7 +296,7 @@ static void resume_starts_over_without_the_files(void **state)
             tree_file(w.t, "out.partial/weft.journal", "rubbish\n");
         assert_worked(w.t, open_output(&w, true, false, &o));
         assert_int_equal(o.state, WF_OUTPUT_NEW);
-        assert_false(wf_blocks_is_done(&w.blocks, 0, 0));
+        assert_false(wf_blocks_is_skipped(&w.blocks, 0, 0));
         wf_output_close(&o, false);
         finish(&w);
     }

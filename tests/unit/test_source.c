@@ -3,6 +3,7 @@
  */
 #include "engine_fixture.h"
 
+#include "../../src/stream/shards.h"
 #include "../../src/stream/stream.h"
 
 #define RANK 7u
@@ -181,6 +182,7 @@ static char *run(struct tree *t, const struct wf_plan *plan, uint64_t memory, un
                                   .journal = &journal,
                                   .progress = &progress,
                                   .stop = &no_stop};
+    assert_worked(t, wf_shards_make(&t->err, plan, folder, false));
     assert_worked(t, wf_stream_run(&t->err, &o, &stats));
     wf_progress_stop(&progress);
     wf_journal_close(&journal);

@@ -8,6 +8,7 @@
 #include "engine_fixture.h"
 
 #include "../../src/base/num.h"
+#include "../../src/stream/shards.h"
 #include "../../src/stream/stream.h"
 
 #define MEMORY_MIN 0 /* the least that the budget accepts */
@@ -395,13 +396,15 @@ static int run_stream(struct work *w, struct run *r)
                                   .backend = wf_backend_cpu(),
                                   .folder = r->folder,
                                   .io = r->io,
-                                  .reopen = resume,
                                   .blocks = &r->blocks,
                                   .journal = &journal,
                                   .progress = &progress,
                                   .sink = sink,
                                   .stop = r->stop ? r->stop : &no_stop};
-    int status = wf_stream_run(&t->err, &o, &r->stats);
+    int status =
+        wf_stream_sinks_only(&o) ? WF_OK : wf_shards_make(&t->err, &w->plan, r->folder, resume);
+    if (!status)
+        status = wf_stream_run(&t->err, &o, &r->stats);
     wf_progress_stop(&progress);
     wf_journal_close(&journal);
     return status;
@@ -559,7 +562,7 @@ static void a_model_of_small_tensors_is_held_or_visited(void **state)
         set_budget(&w, &r);
         held += r.budget.model_resident;
         if (r.budget.model_resident)
-            assert_true(r.budget.slots > wf_span_count(&w.plan, &r.budget));
+            assert_true(r.budget.slots > wf_span_count(&w.plan, &r.budget, NULL, NULL));
         expect_whole(&w, r);
     }
     assert_in_range(held, 1, 4);

@@ -1,0 +1,61 @@
+/* ranks.h - one merge of several processes: what each makes, and how they end.
+ *
+ *   wf_ranks_find         who am I?
+ *   wf_ranks_join         for statistics of the whole model: something to join them with
+ *   wf_ranks_open         OUT.partial is there: tell the others
+ *   wf_ranks_share        all are there: which blocks are mine?
+ *   wf_ranks_gather       mine are done; rank 0 knows all
+ *   wf_ranks_end          good or bad
+ *
+ * With one process all of these do nothing, successfully.
+ */
+#ifndef WF_RANKS_H
+#define WF_RANKS_H
+
+#include "../base/mem.h"
+#include "../dist/rank.h"
+#include "../dist/session.h"
+#include "../plan/deal.h"
+#include "output.h"
+
+struct wf_join;
+
+struct wf_ranks {
+    struct wf_rank self;
+    struct wf_session *session; /* NULL: one process, or not opened yet */
+    struct wf_join *join;       /* NULL: no stage has model scope */
+    const volatile int *user_stop;
+};
+
+/* True for rank r > 0 of several. */
+bool wf_ranks_follows(const struct wf_ranks *r);
+bool wf_ranks_several(const struct wf_ranks *r);
+
+/* A stage of model scope with several ranks and nothing to join them is WF_MACHINE. */
+int wf_ranks_join(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan);
+
+int wf_ranks_open(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan,
+                  const char *partial);
+
+/* Waits for all, then sets what of `blocks` is this rank's: a share of the work that is left, or,
+ * with `alone`, all or nothing. Opens this rank's journal. */
+int wf_ranks_share(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan,
+                   struct wf_output *o, struct wf_blocks *blocks, bool alone);
+
+/* Waits until every rank has made its blocks. Rank 0: gathers what they say of them; all are done
+ * then. `read` and `written`, this rank's, become the sums of all on rank 0. */
+int wf_ranks_gather(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan,
+                    struct wf_output *o, struct wf_blocks *blocks, uint64_t *read,
+                    uint64_t *written);
+
+/* Rank 0, everything being in OUT.partial: takes the files of the ranks away. The others: wait for
+ * OUT. */
+int wf_ranks_leave(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan,
+                   const struct wf_output *o);
+
+/* The last call: others are told how it ended, and *e says which rank was the cause. Returns what
+ * the status becomes. `partial`: where rank 0 can be told even though this rank has not joined it;
+ * or NULL. */
+int wf_ranks_end(struct wf_err *e, struct wf_ranks *r, const char *partial, int status);
+
+#endif
