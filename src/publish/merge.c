@@ -129,6 +129,8 @@ static int stream(struct job *j)
                                    .reopen = j->output.state == WF_OUTPUT_RESUMED,
                                    .blocks = &j->blocks,
                                    .journal = &j->output.journal,
+                                   .statistics = j->output.statistics_path,
+                                   .keeps_statistics = true,
                                    .progress = &j->progress,
                                    .sink = j->components.n ? &j->components.spool.sink : NULL,
                                    .stop = j->stop,
@@ -141,7 +143,8 @@ static int stream(struct job *j)
     wf_progress_start(&j->progress, progress_style(o), o->out, j->setup.plan.bytes_written, before);
     int status = wf_stream_run(j->e, &so, &j->stats);
     wf_progress_stop(&j->progress);
-    j->keep = !status || status == WF_STOPPED || wf_blocks_bytes_done(&j->blocks) > 0;
+    j->keep = !status || status == WF_STOPPED || wf_blocks_bytes_done(&j->blocks) > 0 ||
+              wf_exists(so.statistics);
     return status;
 }
 

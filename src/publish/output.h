@@ -34,7 +34,7 @@ struct wf_output {
     bool published; /* OUT is there */
     bool created;   /* OUT.partial was made, or emptied, by this run */
     struct wf_journal journal;
-    const char *journal_path;
+    const char *journal_path, *statistics_path;
 };
 
 /* What may stand in the way of OUT. */

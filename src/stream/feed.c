@@ -281,7 +281,8 @@ static bool feed_next(struct feeder *f, struct wf_span_walk *walk)
 {
     struct wf_ring *r = f->r;
     const struct wf_stream_options *o = r->options;
-    bool all = r->model && o->budget->model_resident; /* finished blocks, too, are counted */
+    /* Finished blocks, too, are counted. */
+    bool all = r->model && !r->model->done && o->budget->model_resident;
     struct wf_slot *slot = wait_for_slot(f);
     if (!slot || !wf_span_next(o->plan, o->budget, walk, all ? NULL : wf_blocks_is_done, o->blocks,
                                &slot->span))
