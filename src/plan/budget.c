@@ -177,6 +177,7 @@ static void set_needs(const struct wf_plan *plan, struct wf_budget *b)
     /* Leaves of the model come in file order, where each tensor may be a run of its own. */
     b->model.count = plan->model_count;
     b->model.leaves = plan->model_leaves;
+    b->model.joined = b->ranks;
     b->model.open = (uint32_t)wf_min_u64(b->apart.open + plan->n_model_jobs, UINT32_MAX);
     /* While the model's statistics are gathered with everything in the ring, no tensor is finished:
      * each that is apart needs a gather of its own. */
@@ -388,24 +389,25 @@ uint64_t wf_budget_resident(const struct wf_plan *plan, const struct wf_budget *
     return high;
 }
 
-int wf_budget_set(struct wf_err *e, const struct wf_plan *plan, uint64_t memory_bytes,
-                  uint64_t meta_bytes, unsigned threads, bool lanes, struct wf_budget *out)
+int wf_budget_set(struct wf_err *e, const struct wf_plan *plan, const struct wf_means *means,
+                  struct wf_budget *out)
 {
-    *out = (struct wf_budget){.memory_bytes = memory_bytes,
-                              .meta_bytes = meta_bytes,
-                              .threads = threads,
-                              .lanes = lanes,
+    *out = (struct wf_budget){.memory_bytes = means->memory_bytes,
+                              .meta_bytes = means->meta_bytes,
+                              .threads = means->threads,
+                              .lanes = means->lanes,
+                              .ranks = means->ranks,
                               .thread_bytes = plan->thread_bytes,
                               .readers = READERS,
                               .writers = WRITERS};
     if (choose(plan, out))
         return WF_OK;
     uint64_t needed =
-        meta_bytes + out->statistics_bytes + WF_SLOTS_MIN * (slot_cost(out) + out->span_bytes);
+        out->meta_bytes + out->statistics_bytes + WF_SLOTS_MIN * (slot_cost(out) + out->span_bytes);
     char text[2][32];
     return wf_fail(e, WF_MACHINE,
                    "--memory %s is too little for this merge; it needs at least "
                    "%" PRIu64 " bytes (%s)",
-                   wf_format_bytes(memory_bytes, text[0]), needed,
+                   wf_format_bytes(out->memory_bytes, text[0]), needed,
                    wf_format_bytes(needed, text[1]));
 }

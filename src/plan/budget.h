@@ -18,7 +18,7 @@
 #include "../stage/unit.h"
 #include "plan.h"
 
-#define WF_SEGMENT_INPUTS 2048u    /* segments x inputs in a span; one segment always fits */
+#define WF_SEGMENT_INPUTS 2048u /* segments x inputs in a span; one segment always fits */
 
 #define WF_READS_AHEAD 2u /* reads queued per reader */
 #define WF_SLOTS_MIN 2u   /* with fewer the stream does not move */
@@ -36,6 +36,7 @@ struct wf_budget {
     unsigned readers, writers, compute; /* threads */
     unsigned threads;                   /* compute threads that were asked for */
     bool lanes;                         /* compute threads have lanes on devices */
+    unsigned ranks;                     /* that join statistics of the model; 0 for 1 */
     uint64_t thread_bytes;              /* of each compute thread, as the plan wants */
 
     struct wf_need scratch;     /* of each compute thread */
@@ -52,10 +53,17 @@ struct wf_budget {
     uint64_t pinned_bytes;     /* ... of these, of all lanes */
 };
 
-/* Chooses the numbers for `memory_bytes` and `threads` compute threads, with or without `lanes`.
- * Too little memory is WF_MACHINE with the number needed. */
-int wf_budget_set(struct wf_err *e, const struct wf_plan *plan, uint64_t memory_bytes,
-                  uint64_t meta_bytes, unsigned threads, bool lanes, struct wf_budget *out);
+/* What a process has. */
+struct wf_means {
+    uint64_t memory_bytes, meta_bytes; /* as in the budget */
+    unsigned threads;                  /* compute threads */
+    bool lanes;                        /* with lanes on devices */
+    unsigned ranks;                    /* that join statistics of the model; 0 for 1 */
+};
+
+/* Chooses the numbers. Too little memory is WF_MACHINE with the number needed. */
+int wf_budget_set(struct wf_err *e, const struct wf_plan *plan, const struct wf_means *means,
+                  struct wf_budget *out);
 
 /* A memory with which nothing would be read again: the budget's own, or one that is found by
  * trying; 0: no machine has as much. */

@@ -65,7 +65,10 @@ int wf_deltas_plan(struct wf_err *e, const struct weft_options *options, struct 
     warn(d);
     uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT) + d->plan.addend_bytes +
                     wf_delta_spool_table_bytes(&d->plan, d->n_tasks);
-    return wf_budget_set(e, &d->plan, memory, meta, wf_setup_threads(options, s), false,
+    return wf_budget_set(e, &d->plan,
+                         &(struct wf_means){.memory_bytes = memory,
+                                            .meta_bytes = meta,
+                                            .threads = wf_setup_threads(options, s)},
                          &s->deltas_budget);
 }
 

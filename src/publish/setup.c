@@ -176,22 +176,25 @@ static int lay_out_devices(struct wf_err *e, struct wf_setup *s)
 
 static int set_budget(struct wf_err *e, const struct weft_options *o, struct wf_setup *s)
 {
-    uint64_t memory = wf_setup_memory(o, s);
     uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT) + s->plan.addend_bytes;
-    bool lanes = s->gpu.devices != NULL;
+    uint64_t memory = wf_setup_memory(o, s);
+    struct wf_means means = {.memory_bytes = memory,
+                             .meta_bytes = meta,
+                             .threads = wf_setup_threads(o, s),
+                             .lanes = s->gpu.devices != NULL,
+                             .ranks = s->rank.size};
     if (o->emit_components)
-        meta += wf_components_table_bytes(s);
-    int status =
-        wf_budget_set(e, &s->plan, memory, meta, wf_setup_threads(o, s), lanes, &s->budget);
-    if (status || !lanes)
+        means.meta_bytes += wf_components_table_bytes(s);
+    int status = wf_budget_set(e, &s->plan, &means, &s->budget);
+    if (status || !means.lanes)
         return status;
     /* Where a device has little, spans and threads as with less memory on the host. */
     struct wf_err why = {0};
-    for (uint64_t less = memory / 2; (status = lay_out_devices(&why, s)) != WF_OK; less /= 2) {
+    while ((status = lay_out_devices(&why, s)) != WF_OK) {
         struct wf_err too_little = {0};
         struct wf_budget budget;
-        if (wf_budget_set(&too_little, &s->plan, less, meta, wf_setup_threads(o, s), lanes,
-                          &budget))
+        means.memory_bytes /= 2;
+        if (wf_budget_set(&too_little, &s->plan, &means, &budget))
             return wf_fail(e, WF_MACHINE, "%s", why.text);
         wf_err_clear(&why);
         s->budget = budget;

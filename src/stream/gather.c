@@ -7,7 +7,9 @@
  * A step ends when all slots were fed and every one was served; the thread that serves the last one
  * draws the unit's conclusion.
  */
+#include "../stage/join.h"
 #include "source.h"
+#include "statistics_file.h"
 
 #include "../base/mem.h"
 #include "../base/num.h"
@@ -223,18 +225,20 @@ void wf_gather_add(struct wf_gather *g, bool held)
 static void end_step(struct wf_ring *r, struct wf_gather *g)
 {
     pthread_mutex_unlock(&r->lock);
-    const char *why = wf_unit_advance(g->unit);
+    const struct wf_join *join = g == r->model ? r->options->join : NULL;
+    int joined = join ? wf_unit_join(r->e, g->unit, join) : WF_OK;
+    const char *why = joined ? NULL : wf_unit_advance(g->unit);
     if (why && g->job)
         wf_fail(r->e, WF_INPUT, "tensor '%s': %s", g->job->name, why);
     else if (why)
         wf_fail(r->e, WF_INPUT, "%s", why);
-    if (why)
+    if (why || joined || (g == r->model && wf_statistics_keep(r)))
         wf_ring_abandon(r);
     pthread_mutex_lock(&r->lock);
     g->step++;
     g->step_name = wf_step_name(wf_unit_step(g->unit));
     g->done = wf_unit_step(g->unit) == WF_STEP_MAP;
-    if (g->done && !why)
+    if (g->done && !why && !joined)
         wf_remarks_collect(r, g->unit, g->job);
     g->unserved = g->held;
     g->fed = g->held > 0;

@@ -332,7 +332,9 @@ static void spans_cover_random_plans_exactly(void **state)
         for (size_t s = 0; s < m->plan.n_shards; s++)
             total += m->shards[s].bytes;
         uint64_t memory = memories[total > 200u << 20 ? 3 : seed % 4];
-        int status = wf_budget_set(&e, &m->plan, memory, 1000, 2, false, &b);
+        int status = wf_budget_set(
+            &e, &m->plan,
+            &(struct wf_means){.memory_bytes = memory, .meta_bytes = 1000, .threads = 2}, &b);
         if (!status) {
             assert_true(b.slots >= 2);
             assert_true(wf_budget_ring_bytes(&b) + b.statistics_bytes + 1000 <= memory);
@@ -365,15 +367,33 @@ static void check_refusal(struct made *m, unsigned threads, bool lanes)
     struct wf_err e = {0};
     struct wf_budget b;
     unsigned long long needed;
-    assert_int_equal(wf_budget_set(&e, &m->plan, 10000, 5000, threads, lanes, &b), WF_MACHINE);
+    assert_int_equal(wf_budget_set(&e, &m->plan,
+                                   &(struct wf_means){.memory_bytes = 10000,
+                                                      .meta_bytes = 5000,
+                                                      .threads = threads,
+                                                      .lanes = lanes},
+                                   &b),
+                     WF_MACHINE);
     const char *text = strstr(e.text, "at least ");
     assert_non_null(text);
     assert_int_equal(sscanf(text, "at least %llu bytes", &needed), 1);
     wf_err_clear(&e);
-    assert_int_equal(wf_budget_set(&e, &m->plan, needed, 5000, threads, lanes, &b), WF_OK);
+    assert_int_equal(wf_budget_set(&e, &m->plan,
+                                   &(struct wf_means){.memory_bytes = needed,
+                                                      .meta_bytes = 5000,
+                                                      .threads = threads,
+                                                      .lanes = lanes},
+                                   &b),
+                     WF_OK);
     check_total(&b, needed, 5000);
     check_walk(m, &b, NULL);
-    assert_int_equal(wf_budget_set(&e, &m->plan, needed - 1, 5000, threads, lanes, &b), WF_MACHINE);
+    assert_int_equal(wf_budget_set(&e, &m->plan,
+                                   &(struct wf_means){.memory_bytes = needed - 1,
+                                                      .meta_bytes = 5000,
+                                                      .threads = threads,
+                                                      .lanes = lanes},
+                                   &b),
+                     WF_MACHINE);
     assert_int_equal(wf_err_status(&e), WF_MACHINE);
 }
 
@@ -399,7 +419,12 @@ static void lanes_are_as_many_as_memory_has_room_for(void **state)
             for (uint64_t memory = 20000; memory < (uint64_t)1 << 33; memory += memory / 2) {
                 struct wf_err e = {0};
                 struct wf_budget b;
-                int status = wf_budget_set(&e, &m->plan, memory, 5000, threads, true, &b);
+                int status = wf_budget_set(&e, &m->plan,
+                                           &(struct wf_means){.memory_bytes = memory,
+                                                              .meta_bytes = 5000,
+                                                              .threads = threads,
+                                                              .lanes = true},
+                                           &b);
                 assert_true(!status || !enough); /* more memory is never too little */
                 if (status)
                     continue;
@@ -446,9 +471,15 @@ static void a_thousand_models_fit_into_a_span(void **state)
     }
     m->shards[0] = (struct wf_shard){.header.n = 4096, .bytes = at, .n_jobs = 5};
     m->plan = (struct wf_plan){.jobs = m->jobs, .n_jobs = 5, .shards = m->shards, .n_shards = 1};
-    assert_int_equal(wf_budget_set(&e, &m->plan, 100u << 20, 0, 2, false, &b), WF_OK);
+    assert_int_equal(wf_budget_set(&e, &m->plan,
+                                   &(struct wf_means){.memory_bytes = 100u << 20, .threads = 2},
+                                   &b),
+                     WF_OK);
     check_walk(m, &b, NULL);
-    assert_int_equal(wf_budget_set(&e, &m->plan, (uint64_t)64 << 30, 0, 2, false, &b), WF_OK);
+    assert_int_equal(
+        wf_budget_set(&e, &m->plan,
+                      &(struct wf_means){.memory_bytes = (uint64_t)64 << 30, .threads = 2}, &b),
+        WF_OK);
     check_walk(m, &b, NULL);
     test_free(ckpt);
     test_free(in);

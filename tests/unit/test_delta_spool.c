@@ -39,7 +39,9 @@ static void start(struct tree *t, struct bench *b, const char *deltas)
     assert_worked(t, ef_plan(t, r, NULL, models, 0, &b->first));
     assert_worked(t, wf_delta_plan_build(&t->err, &b->first, NULL, models,
                                          wf_delta_spool_thread_bytes(), &b->d));
-    assert_worked(t, wf_budget_set(&t->err, &b->d.plan, 256u << 20, 0, 3, false, &b->budget));
+    assert_worked(t, wf_budget_set(&t->err, &b->d.plan,
+                                   &(struct wf_means){.memory_bytes = 256u << 20, .threads = 3},
+                                   &b->budget));
     b->task = b->d.tasks[0].name;
     b->subject = (struct wf_spool_subject){
         .plan = &b->d.plan, .tasks = &b->task, .n_tasks = 1, .density = r->deltas.density_text};

@@ -146,10 +146,18 @@ static void set_budget(struct tree *t, const struct wf_plan *plan, uint64_t memo
 {
     struct wf_err e = {0};
     unsigned long long needed;
-    if (wf_budget_set(&e, plan, memory, plan->addend_bytes, threads, false, b) == WF_OK)
+    if (wf_budget_set(&e, plan,
+                      &(struct wf_means){.memory_bytes = memory,
+                                         .meta_bytes = plan->addend_bytes,
+                                         .threads = threads},
+                      b) == WF_OK)
         return;
     assert_int_equal(sscanf(strstr(e.text, "at least "), "at least %llu", &needed), 1);
-    assert_worked(t, wf_budget_set(&t->err, plan, needed, plan->addend_bytes, threads, false, b));
+    assert_worked(t, wf_budget_set(&t->err, plan,
+                                   &(struct wf_means){.memory_bytes = needed,
+                                                      .meta_bytes = plan->addend_bytes,
+                                                      .threads = threads},
+                                   b));
 }
 
 /* Runs a plan and returns the bytes of its one file; to be freed. */

@@ -358,11 +358,15 @@ static void set_budget(struct work *w, struct run *r)
 {
     struct wf_err e = {0};
     unsigned long long needed;
-    if (wf_budget_set(&e, &w->plan, r->memory, 0, r->threads, false, &r->budget) == WF_OK)
+    if (wf_budget_set(&e, &w->plan,
+                      &(struct wf_means){.memory_bytes = r->memory, .threads = r->threads},
+                      &r->budget) == WF_OK)
         return;
     assert_int_equal(sscanf(strstr(e.text, "at least "), "at least %llu", &needed), 1);
     assert_worked(w->t,
-                  wf_budget_set(&w->t->err, &w->plan, needed, 0, r->threads, false, &r->budget));
+                  wf_budget_set(&w->t->err, &w->plan,
+                                &(struct wf_means){.memory_bytes = needed, .threads = r->threads},
+                                &r->budget));
 }
 
 /* Runs the stream; r->blocks stays alive for the caller. */
