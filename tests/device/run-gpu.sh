@@ -11,7 +11,7 @@ if ! build/plain/weft doctor "$SCRATCH" >"$SCRATCH/doctor" || ! grep -qE ' GPU 0
     skip "everything" "no GPU: $(grep -o 'none used: .*' "$SCRATCH/doctor")"
     finish
 fi
-sed -n '/^GPUs/,/^models/p' "$SCRATCH/doctor" | grep -v '^models'
+sed -n '/^GPUs/,/^ranks/p' "$SCRATCH/doctor" | grep -v '^ranks'
 
 # Every operation and whole merges, against the CPU backend.
 tests/suite/device.sh "$WEFT_CUDA_PLUGIN" | tee "$SCRATCH/device"
