@@ -87,7 +87,7 @@ install: build ## program, plugins, library, header, man page and completion, be
 	install -D -m 755 $(B)/weft $(DEST)/bin/weft
 	ln -sf weft $(DEST)/bin/weft-yaml
 	install -D -m 644 $(LIB) $(DEST)/lib/libweft.a
-	$(if $(NVCC),install -D -m 755 $(C)/libweft_cuda.so $(DEST)/lib/libweft_cuda.so)
+	$(if $(NVCC),install -D -m 755 $(CN)/libweft_cuda.so $(DEST)/lib/libweft_cuda.so)
 	$(if $(MPI_CC),install -D -m 755 $(MPI_SO) $(DEST)/lib/libweft_mpi.so)
 	install -D -m 644 include/weft.h $(DEST)/include/weft.h
 	mkdir -p $(DEST)/share/man/man1 $(DEST)/share/bash-completion/completions $(DEST)/share/zsh/site-functions
