@@ -1,4 +1,6 @@
-/* join_ranks.h - a struct wf_join over a transport between the ranks of a merge.
+/* join_ranks.h - a struct wf_join over a transport between the ranks of a merge: MPI, or NCCL where
+ * GPUs compute. (One process with several GPUs needs none: its lanes' partial results meet in host
+ * memory.)
  *
  * An operation begins with a meeting: one sum of a few words, which tells every rank that all are
  * there, that they want the same thing, and how much each of them brings. For the slowest rank one
@@ -9,8 +11,11 @@
 #ifndef WF_JOIN_RANKS_H
 #define WF_JOIN_RANKS_H
 
+#include <stdbool.h>
+
 #include "../base/library.h"
 #include "../stage/join.h"
+#include "../../kernels/plugin.h"
 
 #define WF_JOIN_MEET_MS ((uint64_t)24 * 60 * 60 * 1000)
 #define WF_JOIN_MOVE_MS ((uint64_t)300 * 1000)
@@ -24,14 +29,20 @@ struct wf_join_options {
     /* Called while waiting, several times a second: WF_OK, or a status with *e filled, when another
      * rank has failed or a signal came. May be NULL. */
     int (*check)(void *arg, struct wf_err *e);
-    void *arg;
-    uint64_t meet_ms, move_ms; /* 0: as above */
-    size_t room_bytes;         /* 0: as above */
+    /* For NCCL where there is no MPI; may be NULL, both. Rank 0 puts n bytes where the other ranks
+     * of this very run get them; *there stays false until they can. */
+    int (*put)(void *arg, struct wf_err *e, const void *bytes, size_t n);
+    int (*get)(void *arg, struct wf_err *e, void *bytes, size_t n, bool *there);
+    void *arg;                       /* of all three */
+    const struct wf_plugin *devices; /* GPUs compute: join over them; NULL: the CPU computes */
+    uint32_t device;                 /* which of them, as the plugin numbers them */
+    uint64_t meet_ms, move_ms;       /* 0: as above */
+    size_t room_bytes;               /* 0: as above */
 };
 
-/* Opens the transport with the first call of a process, and meets the other ranks: all ranks call
- * it, at about the same time. WF_MACHINE where there is no transport, or it sees another rank or
- * number of ranks than the launcher: the sentence says what to do. */
+/* Starts the transport with the first call of a process, and meets the other ranks: all ranks call
+ * it, with the same devices or none. WF_MACHINE where there is no transport, or it sees another
+ * rank or number of ranks than the launcher: the sentence says what to do. */
 int wf_join_open(struct wf_err *e, const struct wf_join_options *o, struct wf_join **out);
 
 /* Never waits; the transport stays for the next join of this process. Accepts NULL. */
@@ -43,7 +54,7 @@ void wf_join_close(struct wf_join *join);
 int wf_join_finish(struct wf_err *e, const struct wf_join_options *o);
 
 /* Whether ranks could be joined here, without starting anything: the name of what would do it, or
- * why not. */
-bool wf_join_is_possible(char text[WF_LIBRARY_WHY_BYTES]);
+ * why not. `devices` as above. */
+bool wf_join_is_possible(const struct wf_plugin *devices, char text[WF_LIBRARY_WHY_BYTES]);
 
 #endif

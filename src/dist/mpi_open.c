@@ -2,6 +2,7 @@
 #include "mpi_open.h"
 
 #include <stdio.h>
+#include <string.h>
 
 void wf_mpi_plugin_path(char path[PATH_MAX])
 {
@@ -13,6 +14,10 @@ const struct wf_mpi *wf_mpi_open(char why[WF_LIBRARY_WHY_BYTES])
     char path[PATH_MAX];
     wf_mpi_get_fn *get;
     wf_mpi_plugin_path(path);
+    if (!strcmp(path, "none")) {
+        snprintf(why, WF_LIBRARY_WHY_BYTES, WF_MPI_VARIABLE " is none");
+        return NULL;
+    }
     if (!path[0]) {
         snprintf(why, WF_LIBRARY_WHY_BYTES,
                  WF_MPI_FILE " is not beside the program: this weft was built without MPI "

@@ -5,8 +5,8 @@
 #include "../base/library.h"
 #include "mpi_plugin.h"
 
-/* Opens libweft_mpi.so from beside the program or ../lib, or the file that WEFT_MPI_PLUGIN names.
- * Starts nothing. NULL and the reason where there is none. */
+/* Opens libweft_mpi.so from beside the program or ../lib, or the file that WEFT_MPI_PLUGIN names
+ * ("none": no MPI). Starts nothing. NULL and the reason where there is none. */
 const struct wf_mpi *wf_mpi_open(char why[WF_LIBRARY_WHY_BYTES]);
 
 /* The file that would be opened; "" if there is none. */

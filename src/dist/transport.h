@@ -21,7 +21,7 @@ struct wf_transport_err {
 struct wf_transport {
     const char *name; /* for messages: "MPI" */
     void *self;       /* the first argument of each function */
-    /* Meets the other ranks; may block, for as long as one of them does not come. */
+    /* Begins to meet the other ranks; may block, for as long as one of them does not come. */
     int (*start)(void *self, struct wf_transport_err *e, uint32_t *rank, uint32_t *ranks);
     /* Begins: values[i] becomes the sum over ranks (modulo 2^64). n <= INT_MAX. */
     int (*sum)(void *self, struct wf_transport_err *e, uint64_t *values, size_t n);

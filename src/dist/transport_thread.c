@@ -83,7 +83,8 @@ static int carry_out(struct wf_transport_thread *t, enum work work, size_t n,
     int code = 0;
     switch (work) {
     case START:
-        return start_keeping_signals(t, e);
+        code = start_keeping_signals(t, e);
+        break;
     case FINISH:
         return with->finish(with->self, e);
     case SUM:

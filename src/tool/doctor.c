@@ -252,6 +252,13 @@ static void show_device(struct doctor *d, const struct wf_plugin *plugin, uint32
     copy_rate(d, name, &probe.inside, "device to device, bytes copied");
 }
 
+static void show_nccl(struct doctor *d, const struct wf_plugin *plugin)
+{
+    struct wf_plugin_err pe = {0};
+    char name[64];
+    fact(d, "joins ranks", plugin->comm_library(&pe, name) ? pe.text : name);
+}
+
 static void show_devices(struct doctor *d)
 {
     struct wf_err e = {0}; /* no GPU is a finding */
@@ -268,6 +275,7 @@ static void show_devices(struct doctor *d)
         return;
     }
     fact(d, "built with", wf_devices_plugin(devices)->name);
+    show_nccl(d, wf_devices_plugin(devices));
     for (uint32_t i = 0; i < wf_devices_count(devices); i++)
         show_device(d, wf_devices_plugin(devices), wf_devices_index(devices, i));
     wf_devices_close(devices);
@@ -283,7 +291,7 @@ static void show_ranks(struct doctor *d)
     d->section = "ranks";
     wf_mpi_plugin_path(path);
     fact(d, "plugin", path[0] ? path : "none: there is no libweft_mpi.so beside the program");
-    bool there = wf_join_is_possible(text);
+    bool there = wf_join_is_possible(NULL, text);
     snprintf(line, sizeof line, "%s%s", there ? "" : "none used: ", text);
     fact(d, "MPI", line);
 }

@@ -15,6 +15,7 @@
 #include "../../src/base/file.h"
 #include "../../src/base/mem.h"
 #include "../../src/dist/join_ranks.h"
+#include "fake_comm.h"
 
 #define MIB ((size_t)1 << 20)
 
@@ -41,9 +42,46 @@ static unsigned number(const char *const *names)
     return (unsigned)n;
 }
 
+/* The file by which rank 0 hands something to the others. */
+static void put_path(char path[4096])
+{
+    snprintf(path, 4096, "%s/put", fake_folder);
+}
+
+static int put(void *arg, struct wf_err *e, const void *bytes, size_t n)
+{
+    char path[4096], whole[4200];
+    (void)arg;
+    put_path(path);
+    snprintf(whole, sizeof whole, "%s.whole", path);
+    return wf_write_small(e, path, bytes, n) || wf_rename(e, path, whole);
+}
+
+static int get(void *arg, struct wf_err *e, void *bytes, size_t n, bool *there)
+{
+    char path[4096], whole[4200], *text;
+    size_t found;
+    (void)arg;
+    put_path(path);
+    snprintf(whole, sizeof whole, "%s.whole", path);
+    if (!wf_exists(whole))
+        return WF_OK;
+    int status = wf_read_small(e, WF_INPUT, whole, n, &text, &found);
+    CHECK(!status && found == n, "%zu bytes of %zu", found, n);
+    memcpy(bytes, text, n);
+    wf_free(text);
+    *there = true;
+    return status;
+}
+
 static struct wf_join_options options(void)
 {
-    return (struct wf_join_options){.rank = rank,
+    bool devices = getenv("TEST_DEVICES") != NULL;
+    return (struct wf_join_options){.devices = devices ? &fake_devices : NULL,
+                                    .device = rank % 4,
+                                    .put = put,
+                                    .get = get,
+                                    .rank = rank,
                                     .ranks = ranks,
                                     .launcher = "the test",
                                     .size_variable = "PMI_SIZE",
@@ -290,7 +328,20 @@ static void a_signal_ends_the_wait(void)
     wait_for_rank_0(stop_at_once, WF_STOPPED, "signal");
 }
 
-static void a_rank_that_never_starts_mpi_costs_the_limit(void)
+static void without_a_transport_it_is_refused(void)
+{
+    struct wf_err e = {0};
+    struct wf_join_options o = options();
+    struct wf_join *join;
+    char why[WF_LIBRARY_WHY_BYTES] = "";
+    CHECK(!wf_join_is_possible(o.devices, why) && why[0], "it is possible: %s", why);
+    int status = wf_join_open(&e, &o, &join);
+    CHECK(status == WF_MACHINE && strstr(e.text, "without MPI") && strstr(e.text, "is none"), "%s",
+          e.text);
+    CHECK(!o.devices || strstr(e.text, "no fake NCCL"), "%s", e.text);
+}
+
+static void a_rank_that_never_starts_costs_the_limit(void)
 {
     struct wf_err e = {0};
     struct wf_join_options o = options();
@@ -298,8 +349,14 @@ static void a_rank_that_never_starts_mpi_costs_the_limit(void)
     if (rank == 0)
         return;
     o.move_ms = 500;
+    const char *words = getenv("TEST_DEVICES") && !strcmp(getenv("WEFT_MPI_PLUGIN"), "none")
+                            ? "has not handed out"
+                            : "starting MPI";
     int status = wf_join_open(&e, &o, &join);
-    CHECK(status == WF_MACHINE && strstr(e.text, "starting MPI"), "status %d: %s", status, e.text);
+    CHECK(status == WF_MACHINE && strstr(e.text, words), "status %d: %s", status, e.text);
+    wf_err_clear(&e);
+    status = wf_join_open(&e, &o, &join);
+    CHECK(status == WF_MACHINE && strstr(e.text, "before"), "status %d: %s", status, e.text);
 }
 
 /* Run without the launcher's own clean-up, which would end the others first; MPICH's then tells
@@ -333,7 +390,8 @@ static const struct {
     {"another_size_is_refused", another_size_is_refused},
     {"a_rank_that_does_not_come_costs_the_limit", a_rank_that_does_not_come_costs_the_limit},
     {"a_signal_ends_the_wait", a_signal_ends_the_wait},
-    {"a_rank_that_never_starts_mpi_costs_the_limit", a_rank_that_never_starts_mpi_costs_the_limit},
+    {"a_rank_that_never_starts_costs_the_limit", a_rank_that_never_starts_costs_the_limit},
+    {"without_a_transport_it_is_refused", without_a_transport_it_is_refused},
     {"a_killed_rank_ends_the_wait", a_killed_rank_ends_the_wait},
 };
 
@@ -364,6 +422,7 @@ int main(int argc, char **argv)
     ranks = ranks ? ranks : 1;
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
         if (argc == 3 && !strcmp(argv[1], cases[k].name)) {
+            fake_folder = argv[2];
             cases[k].run();
             return say(argv[2]);
         }

@@ -13,7 +13,7 @@ fi
 flags='' rough=''
 if readelf -d "$WEFT_MPI_PLUGIN" | grep -q 'NEEDED.*libmpich'; then
     mpirun=$(command -v mpirun.mpich || command -v mpirun)
-    rough=-disable-auto-cleanup # a dead rank is the others' business, for once
+    rough=-disable-auto-cleanup # leaves a dead rank to the others, most of the time
 else
     mpirun=$(command -v mpirun.openmpi || command -v mpirun)
     flags="--oversubscribe --allow-run-as-root"
@@ -21,15 +21,18 @@ fi
 [ -n "$mpirun" ] || { skip "ranks over MPI" "mpirun is not installed"; finish; }
 requires $program
 
-# ranks N CASE WANTED [FLAG...]: as many ranks as WANTED say that it went well.
+# ranks N CASE WANTED [FLAG...]: as many ranks as WANTED (a pattern) say that it went well.
+turn=0
 ranks() {
-    local n=$1 case=$2 wanted=$3 folder=$SCRATCH/$2.$1 ok
+    turn=$((turn + 1))
+    local n=$1 case=$2 wanted=$3 folder=$SCRATCH/$turn ok
     shift 3
     mkdir -p "$folder"
     # shellcheck disable=SC2086
     timeout 100 "$mpirun" $flags "$@" -n "$n" $program "$case" "$folder" >"$folder/said" 2>&1 </dev/null
     ok=$(find "$folder" -name 'ok.*' | wc -l)
-    if [ "$ok" != "$wanted" ]; then
+    # shellcheck disable=SC2053
+    if [[ $ok != $wanted ]]; then
         fail "$n ranks: $case" "$ok of $wanted are well: $(head -n 8 "$folder/said" | tr '\n' ' ' | head -c 600)"
     elif grep -qiE 'segmentation|signal 11|Sanitizer|Assertion' "$folder/said"; then
         fail "$n ranks: $case" "$(grep -m 3 -iE 'segmentation|signal 11|Sanitizer|Assertion' "$folder/said" | tr '\n' ' ')"
@@ -53,10 +56,31 @@ for n in 2 5; do
     ranks $n a_rank_that_does_not_come_costs_the_limit $n
     ranks $n a_signal_ends_the_wait $n
 done
-ranks 3 a_rank_that_never_starts_mpi_costs_the_limit 3
+ranks 3 a_rank_that_never_starts_costs_the_limit 3
 if [ -n "$rough" ]; then
-    ranks 3 a_killed_rank_ends_the_wait 2 $rough
+    ranks 3 a_killed_rank_ends_the_wait '[02]' $rough # none: mpirun was quicker
 else
     skip "a killed rank" "this mpirun ends the others itself"
 fi
+
+# Over devices: how they find each other, by MPI and by a file; and the same operations over the other table.
+mpi=$WEFT_MPI_PLUGIN
+export TEST_DEVICES=1
+for n in 1 2 4; do
+    ranks $n exchange $n
+    WEFT_MPI_PLUGIN=none ranks $n exchange $n
+    WEFT_MPI_PLUGIN=none ranks $n exchange_in_small_pieces $n
+done
+for WEFT_MPI_PLUGIN in "$mpi" none; do
+    ranks 3 ranks_out_of_step_are_refused 3
+    ranks 3 a_rank_that_does_not_come_costs_the_limit 3
+    ranks 3 a_signal_ends_the_wait 3
+    ranks 3 a_rank_that_never_starts_costs_the_limit 3
+done
+# No devices: over MPI all the same. Neither: a sentence.
+export FAKE_COMM_MISSING=1
+WEFT_MPI_PLUGIN=$mpi ranks 2 exchange 2
+WEFT_MPI_PLUGIN=none ranks 2 without_a_transport_it_is_refused 2
+unset TEST_DEVICES
+WEFT_MPI_PLUGIN=none ranks 2 without_a_transport_it_is_refused 2
 finish
