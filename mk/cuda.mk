@@ -20,7 +20,7 @@ FRAMES := $(foreach f,$(FUNCTIONS),frame_$(subst @,.,$(f))) frame_rank frame_tab
 ifeq ($(filter auto 0 1,$(CUDA)),)
 $(error CUDA=$(CUDA): write auto, 0 or 1)
 endif
-CUDA_FOUND := $(if $(filter 0,$(CUDA)),- CUDA=0,$(shell mk/find-cuda.sh $(firstword $(CUDA_ARCH))))
+CUDA_FOUND := $(if $(filter 0,$(CUDA)),- CUDA=0,$(shell CUDA_HOME='$(CUDA_HOME)' mk/find-cuda.sh $(firstword $(CUDA_ARCH))))
 NVCC       := $(filter-out -,$(firstword $(CUDA_FOUND)))
 CUDA_TEXT  := $(wordlist 2,99,$(CUDA_FOUND))
 ifeq ($(CUDA)$(NVCC),1)
@@ -163,7 +163,7 @@ variant-emu: $(B)/emu/test_kernels
 variant-device: $(B)/libweft_fake.so $(DEVICE_TESTS) $(B)/bench_method
 
 device-test: ## on a machine with a GPU: the kernels give the CPU's bytes, and compute-sanitizer finds nothing
-	@$(MAKE) --no-print-directory build variant variant-device variant-tools VARIANT=plain CUDA=1
+	@$(MAKE) --no-print-directory build variant variant-device variant-tools variant-transport VARIANT=plain CUDA=1
 	@tests/device/run-gpu.sh
 
 DEVICE_BYTES ?= 1GiB

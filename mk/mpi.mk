@@ -7,7 +7,7 @@ MPI ?= auto
 ifeq ($(filter auto 0 1,$(MPI)),)
 $(error MPI=$(MPI): write auto, 0 or 1)
 endif
-MPI_FOUND := $(if $(filter 0,$(MPI)),- MPI=0,$(shell mk/find-mpi.sh))
+MPI_FOUND := $(if $(filter 0,$(MPI)),- MPI=0,$(shell MPICC='$(MPICC)' mk/find-mpi.sh))
 MPI_CC    := $(filter-out -,$(firstword $(MPI_FOUND)))
 MPI_TEXT  := $(wordlist 2,99,$(MPI_FOUND))
 ifeq ($(MPI)$(MPI_CC),1)

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../../src/backend/device.h"
 #include "../../src/base/clock.h"
 #include "../../src/base/file.h"
 #include "../../src/base/mem.h"
@@ -74,11 +75,33 @@ static int get(void *arg, struct wf_err *e, void *bytes, size_t n, bool *there)
     return status;
 }
 
+/* The devices that TEST_DEVICES wants, and this rank's. */
+static void find_devices(const struct wf_plugin **plugin, uint32_t *device)
+{
+    static struct wf_devices *devices;
+    struct wf_err e = {0};
+    struct wf_device_options wanted = {.required = true};
+    const char *kind = getenv("TEST_DEVICES");
+    char why[256];
+    *plugin = kind ? &fake_devices : NULL;
+    *device = rank % 4;
+    if (!kind || strcmp(kind, "real"))
+        return;
+    if (!devices && wf_devices_open(&e, &wanted, &devices, why)) {
+        fprintf(stderr, "%s\n", e.text);
+        exit(1);
+    }
+    *plugin = wf_devices_plugin(devices);
+    *device = wf_devices_index(devices, rank % wf_devices_count(devices));
+}
+
 static struct wf_join_options options(void)
 {
-    bool devices = getenv("TEST_DEVICES") != NULL;
-    return (struct wf_join_options){.devices = devices ? &fake_devices : NULL,
-                                    .device = rank % 4,
+    const struct wf_plugin *plugin;
+    uint32_t device;
+    find_devices(&plugin, &device);
+    return (struct wf_join_options){.devices = plugin,
+                                    .device = device,
                                     .put = put,
                                     .get = get,
                                     .rank = rank,

@@ -5,6 +5,20 @@ source tests/suite/suite.sh
 program=build/plain/test_transport
 export WEFT_MPI_PLUGIN=$PWD/build/libweft_mpi.so
 
+# ---- with and without an MPI to build with ----
+
+check "MPI=0 leaves the plugin out" make -s -n mpi-plugin MPI=0
+for wrong in "MPI=maybe" "MPI=1 MPICC=$SCRATCH/nothing"; do
+    # shellcheck disable=SC2086
+    if make -s -n mpi-plugin CUDA=0 $wrong >"$SCRATCH/said" 2>&1; then
+        fail "make $wrong" "was accepted"
+    elif grep -qF "${wrong%% *}: " "$SCRATCH/said"; then
+        pass
+    else
+        fail "make $wrong" "does not say why: $(head -c 300 "$SCRATCH/said")"
+    fi
+done
+
 # The process manager of the MPI that the plugin was built with.
 if [ ! -e "$WEFT_MPI_PLUGIN" ]; then
     skip "ranks over MPI" "libweft_mpi.so was not built: $(mk/find-mpi.sh | sed 's/^- //')"
@@ -20,6 +34,17 @@ else
 fi
 [ -n "$mpirun" ] || { skip "ranks over MPI" "mpirun is not installed"; finish; }
 requires $program
+
+shown=$(nm -D --defined-only "$WEFT_MPI_PLUGIN" | awk '{ print $3 }')
+if [ "$shown" = weft_mpi_get ]; then pass; else fail "symbols of the plugin" "shows $(tr '\n' ' ' <<<"$shown")"; fi
+if readelf -d build/plain/weft | grep -qi 'NEEDED.*mpi'; then fail "weft" "is linked with MPI"; else pass; fi
+if build/plain/weft doctor "$SCRATCH" | grep -qE ' MPI +(MPICH|Open MPI|[A-Z])'; then
+    pass
+else
+    fail "doctor" "does not say which MPI there is: $(build/plain/weft doctor "$SCRATCH" | grep MPI)"
+fi
+
+# ---- ranks ----
 
 # ranks N CASE WANTED [FLAG...]: as many ranks as WANTED (a pattern) say that it went well.
 turn=0
@@ -65,7 +90,7 @@ fi
 
 # Over devices: how they find each other, by MPI and by a file; and the same operations over the other table.
 mpi=$WEFT_MPI_PLUGIN
-export TEST_DEVICES=1
+export TEST_DEVICES=fake
 for n in 1 2 4; do
     ranks $n exchange $n
     WEFT_MPI_PLUGIN=none ranks $n exchange $n
