@@ -6,10 +6,13 @@
 #include <time.h>
 
 #include "../base/clock.h"
+#include "../base/file.h"
+#include "../base/mem.h"
 #include "mpi_open.h"
 #include "nccl_transport.h"
 
-#define GET_NAP_MS 50u /* between two looks for what rank 0 has put */
+#define ID_FILE "nccl-id"
+#define LOOK_NS 50000000 /* between two looks for it */
 
 static struct {
     struct wf_join_process data;
@@ -81,29 +84,55 @@ static int send_id_by_mpi(struct wf_err *e, const struct wf_join_options *o)
     return status;
 }
 
-static int send_id_by_caller(struct wf_err *e, const struct wf_join_options *o)
+/* The file appears whole: it is written under another name first. */
+static int write_id(struct wf_err *e, const char *path)
 {
-    struct wf_wait wait = wf_join_wait(o, "waiting for NCCL's id", false);
-    uint64_t limit = wf_now_ns() + wait.limit_ms * 1000000;
-    bool there = false;
-    int status = WF_OK;
-    if (o->rank == 0)
-        return o->put(o->arg, e, process.nccl.id, sizeof process.nccl.id);
-    while (!(status = o->get(o->arg, e, process.nccl.id, sizeof process.nccl.id, &there)) &&
-           !there) {
-        status = o->check ? o->check(o->arg, e) : WF_OK;
-        if (!status && wf_now_ns() > limit)
-            status = wf_fail(e, WF_MACHINE, "rank 0 has not handed out NCCL's id within %.0f s",
-                             (double)wait.limit_ms * 1e-3);
-        if (status)
-            break;
-        nanosleep(&(struct timespec){.tv_nsec = GET_NAP_MS * 1000000L}, NULL);
-    }
+    char fresh[PATH_MAX];
+    int n = snprintf(fresh, sizeof fresh, "%s.new", path);
+    if (n < 0 || n >= (int)sizeof fresh)
+        return wf_fail(e, WF_MACHINE, "%s: the path is too long", path);
+    int status = wf_write_small(e, fresh, process.nccl.id, sizeof process.nccl.id);
+    return status ? status : wf_rename(e, fresh, path);
+}
+
+static int read_id(struct wf_err *e, const char *path)
+{
+    char *text;
+    size_t n;
+    int status = wf_read_small(e, WF_MACHINE, path, sizeof process.nccl.id, &text, &n);
+    if (status)
+        return status;
+    if (n == sizeof process.nccl.id)
+        memcpy(process.nccl.id, text, n);
+    else
+        status = wf_fail(e, WF_MACHINE, "%s: %zu bytes; NCCL's id has %zu", path, n,
+                         sizeof process.nccl.id);
+    wf_free(text);
     return status;
 }
 
+static int send_id_by_file(struct wf_err *e, const struct wf_join_options *o)
+{
+    struct wf_wait wait = wf_join_wait(o, "waiting for NCCL's id", false);
+    uint64_t limit = wf_now_ns() + wait.limit_ms * 1000000;
+    char path[PATH_MAX];
+    int status = WF_OK, n = snprintf(path, sizeof path, "%s/" ID_FILE, o->folder);
+    if (n < 0 || n >= (int)sizeof path)
+        return wf_fail(e, WF_MACHINE, "%s: the path is too long", o->folder);
+    if (o->rank == 0)
+        return write_id(e, path);
+    while (!status && !wf_exists(path)) {
+        nanosleep(&(struct timespec){.tv_nsec = LOOK_NS}, NULL);
+        status = o->check ? o->check(o->arg, e) : WF_OK;
+        if (!status && wf_now_ns() > limit)
+            status = wf_fail(e, WF_MACHINE, "%s: rank 0 has not left NCCL's id here within %.0f s",
+                             path, (double)wait.limit_ms * 1e-3);
+    }
+    return status ? status : read_id(e, path);
+}
+
 /* By MPI where there is one. An MPI that sees one rank alone was not told of the others by the
- * launcher, on all of them alike: then by the caller. */
+ * launcher, on all of them alike: then by a file. */
 static int send_id(struct wf_err *e, const struct wf_join_options *o, const struct wf_mpi *mpi)
 {
     uint32_t rank = 0, ranks = 0;
@@ -111,12 +140,12 @@ static int send_id(struct wf_err *e, const struct wf_join_options *o, const stru
         int status = start_mpi(e, o, mpi, &rank, &ranks);
         if (status)
             return status;
-        if (ranks > 1 || !o->put) {
+        if (ranks > 1 || !o->folder) {
             status = compare_ranks(e, o, mpi, rank, ranks);
             return status ? status : send_id_by_mpi(e, o);
         }
     }
-    return send_id_by_caller(e, o);
+    return send_id_by_file(e, o);
 }
 
 static int use_nccl(struct wf_err *e, const struct wf_join_options *o, const struct wf_mpi *mpi)
@@ -181,7 +210,7 @@ static int start(struct wf_err *e, const struct wf_join_options *o)
     process.data = (struct wf_join_process){.rank = o->rank, .ranks = o->ranks};
     process.data.room = o->room_bytes ? o->room_bytes : WF_JOIN_ROOM_BYTES;
     process.data.room = process.data.room > least ? process.data.room : least;
-    if (has_nccl(o->devices, name, why_not_nccl) && (mpi || o->put))
+    if (has_nccl(o->devices, name, why_not_nccl) && (mpi || o->folder))
         return use_nccl(e, o, mpi);
     return mpi ? use_mpi(e, o, mpi) : no_transport(e, o, why, why_not_nccl);
 }

@@ -2,7 +2,7 @@
  * merge to merge.
  *
  *   --backend cuda, and NCCL is there:  NCCL; its id travels by MPI where that has the same ranks,
- *                                       else by what the caller puts and gets (a file)
+ *                                       else by a file
  *   otherwise:                          MPI
  */
 #ifndef WF_JOIN_PROCESS_H

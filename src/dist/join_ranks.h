@@ -29,11 +29,10 @@ struct wf_join_options {
     /* Called while waiting, several times a second: WF_OK, or a status with *e filled, when another
      * rank has failed or a signal came. May be NULL. */
     int (*check)(void *arg, struct wf_err *e);
-    /* For NCCL where there is no MPI; may be NULL, both. Rank 0 puts n bytes where the other ranks
-     * of this very run get them; *there stays false until they can. */
-    int (*put)(void *arg, struct wf_err *e, const void *bytes, size_t n);
-    int (*get)(void *arg, struct wf_err *e, void *bytes, size_t n, bool *there);
-    void *arg;                       /* of all three */
+    void *arg;
+    /* Where NCCL's id is left where there is no MPI: a folder that all ranks share, and in which
+     * none is from an earlier run; NULL: there is none. Lives as long as the join. */
+    const char *folder;
     const struct wf_plugin *devices; /* GPUs compute: join over them; NULL: the CPU computes */
     uint32_t device;                 /* which of them, as the plugin numbers them */
     uint64_t meet_ms, move_ms;       /* 0: as above */

@@ -43,38 +43,6 @@ static unsigned number(const char *const *names)
     return (unsigned)n;
 }
 
-/* The file by which rank 0 hands something to the others. */
-static void put_path(char path[4096])
-{
-    snprintf(path, 4096, "%s/put", fake_folder);
-}
-
-static int put(void *arg, struct wf_err *e, const void *bytes, size_t n)
-{
-    char path[4096], whole[4200];
-    (void)arg;
-    put_path(path);
-    snprintf(whole, sizeof whole, "%s.whole", path);
-    return wf_write_small(e, path, bytes, n) || wf_rename(e, path, whole);
-}
-
-static int get(void *arg, struct wf_err *e, void *bytes, size_t n, bool *there)
-{
-    char path[4096], whole[4200], *text;
-    size_t found;
-    (void)arg;
-    put_path(path);
-    snprintf(whole, sizeof whole, "%s.whole", path);
-    if (!wf_exists(whole))
-        return WF_OK;
-    int status = wf_read_small(e, WF_INPUT, whole, n, &text, &found);
-    CHECK(!status && found == n, "%zu bytes of %zu", found, n);
-    memcpy(bytes, text, n);
-    wf_free(text);
-    *there = true;
-    return status;
-}
-
 /* The devices that TEST_DEVICES wants, and this rank's. */
 static void find_devices(const struct wf_plugin **plugin, uint32_t *device)
 {
@@ -102,8 +70,7 @@ static struct wf_join_options options(void)
     find_devices(&plugin, &device);
     return (struct wf_join_options){.devices = plugin,
                                     .device = device,
-                                    .put = put,
-                                    .get = get,
+                                    .folder = fake_folder,
                                     .rank = rank,
                                     .ranks = ranks,
                                     .launcher = "the test",
@@ -373,7 +340,7 @@ static void a_rank_that_never_starts_costs_the_limit(void)
         return;
     o.move_ms = 500;
     const char *words = getenv("TEST_DEVICES") && !strcmp(getenv("WEFT_MPI_PLUGIN"), "none")
-                            ? "has not handed out"
+                            ? "has not left"
                             : "starting MPI";
     int status = wf_join_open(&e, &o, &join);
     CHECK(status == WF_MACHINE && strstr(e.text, words), "status %d: %s", status, e.text);
