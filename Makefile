@@ -2,7 +2,7 @@
 #
 # Objects live under build/<hash of compiler and flags>/, so variants never mix; build/weft is a link to
 # the last plain build, build/weft-yaml another. Variables: CC, CFLAGS_EXTRA, SAN=address|thread|none, FAULTS=1, V=1,
-# PREFIX, CUDA=auto|0|1.
+# PREFIX, CUDA=auto|0|1, MPI=auto|0|1.
 
 .DEFAULT_GOAL := build
 MAKEFLAGS += --no-builtin-rules
@@ -35,7 +35,8 @@ ARCH     := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
 KEY      := $(shell printf '%s' '$(CC) $(shell $(CC) -dumpversion 2>/dev/null) $(CFLAGS)' | cksum | cut -d' ' -f1)
 B        := build/$(KEY)
 
-LIB_SRC  := $(filter-out src/main.c src/cli.c $(wildcard src/cmd_*.c) src/backend/frame_cpu.c,$(wildcard src/*.c src/*/*.c))
+LIB_SRC  := $(filter-out src/main.c src/cli.c $(wildcard src/cmd_*.c) src/backend/frame_cpu.c \
+              src/dist/mpi_plugin.c,$(wildcard src/*.c src/*/*.c))
 CLI_SRC  := src/main.c src/cli.c $(wildcard src/cmd_*.c)
 # The CPU frame is compiled once per instruction set; the widest that the machine has is chosen at start.
 ISAS     := base $(if $(filter x86_64,$(ARCH)),v3 v4)
@@ -48,7 +49,7 @@ CLI_OBJ  := $(CLI_SRC:%.c=$(B)/%.o)
 LIB      := $(B)/libweft.a
 
 .PHONY: build
-build: build/weft plugin ## build build/weft, and the GPU plugin where there is CUDA (installs nothing)
+build: build/weft plugin mpi-plugin ## build build/weft, and the plugins for GPUs and MPI where these are (installs nothing)
 
 # Always linked anew: make follows the link, and another variant's program may be the newer one.
 build/weft: $(B)/weft FORCE
@@ -99,4 +100,5 @@ help: ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
 
 include mk/cuda.mk
+include mk/mpi.mk
 include mk/rest.mk

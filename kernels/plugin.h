@@ -15,7 +15,7 @@
 
 #include "work.h"
 
-#define WF_PLUGIN_ABI 1u
+#define WF_PLUGIN_ABI 2u
 #define WF_PLUGIN_SYMBOL "weft_plugin_get"
 
 /* A call that failed: its number in the device's own terms, the call, its text and its place. */
@@ -35,6 +35,12 @@ struct wf_plugin_device {
 /* A queue on one device: what is put into it is done in order, while the caller goes on; different
  * lanes overlap. Used by one thread at a time. */
 struct wf_plugin_lane;
+
+/* This process's place among the ranks of a merge, each on a device of its own: NCCL. Used by one
+ * thread. One operation is under way at a time, and all ranks begin the same ones in the same
+ * order; none of them waits. */
+struct wf_plugin_comm;
+#define WF_PLUGIN_ID_BYTES 128 /* what tells the ranks of one merge from all others */
 
 struct wf_plugin {
     uint32_t abi;   /* WF_PLUGIN_ABI */
@@ -67,6 +73,29 @@ struct wf_plugin {
      * benchmarks. */
     int (*time)(struct wf_plugin_err *e, struct wf_plugin_lane *lane, const struct wf_work *work,
                 uint32_t times, double *ms);
+
+    /* Opens what joins ranks, and says who it is: "NCCL 2.28.9". Starts nothing. */
+    int (*comm_library)(struct wf_plugin_err *e, char text[64]);
+    /* On one rank; the others are given its bytes. */
+    int (*comm_id)(struct wf_plugin_err *e, unsigned char id[WF_PLUGIN_ID_BYTES]);
+    /* Begins to meet the other ranks; claims `room` bytes on the device, and pinned on the host. */
+    int (*comm_open)(struct wf_plugin_err *e, uint32_t device,
+                     const unsigned char id[WF_PLUGIN_ID_BYTES], uint32_t rank, uint32_t ranks,
+                     uint64_t room, struct wf_plugin_comm **out);
+    /* Begins, for values on the host: each becomes the sum over ranks (modulo 2^64). 8 * n <= room.
+     */
+    int (*comm_sum)(struct wf_plugin_err *e, struct wf_plugin_comm *comm, uint64_t *values,
+                    uint64_t n);
+    /* Begins, on the host: all[r * bytes ...) becomes `mine` of rank r.
+     * bytes * (1 + ranks) <= room. */
+    int (*comm_gather)(struct wf_plugin_err *e, struct wf_plugin_comm *comm, const void *mine,
+                       uint64_t bytes, void *all);
+    /* Whether what was begun is done; its results are there then, and not before. */
+    int (*comm_test)(struct wf_plugin_err *e, struct wf_plugin_comm *comm, int *done);
+    /* Takes leave of the other ranks, which do the same. */
+    int (*comm_close)(struct wf_plugin_err *e, struct wf_plugin_comm *comm);
+    /* Gives up what is under way, without the others; accepts NULL. */
+    void (*comm_abort)(struct wf_plugin_comm *comm);
 };
 
 typedef const struct wf_plugin *wf_plugin_get_fn(void);

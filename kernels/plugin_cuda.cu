@@ -8,6 +8,7 @@
 
 #include "check.cuh"
 #include "methods.h"
+#include "nccl_cuda.h"
 
 extern "C" int wf_frame_launch(const wf_work *work, void *stream);
 
@@ -247,6 +248,7 @@ static wf_plugin make_table()
     t.launch = launch;
     t.finish = finish;
     t.time = time_launches;
+    wf_nccl_fill(&t);
     return t;
 }
 

@@ -5,6 +5,7 @@
 # something to do. The emulated kernels are part of a variant, with its compiler and its sanitizers.
 
 CUDA      ?= auto
+NCCL      ?= auto
 CUDA_ARCH ?= 90
 CUDA_RELEASE_ARCH := 80 90 100 120
 
@@ -19,11 +20,23 @@ FRAMES := $(foreach f,$(FUNCTIONS),frame_$(subst @,.,$(f))) frame_rank frame_tab
 ifeq ($(filter auto 0 1,$(CUDA)),)
 $(error CUDA=$(CUDA): write auto, 0 or 1)
 endif
-CUDA_FOUND := $(if $(filter 0,$(CUDA)),- CUDA=0,$(shell mk/find-cuda.sh $(firstword $(CUDA_ARCH))))
+CUDA_FOUND := $(if $(filter 0,$(CUDA)),- CUDA=0,$(shell CUDA_HOME='$(CUDA_HOME)' mk/find-cuda.sh $(firstword $(CUDA_ARCH))))
 NVCC       := $(filter-out -,$(firstword $(CUDA_FOUND)))
 CUDA_TEXT  := $(wordlist 2,99,$(CUDA_FOUND))
 ifeq ($(CUDA)$(NVCC),1)
 $(error CUDA=1: $(CUDA_TEXT))
+endif
+
+# NCCL is a header here and a library that is opened at run time. NCCL_HOME, the toolkit, the system.
+ifeq ($(filter auto 0 1,$(NCCL)),)
+$(error NCCL=$(NCCL): write auto, 0 or 1)
+endif
+NCCL_PLACES := $(addsuffix /include/nccl.h,$(NCCL_HOME) $(patsubst %/bin/,%,$(dir $(NVCC))) /usr)
+NCCL_HEADER := $(if $(filter 0,$(NCCL)),,$(if $(NVCC),$(firstword $(wildcard $(NCCL_PLACES)))))
+NCCL_TEXT   := $(if $(NCCL_HEADER),NCCL $(shell awk '/define NCCL_(MAJOR|MINOR|PATCH) / { v = v s $$3; s = "." } \
+    END { print v }' $(NCCL_HEADER)),no NCCL)
+ifeq ($(NCCL)$(if $(NVCC),y)$(NCCL_HEADER),1y)
+$(error NCCL=1: there is no nccl.h in $(NCCL_PLACES))
 endif
 
 # ---- the plugin -----------------------------------------------------------------------------------------------
@@ -41,7 +54,9 @@ CUDA_LINK    := -shared -cudart static -Xcompiler -static-libstdc++,-static-libg
     -Xlinker -soname=libweft_cuda.so,--no-undefined,--as-needed,--exclude-libs=ALL,--version-script=kernels/plugin.map
 CUDA_KEY     := cuda-$(shell printf '%s' '$(CUDA_FOUND) $(subst ','"'"',$(NVCCFLAGS) $(CUDA_LINK))' | cksum | cut -d' ' -f1)
 C            := build/$(CUDA_KEY)
-CUDA_OBJ     := $(FRAMES:%=$(C)/%.o) $(C)/plugin_cuda.o
+# What depends on NCCL has a folder of its own, so that kernels are compiled once.
+CN           := $(C)/$(if $(NCCL_HEADER),nccl,no-nccl)
+CUDA_OBJ     := $(FRAMES:%=$(C)/%.o) $(C)/plugin_cuda.o $(CN)/nccl_cuda.o
 
 # What ptxas says (registers, shared memory, spills) stays beside each object, for the ledger.
 define nvcc
@@ -56,10 +71,13 @@ $(C)/frame_fold.%.o: kernels/frame_fold.cu
 	$(call nvcc,$*)
 $(C)/frame_key.%.o: kernels/frame_key.cu
 	$(call nvcc,$*)
+$(CN)/nccl_cuda.o: NVCCFLAGS += -DWF_WITH_NCCL=$(if $(NCCL_HEADER),1 -I$(dir $(NCCL_HEADER)),0)
+$(CN)/nccl_cuda.o: kernels/nccl_cuda.cu
+	$(call nvcc)
 $(C)/%.o: kernels/%.cu
 	$(call nvcc)
 
-$(C)/libweft_cuda.so: $(CUDA_OBJ) kernels/plugin.map
+$(CN)/libweft_cuda.so: $(CUDA_OBJ) kernels/plugin.map
 	@echo "  LINK  $@"
 	$(Q)$(NVCC) $(NVCCFLAGS) $(CUDA_LINK) -o $@ $(CUDA_OBJ)
 -include $(CUDA_OBJ:.o=.d)
@@ -71,12 +89,12 @@ plugin-0:
 	@echo "  CUDA  none: $(CUDA_TEXT)"
 	$(Q)rm -f $(B)/libweft_cuda.so build/libweft_cuda.so
 plugin-1:
-	@echo "  CUDA  nvcc $(CUDA_TEXT) in $(dir $(NVCC)), $(CUDA_TARGETS)"
+	@echo "  CUDA  nvcc $(CUDA_TEXT) in $(dir $(NVCC)), $(CUDA_TARGETS), $(NCCL_TEXT)"
 	$(Q)$(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc)) plugin-compile
 	@mkdir -p $(B)
-	$(Q)ln -sf ../$(CUDA_KEY)/libweft_cuda.so $(B)/libweft_cuda.so
-	$(Q)ln -sf $(CUDA_KEY)/libweft_cuda.so build/libweft_cuda.so
-plugin-compile: $(C)/libweft_cuda.so
+	$(Q)ln -sf ../$(CN:build/%=%)/libweft_cuda.so $(B)/libweft_cuda.so
+	$(Q)ln -sf $(CN:build/%=%)/libweft_cuda.so build/libweft_cuda.so
+plugin-compile: $(CN)/libweft_cuda.so
 
 cuda-release: ## the plugin for all GPUs since 2020 (sm_80 90 100 120, and PTX for later ones)
 	@$(MAKE) --no-print-directory build CUDA=1 CUDA_ARCH="$(CUDA_RELEASE_ARCH)"
@@ -145,7 +163,7 @@ variant-emu: $(B)/emu/test_kernels
 variant-device: $(B)/libweft_fake.so $(DEVICE_TESTS) $(B)/bench_method
 
 device-test: ## on a machine with a GPU: the kernels give the CPU's bytes, and compute-sanitizer finds nothing
-	@$(MAKE) --no-print-directory build variant variant-device variant-tools VARIANT=plain CUDA=1
+	@$(MAKE) --no-print-directory build variant variant-device variant-tools variant-transport VARIANT=plain CUDA=1
 	@tests/device/run-gpu.sh
 
 DEVICE_BYTES ?= 1GiB

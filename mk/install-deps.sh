@@ -24,9 +24,10 @@ $text" | "$CC" -x c - -o /dev/null $2 2>/dev/null
 }
 
 missing=() # packages
+optional=0
 explain() { # PACKAGE WHY
     missing+=("$1")
-    printf '  %-20s %s\n' "$1" "$2"
+    printf '  %-24s %s\n' "$1" "$2"
 }
 
 available() { # the first of these package names that apt knows
@@ -60,6 +61,13 @@ has_numpy() {
     return 1
 }
 
+has_slurm() {
+    local program
+    for program in slurmctld slurmd srun; do
+        PATH=$PATH:/usr/sbin command -v $program >/dev/null || return 1
+    done
+}
+
 useful() {
     has_openblas || explain libopenblas0 "singular values: compress-lora, extract-lora, byom_lora"
     [ "$want" = test ] || return
@@ -72,6 +80,16 @@ useful() {
         [ -n "$runtime" ] && explain "$runtime" "clang's sanitizers and fuzzer"
     fi
     has_numpy || explain python3-numpy "measures the language models that a merge made"
+    command -v mpicc >/dev/null || explain libmpich-dev "joins what the ranks of a merge find: libweft_mpi.so"
+    command -v mpirun >/dev/null || explain mpich "merges on several ranks, started by mpirun"
+    if ! has_slurm; then
+        explain slurm-wlm "merges on several ranks, in a Slurm of this machine alone"
+        explain slurmctld "the same"
+        explain slurmd "the same"
+        explain slurm-client "the same"
+        explain slurm-wlm-basic-plugins "the same"
+        explain libpmix2 "the same, for srun --mpi=pmix"
+    fi
 }
 
 install() { # PACKAGES
@@ -95,6 +113,13 @@ install() { # PACKAGES
     apt_install "$@" && return
     "${as_root[@]}" apt-get update </dev/null >>build/apt.log 2>&1
     apt_install "$@" && return
+    if [ "$optional" = 1 ]; then # what is not to be had must not keep the others away
+        local package lacking=0
+        for package in "$@"; do
+            apt_install "$package" || lacking=1
+        done
+        [ $lacking = 1 ] || return 0
+    fi
     tail -n 3 build/apt.log >&2
     echo "apt-get could not install: $* (all of its output: build/apt.log)" >&2
     return 1
@@ -114,6 +139,7 @@ fi
 # Optional ones are tried once: the stamp keeps a machine without network from trying at every run.
 [ ! -e "build/optional-tried-$want" ] || exit 0
 missing=()
+optional=1
 listed=$(useful; printf 'x%s' "${missing[*]-}")
 [ "$listed" = x ] && exit 0
 echo "optional packages that are missing (what needs them says so, tests are skipped):"

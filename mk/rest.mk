@@ -83,11 +83,12 @@ docs: build ## write the generated documents anew
 
 # What is copied comes from the build and from the program itself, which generates its own manual.
 DEST := $(DESTDIR)$(PREFIX)
-install: build ## program, GPU plugin, library, header, man page and completion, below PREFIX (/usr/local)
+install: build ## program, plugins, library, header, man page and completion, below PREFIX (/usr/local)
 	install -D -m 755 $(B)/weft $(DEST)/bin/weft
 	ln -sf weft $(DEST)/bin/weft-yaml
 	install -D -m 644 $(LIB) $(DEST)/lib/libweft.a
-	$(if $(NVCC),install -D -m 755 $(C)/libweft_cuda.so $(DEST)/lib/libweft_cuda.so)
+	$(if $(NVCC),install -D -m 755 $(CN)/libweft_cuda.so $(DEST)/lib/libweft_cuda.so)
+	$(if $(MPI_CC),install -D -m 755 $(MPI_SO) $(DEST)/lib/libweft_mpi.so)
 	install -D -m 644 include/weft.h $(DEST)/include/weft.h
 	mkdir -p $(DEST)/share/man/man1 $(DEST)/share/bash-completion/completions $(DEST)/share/zsh/site-functions
 	$(B)/weft gen man >$(DEST)/share/man/man1/weft.1
@@ -97,6 +98,7 @@ install: build ## program, GPU plugin, library, header, man page and completion,
 	$(B)/weft gen zsh >$(DEST)/share/zsh/site-functions/_weft
 
 uninstall: ## remove what install copied
-	rm -f $(DEST)/bin/weft $(DEST)/bin/weft-yaml $(DEST)/lib/libweft.a $(DEST)/lib/libweft_cuda.so $(DEST)/include/weft.h \
+	rm -f $(DEST)/bin/weft $(DEST)/bin/weft-yaml $(DEST)/lib/libweft.a $(DEST)/lib/libweft_cuda.so \
+	    $(DEST)/lib/libweft_mpi.so $(DEST)/include/weft.h \
 	    $(DEST)/share/man/man1/weft.1 $(DEST)/share/man/man1/weft-yaml.1 $(DEST)/share/zsh/site-functions/_weft \
 	    $(DEST)/share/bash-completion/completions/weft $(DEST)/share/bash-completion/completions/weft-yaml

@@ -8,17 +8,17 @@
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "../base/library.h"
 #include "../base/mem.h"
 #include "../base/num.h"
 #include "device.h"
 
 #define PLUGIN_FILE "libweft_cuda.so"
+#define PLUGIN_VARIABLE "WEFT_CUDA_PLUGIN"
 #define DEVICES_MAX 64u
-#define WHY_BYTES 256 /* of wf_devices_open's why[] */
+#define WHY_BYTES WF_LIBRARY_WHY_BYTES /* of wf_devices_open's why[] */
 
 struct wf_devices {
     const struct wf_plugin *plugin;
@@ -41,30 +41,9 @@ static bool give_up(char why[WHY_BYTES], const char *format, ...)
 
 /* ---- where the plugin is ---- */
 
-/* "" if it is nowhere: beside the program in a build, in ../lib once installed. */
 void wf_devices_plugin_path(char path[PATH_MAX])
 {
-    static const char *const places[] = {"/" PLUGIN_FILE, "/../lib/" PLUGIN_FILE};
-    const char *given = getenv("WEFT_CUDA_PLUGIN");
-    char program[PATH_MAX];
-    path[0] = '\0';
-    if (given && *given) {
-        snprintf(path, PATH_MAX, "%s", given);
-        return;
-    }
-    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (n <= 0)
-        return;
-    program[n] = '\0';
-    char *slash = strrchr(program, '/');
-    if (!slash)
-        return;
-    for (size_t k = 0; k < sizeof places / sizeof *places; k++) {
-        int bytes = snprintf(path, PATH_MAX, "%.*s%s", (int)(slash - program), program, places[k]);
-        if (bytes > 0 && bytes < PATH_MAX && !access(path, R_OK))
-            return;
-    }
-    path[0] = '\0';
+    wf_library_path(PLUGIN_FILE, PLUGIN_VARIABLE, path);
 }
 
 /* ---- the driver ---- */
@@ -95,22 +74,17 @@ static bool ask_driver(char why[WHY_BYTES])
 static bool open_plugin(char why[WHY_BYTES], const struct wf_plugin **out)
 {
     char path[PATH_MAX];
-    bool chosen = getenv("WEFT_CUDA_PLUGIN") && *getenv("WEFT_CUDA_PLUGIN");
     wf_devices_plugin_path(path);
-    if (!chosen && !ask_driver(why))
+    if (!wf_library_is_chosen(PLUGIN_VARIABLE) && !ask_driver(why))
         return false;
     if (!path[0])
         return give_up(why, PLUGIN_FILE " is not beside the program: this weft was built without "
                                         "CUDA (make CUDA=1)");
-    /* Never closed: a runtime has threads and exit handlers in there. */
-    void *file = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!file)
-        return give_up(why, "%s", dlerror());
     wf_plugin_get_fn *get;
-    *(void **)&get = dlsym(file, WF_PLUGIN_SYMBOL);
-    const struct wf_plugin *plugin = get ? get() : NULL;
-    if (!plugin)
-        return give_up(why, "%.160s is not a plugin of weft", path);
+    *(void **)&get = wf_library_symbol(path, WF_PLUGIN_SYMBOL, false, why);
+    if (!get)
+        return false;
+    const struct wf_plugin *plugin = get();
     if (plugin->abi != WF_PLUGIN_ABI ||
         plugin->bytes != sizeof(struct wf_plugin) + sizeof(struct wf_work))
         return give_up(why, "%.160s belongs to another version of weft: build both together", path);

@@ -3,8 +3,8 @@
  * With JSON, one object a line:
  *   {"kind":"fact","section":S,"name":S,"value":S}
  *   {"kind":"rate","section":S,"name":S,"bytes_per_second":N,"bytes":N,"seconds":N,"how":S}
- * Sections are build, processor, memory, GPUs, models, limits and disk. Values are text for people;
- * what a script may want as a number is a rate.
+ * Sections are build, processor, memory, GPUs, ranks, models, limits and disk. Values are text for
+ * people; what a script may want as a number is a rate.
  */
 #include "doctor.h"
 
@@ -27,6 +27,8 @@
 #include "../base/mem.h"
 #include "../base/num.h"
 #include "../base/thread.h"
+#include "../dist/join_ranks.h"
+#include "../dist/mpi_open.h"
 #include "../format/hub.h"
 #include "../linalg/linalg.h"
 #include "device_probe.h"
@@ -250,6 +252,13 @@ static void show_device(struct doctor *d, const struct wf_plugin *plugin, uint32
     copy_rate(d, name, &probe.inside, "device to device, bytes copied");
 }
 
+static void show_nccl(struct doctor *d, const struct wf_plugin *plugin)
+{
+    struct wf_plugin_err pe = {0};
+    char name[64];
+    fact(d, "joins ranks", plugin->comm_library(&pe, name) ? pe.text : name);
+}
+
 static void show_devices(struct doctor *d)
 {
     struct wf_err e = {0}; /* no GPU is a finding */
@@ -266,9 +275,25 @@ static void show_devices(struct doctor *d)
         return;
     }
     fact(d, "built with", wf_devices_plugin(devices)->name);
+    show_nccl(d, wf_devices_plugin(devices));
     for (uint32_t i = 0; i < wf_devices_count(devices); i++)
         show_device(d, wf_devices_plugin(devices), wf_devices_index(devices, i));
     wf_devices_close(devices);
+}
+
+/* ---- ranks ------------------------------------------------------------------------------------
+ */
+
+/* What joins ranks is opened, and started by nobody. */
+static void show_ranks(struct doctor *d)
+{
+    char path[PATH_MAX], text[WF_LIBRARY_WHY_BYTES], line[WF_LIBRARY_WHY_BYTES + 16];
+    d->section = "ranks";
+    wf_mpi_plugin_path(path);
+    fact(d, "plugin", path[0] ? path : "none: there is no libweft_mpi.so beside the program");
+    bool there = wf_join_is_possible(NULL, text);
+    snprintf(line, sizeof line, "%s%s", there ? "" : "none used: ", text);
+    fact(d, "MPI", line);
 }
 
 /* ---- models and limits ------------------------------------------------------------------------
@@ -401,6 +426,7 @@ static int show_all(struct doctor *d, const char *folder)
     if (s)
         return s;
     show_devices(d);
+    show_ranks(d);
     s = show_models(d);
     if (s)
         return s;

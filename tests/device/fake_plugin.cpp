@@ -478,16 +478,72 @@ int fake_time(wf_plugin_err *e, wf_plugin_lane *lane, const wf_work *work, uint3
     return 0;
 }
 
+/* ---- ranks: there is no other process to meet ---- */
+
+int no_ranks(wf_plugin_err *e)
+{
+    e->code = 1;
+    std::snprintf(e->text, sizeof e->text, "the emulator joins no ranks");
+    return e->code;
+}
+
+int fake_comm_library(wf_plugin_err *e, char *)
+{
+    return no_ranks(e);
+}
+
+int fake_comm_id(wf_plugin_err *e, unsigned char *)
+{
+    return no_ranks(e);
+}
+
+int fake_comm_open(wf_plugin_err *e, uint32_t, const unsigned char *, uint32_t, uint32_t, uint64_t,
+                   wf_plugin_comm **out)
+{
+    *out = nullptr;
+    return no_ranks(e);
+}
+
+int fake_comm_sum(wf_plugin_err *e, wf_plugin_comm *, uint64_t *, uint64_t)
+{
+    return no_ranks(e);
+}
+
+int fake_comm_gather(wf_plugin_err *e, wf_plugin_comm *, const void *, uint64_t, void *)
+{
+    return no_ranks(e);
+}
+
+int fake_comm_test(wf_plugin_err *e, wf_plugin_comm *, int *)
+{
+    return no_ranks(e);
+}
+
+int fake_comm_close(wf_plugin_err *e, wf_plugin_comm *)
+{
+    return no_ranks(e);
+}
+
+void fake_comm_abort(wf_plugin_comm *)
+{
+}
+
+/* ---- the table ---- */
+
 const wf_plugin table = {
-    WF_PLUGIN_ABI,   uint32_t(sizeof(struct wf_plugin) + sizeof(struct wf_work)),
-    "emulator",      fake_count,
-    fake_describe,   fake_allocate,
-    fake_release,    fake_pin,
-    fake_unpin,      fake_open_lane,
-    fake_close_lane, fake_copy_in,
-    fake_copy_out,   fake_copy,
-    fake_clear,      fake_launch,
-    fake_finish,     fake_time,
+    WF_PLUGIN_ABI,     uint32_t(sizeof(struct wf_plugin) + sizeof(struct wf_work)),
+    "emulator",        fake_count,
+    fake_describe,     fake_allocate,
+    fake_release,      fake_pin,
+    fake_unpin,        fake_open_lane,
+    fake_close_lane,   fake_copy_in,
+    fake_copy_out,     fake_copy,
+    fake_clear,        fake_launch,
+    fake_finish,       fake_time,
+    fake_comm_library, fake_comm_id,
+    fake_comm_open,    fake_comm_sum,
+    fake_comm_gather,  fake_comm_test,
+    fake_comm_close,   fake_comm_abort,
 };
 } // namespace
 

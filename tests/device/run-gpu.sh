@@ -5,13 +5,13 @@ cd "$(dirname "$0")/../.." || exit 1
 source tests/suite/suite.sh
 export WEFT_CUDA_PLUGIN=$PWD/build/plain/libweft_cuda.so
 export ASAN_OPTIONS=protect_shadow_gap=0
-requires build/plain/weft build/plain/bench_method build/plain/device/test_device
+requires build/plain/weft build/plain/bench_method build/plain/device/test_device build/plain/test_transport
 
 if ! build/plain/weft doctor "$SCRATCH" >"$SCRATCH/doctor" || ! grep -qE ' GPU 0 ' "$SCRATCH/doctor"; then
     skip "everything" "no GPU: $(grep -o 'none used: .*' "$SCRATCH/doctor")"
     finish
 fi
-sed -n '/^GPUs/,/^models/p' "$SCRATCH/doctor" | grep -v '^models'
+sed -n '/^GPUs/,/^ranks/p' "$SCRATCH/doctor" | grep -v '^ranks'
 
 # Every operation and whole merges, against the CPU backend.
 tests/suite/device.sh "$WEFT_CUDA_PLUGIN" | tee "$SCRATCH/device"
@@ -19,6 +19,36 @@ if [[ $(tail -n 1 "$SCRATCH/device") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ (
     passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2])) skipped=$((skipped + BASH_REMATCH[3]))
 else
     fail "tests/suite/device.sh" "ended without a count"
+fi
+
+# Ranks joined over NCCL: one alone; one for each GPU where there are several; and two on the same GPU, which NCCL
+# allows where they seem to be on different hosts. They find each other by a file.
+together() { # RANKS CASE [apart]
+    local n=$1 case=$2 hosts=${3:-} folder=$SCRATCH/ranks.$1.$2.${3:-} r
+    mkdir -p "$folder"
+    for ((r = 0; r < n; r++)); do
+        env ${hosts:+NCCL_HOSTID=weft-$r} PMI_RANK=$r PMI_SIZE="$n" TEST_DEVICES=real WEFT_MPI_PLUGIN=none \
+            NCCL_SOCKET_IFNAME=lo ${hosts:+CUDA_VISIBLE_DEVICES=0} \
+            timeout 200 build/plain/test_transport "$case" "$folder" >"$folder/said.$r" 2>&1 </dev/null &
+    done
+    wait
+    if [ "$(find "$folder" -name 'ok.*' | wc -l)" = "$n" ]; then
+        pass
+    else
+        fail "$n ranks over NCCL${hosts:+ on one GPU}: $case" "$(cat "$folder"/said.* | head -n 6 | tr '\n' ' ')"
+    fi
+}
+gpus=$(grep -cE ' GPU [0-9]+ +[A-Z]' "$SCRATCH/doctor")
+if grep -qE 'joins ranks +NCCL ' "$SCRATCH/doctor"; then
+    for case in exchange exchange_in_small_pieces exchange_much; do
+        together 1 $case
+        together 2 $case apart
+        [ "$gpus" = 1 ] || together "$gpus" $case
+    done
+    together 2 a_rank_that_does_not_come_costs_the_limit apart
+    together 2 a_signal_ends_the_wait apart
+else
+    skip "ranks over NCCL" "$(grep -oE 'joins ranks .*' "$SCRATCH/doctor")"
 fi
 
 # The launches of every method, timed too; the last line counts what differs from the CPU.

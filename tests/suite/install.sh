@@ -5,11 +5,12 @@ source tests/suite/suite.sh
 prefix=$SCRATCH/usr
 stage=$SCRATCH/stage
 [ -e build/libweft_cuda.so ] && plugin=1 || plugin=
+[ -e build/libweft_mpi.so ] && mpi=1 || mpi=
 
 check "make install" make -s install PREFIX="$prefix"
 for file in bin/weft bin/weft-yaml lib/libweft.a include/weft.h share/man/man1/weft.1 share/man/man1/weft-yaml.1 \
     share/bash-completion/completions/weft share/bash-completion/completions/weft-yaml \
-    share/zsh/site-functions/_weft ${plugin:+lib/libweft_cuda.so}; do
+    share/zsh/site-functions/_weft ${plugin:+lib/libweft_cuda.so} ${mpi:+lib/libweft_mpi.so}; do
     if [ -s "$prefix/$file" ]; then pass; else fail "$file" "not installed"; fi
 done
 check "installed program" "$prefix/bin/weft" --version

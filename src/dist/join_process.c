@@ -1,0 +1,249 @@
+/* join_process.c - chooses MPI or NCCL, starts it, and checks that it sees the launcher's ranks. */
+#include "join_process.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "../base/clock.h"
+#include "../base/file.h"
+#include "../base/mem.h"
+#include "mpi_open.h"
+#include "nccl_transport.h"
+
+#define ID_FILE "nccl-id"
+#define LOOK_NS 50000000 /* between two looks for it */
+
+static struct {
+    struct wf_join_process data;
+    struct wf_transport_thread *mpi; /* may be data.thread */
+    struct wf_nccl nccl;
+    bool over; /* it has ended, or could not be started: there is no second time */
+} process;
+
+struct wf_wait wf_join_wait(const struct wf_join_options *o, const char *doing, bool meeting)
+{
+    uint64_t meet = o->meet_ms ? o->meet_ms : WF_JOIN_MEET_MS;
+    uint64_t move = o->move_ms ? o->move_ms : WF_JOIN_MOVE_MS;
+    return (struct wf_wait){
+        .limit_ms = meeting ? meet : move, .check = o->check, .arg = o->arg, .doing = doing};
+}
+
+/* ---- MPI ---- */
+
+/* Starts it; which ranks it sees. */
+static int start_mpi(struct wf_err *e, const struct wf_join_options *o, const struct wf_mpi *mpi,
+                     uint32_t *rank, uint32_t *ranks)
+{
+    struct wf_wait wait = wf_join_wait(o, "starting MPI", false);
+    int status = wf_transport_open(e, &mpi->transport, process.data.room, &process.mpi);
+    return status ? status : wf_transport_start(e, process.mpi, &wait, rank, ranks);
+}
+
+static int compare_ranks(struct wf_err *e, const struct wf_join_options *o,
+                         const struct wf_mpi *mpi, unsigned rank, unsigned ranks)
+{
+    const char *who = o->launcher ? o->launcher : "the environment";
+    char variable[64] = "", name[256];
+    if (rank == o->rank && ranks == o->ranks)
+        return WF_OK;
+    if (o->size_variable)
+        snprintf(variable, sizeof variable, " (%s)", o->size_variable);
+    mpi->library(name);
+    return wf_fail(e, WF_MACHINE,
+                   "MPI sees rank %u of %u, and %s%s says rank %u of %u: this is %s; start with "
+                   "its own mpirun, or with the srun --mpi=... that it needs (pmi2 for MPICH, pmix "
+                   "for Open MPI). Methods that never look at the whole model need no MPI",
+                   rank, ranks, who, variable, o->rank, o->ranks, name);
+}
+
+static int use_mpi(struct wf_err *e, const struct wf_join_options *o, const struct wf_mpi *mpi)
+{
+    uint32_t rank, ranks;
+    int status = start_mpi(e, o, mpi, &rank, &ranks);
+    if (!status)
+        status = compare_ranks(e, o, mpi, rank, ranks);
+    if (!status)
+        process.data.thread = process.mpi;
+    return status;
+}
+
+/* ---- NCCL ---- */
+
+/* Rank 0 adds the id, the others nothing. */
+static int send_id_by_mpi(struct wf_err *e, const struct wf_join_options *o)
+{
+    struct wf_wait wait = wf_join_wait(o, "handing out NCCL's id", true);
+    void *buffer = wf_transport_buffer(process.mpi);
+    memset(buffer, 0, sizeof process.nccl.id);
+    if (o->rank == 0)
+        memcpy(buffer, process.nccl.id, sizeof process.nccl.id);
+    int status = wf_transport_sum(e, process.mpi, &wait, sizeof process.nccl.id / 8);
+    if (!status)
+        memcpy(process.nccl.id, buffer, sizeof process.nccl.id);
+    return status;
+}
+
+/* The file appears whole: it is written under another name first. */
+static int write_id(struct wf_err *e, const char *path)
+{
+    char fresh[PATH_MAX];
+    int n = snprintf(fresh, sizeof fresh, "%s.new", path);
+    if (n < 0 || n >= (int)sizeof fresh)
+        return wf_fail(e, WF_MACHINE, "%s: the path is too long", path);
+    int status = wf_write_small(e, fresh, process.nccl.id, sizeof process.nccl.id);
+    return status ? status : wf_rename(e, fresh, path);
+}
+
+static int read_id(struct wf_err *e, const char *path)
+{
+    char *text;
+    size_t n;
+    int status = wf_read_small(e, WF_MACHINE, path, sizeof process.nccl.id, &text, &n);
+    if (status)
+        return status;
+    if (n == sizeof process.nccl.id)
+        memcpy(process.nccl.id, text, n);
+    else
+        status = wf_fail(e, WF_MACHINE, "%s: %zu bytes; NCCL's id has %zu", path, n,
+                         sizeof process.nccl.id);
+    wf_free(text);
+    return status;
+}
+
+static int send_id_by_file(struct wf_err *e, const struct wf_join_options *o)
+{
+    struct wf_wait wait = wf_join_wait(o, "waiting for NCCL's id", false);
+    uint64_t limit = wf_now_ns() + wait.limit_ms * 1000000;
+    char path[PATH_MAX];
+    int status = WF_OK, n = snprintf(path, sizeof path, "%s/" ID_FILE, o->folder);
+    if (n < 0 || n >= (int)sizeof path)
+        return wf_fail(e, WF_MACHINE, "%s: the path is too long", o->folder);
+    if (o->rank == 0)
+        return write_id(e, path);
+    while (!status && !wf_exists(path)) {
+        nanosleep(&(struct timespec){.tv_nsec = LOOK_NS}, NULL);
+        status = o->check ? o->check(o->arg, e) : WF_OK;
+        if (!status && wf_now_ns() > limit)
+            status = wf_fail(e, WF_MACHINE, "%s: rank 0 has not left NCCL's id here within %.0f s",
+                             path, (double)wait.limit_ms * 1e-3);
+    }
+    return status ? status : read_id(e, path);
+}
+
+/* By MPI where there is one. An MPI that sees one rank alone was not told of the others by the
+ * launcher, on all of them alike: then by a file. */
+static int send_id(struct wf_err *e, const struct wf_join_options *o, const struct wf_mpi *mpi)
+{
+    uint32_t rank = 0, ranks = 0;
+    if (mpi) {
+        int status = start_mpi(e, o, mpi, &rank, &ranks);
+        if (status)
+            return status;
+        if (ranks > 1 || !o->folder) {
+            status = compare_ranks(e, o, mpi, rank, ranks);
+            return status ? status : send_id_by_mpi(e, o);
+        }
+    }
+    return send_id_by_file(e, o);
+}
+
+static int use_nccl(struct wf_err *e, const struct wf_join_options *o, const struct wf_mpi *mpi)
+{
+    struct wf_plugin_err pe = {0};
+    struct wf_wait wait = wf_join_wait(o, "starting NCCL", false);
+    uint32_t rank, ranks;
+    process.nccl = (struct wf_nccl){.plugin = o->devices,
+                                    .device = o->device,
+                                    .rank = o->rank,
+                                    .ranks = o->ranks,
+                                    .room = process.data.room};
+    if (o->rank == 0 && o->devices->comm_id(&pe, process.nccl.id))
+        return wf_fail(e, WF_MACHINE, "%.250s", pe.text);
+    int status = send_id(e, o, mpi);
+    wf_nccl_transport(&process.nccl);
+    if (!status)
+        status =
+            wf_transport_open(e, &process.nccl.transport, process.data.room, &process.data.thread);
+    if (!status)
+        status = wf_transport_start(e, process.data.thread, &wait, &rank, &ranks);
+    return status;
+}
+
+/* ---- the choice ---- */
+
+static bool has_nccl(const struct wf_plugin *devices, char text[64], char why[WF_LIBRARY_WHY_BYTES])
+{
+    struct wf_plugin_err pe = {0};
+    if (devices && !devices->comm_library(&pe, text))
+        return true;
+    snprintf(why, WF_LIBRARY_WHY_BYTES, "%s", devices ? pe.text : "");
+    return false;
+}
+
+bool wf_join_is_possible(const struct wf_plugin *devices, char text[WF_LIBRARY_WHY_BYTES])
+{
+    char nccl[WF_LIBRARY_WHY_BYTES];
+    if (has_nccl(devices, text, nccl))
+        return true;
+    const struct wf_mpi *mpi = wf_mpi_open(text);
+    if (mpi)
+        mpi->library(text);
+    return mpi != NULL;
+}
+
+static int no_transport(struct wf_err *e, const struct wf_join_options *o, const char *mpi,
+                        const char *nccl)
+{
+    return wf_fail(e, WF_MACHINE,
+                   "%s cannot be joined over %u ranks without MPI%s: %s%s%s. One rank, or a method "
+                   "that does not look at the whole model, needs none",
+                   o->purpose, o->ranks, *nccl ? " or NCCL" : "", mpi, *nccl ? "; " : "", nccl);
+}
+
+static int start(struct wf_err *e, const struct wf_join_options *o)
+{
+    char why[WF_LIBRARY_WHY_BYTES] = "", why_not_nccl[WF_LIBRARY_WHY_BYTES] = "", name[64];
+    /* A meeting fits in, the smallest piece of a gathering, and an id. */
+    size_t least = (1 + (size_t)o->ranks) * WF_GATHER_ALIGN + WF_PLUGIN_ID_BYTES;
+    const struct wf_mpi *mpi = wf_mpi_open(why);
+    process.data = (struct wf_join_process){.rank = o->rank, .ranks = o->ranks};
+    process.data.room = o->room_bytes ? o->room_bytes : WF_JOIN_ROOM_BYTES;
+    process.data.room = process.data.room > least ? process.data.room : least;
+    if (has_nccl(o->devices, name, why_not_nccl) && (mpi || o->folder))
+        return use_nccl(e, o, mpi);
+    return mpi ? use_mpi(e, o, mpi) : no_transport(e, o, why, why_not_nccl);
+}
+
+int wf_join_process_start(struct wf_err *e, const struct wf_join_options *o,
+                          struct wf_join_process **out)
+{
+    *out = NULL;
+    if (process.over)
+        return wf_fail(e, WF_MACHINE, "what joins ranks has ended before in this process");
+    int status = process.data.thread ? WF_OK : start(e, o);
+    if (status)
+        (void)wf_join_process_end(e, o, false);
+    *out = wf_join_process();
+    return status;
+}
+
+struct wf_join_process *wf_join_process(void)
+{
+    return process.data.thread ? &process.data : NULL;
+}
+
+int wf_join_process_end(struct wf_err *e, const struct wf_join_options *o, bool leave)
+{
+    struct wf_wait wait = wf_join_wait(o, "taking leave", false);
+    struct wf_transport_thread *data = process.data.thread, *mpi = process.mpi;
+    int status = leave && data ? wf_transport_finish(e, data, &wait) : WF_OK;
+    if (!status && leave && mpi && mpi != data)
+        status = wf_transport_finish(e, mpi, &wait);
+    wf_transport_close(data);
+    if (mpi != data)
+        wf_transport_close(mpi);
+    process.data.thread = process.mpi = NULL;
+    process.over = true;
+    return status;
+}
