@@ -4,6 +4,7 @@
 #   mk/install-deps.sh build    compiler and libraries, without which this fails; and OpenBLAS, without which a few
 #                               commands say that they need it
 #   mk/install-deps.sh test     the same, and what makes more tests run; without those, tests are skipped
+#   mk/install-deps.sh cluster  the same, and Slurm and MPICH for the tests of several ranks
 #
 # Uses apt-get (with sudo when not root). When nothing is missing it ends at once.
 set -u
@@ -62,7 +63,7 @@ has_numpy() {
 
 useful() {
     has_openblas || explain libopenblas0 "singular values: compress-lora, extract-lora, byom_lora"
-    [ "$want" = test ] || return
+    [ "$want" != build ] || return
     command -v g++ >/dev/null || explain g++ "runs the GPU's kernels without a GPU; needed by nvcc"
     command -v clang >/dev/null || explain clang "second compiler: same bytes; fuzzing"
     if command -v clang >/dev/null &&
@@ -72,6 +73,10 @@ useful() {
         [ -n "$runtime" ] && explain "$runtime" "clang's sanitizers and fuzzer"
     fi
     has_numpy || explain python3-numpy "measures the language models that a merge made"
+    [ "$want" = cluster ] || return
+    command -v mpicc >/dev/null || explain libmpich-dev "statistics over a whole model by several ranks"
+    command -v mpirun >/dev/null || explain mpich "starts several ranks"
+    [ -x /usr/sbin/slurmctld ] || explain slurm-wlm "starts several ranks, as jobs, in a Slurm for the tests alone"
 }
 
 install() { # PACKAGES
