@@ -126,6 +126,26 @@ stop_and_go "merge-multinode.sbatch, USR1" multi/out merge-multinode.sbatch --no
 submit "$templates/merge.sbatch" --mem=2G -- della.yaml single/out "${flags[@]:2}"
 completes "merge.sbatch, of a merge that is complete" single/out della 0
 
+# A rank is killed: the others end by themselves and say why; the same job with fewer nodes goes on.
+mkdir killed
+printf '#!/bin/bash\necho $$ >killed/$SLURM_PROCID; exec "%s" "$@"\n' "$weft" >noting_its_number.sh
+chmod +x noting_its_number.sh
+WEFT=./noting_its_number.sh submit "$templates/merge-multinode.sbatch" --mem=2G --nodes=3 --cpus-per-task=1 -- \
+    della.yaml killed/out "${flags[@]:2}"
+slurm_wait 60 blocks_done killed/out 2 || fail "a rank is killed" "the job does not work: $(of_job "$job")"
+kill -9 "$(cat killed/1)"
+from=$SECONDS
+if ! slurm_wait 60 has_ended "$job" || [ "$(job_field "$job" JobState)" != FAILED ] || [ $((SECONDS - from)) -gt 32 ]; then
+    fail "a rank is killed" "the job is $(job_field "$job" JobState) after $((SECONDS - from)) s: $(of_job "$job")"
+elif [[ $(grep -h '^weft: error: ' weft-"$job"-*.log | sort -u) != *'rank 1 on n2'* ]]; then
+    fail "a rank is killed" "no error that names it: $(of_job "$job")"
+else
+    pass
+fi
+submit "$templates/merge-multinode.sbatch" --mem=2G --nodes=2 --cpus-per-task=1 -- della.yaml killed/out "${flags[@]:2}"
+completes "a rank was killed, two nodes go on" killed/out della 0
+if grep -q 'weft: info: resuming: ' weft-"$job"-0.log; then pass; else fail "a rank was killed" "its work was lost"; fi
+
 # A node is lost in the middle: Slurm itself requeues the job.
 mkdir node
 submit "$templates/merge-multinode.sbatch" --mem=2G --nodes=2 --nodelist=n1,n2 --cpus-per-task=1 -- \
