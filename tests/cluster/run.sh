@@ -10,11 +10,11 @@ export LONG=0 LC_ALL=C
 [ "$mode" = long ] && export LONG=1
 unset MAKEFLAGS MAKELEVEL MFLAGS WEFT_FAULT WEFT_ISA
 suites=("$@")
-[ $# -gt 0 ] || suites=(launchers jobs deaths refusals)
+[ $# -gt 0 ] || suites=(launchers jobs deaths refusals transport)
 mkdir -p build/logs
 passed=0 failed=0 skipped=0
 
-if ! make -s -j"$(nproc)" build variant variant-tools VARIANT=plain >build/logs/cluster-build.log 2>&1; then
+if ! make -s -j"$(nproc)" build variant variant-tools variant-transport VARIANT=plain >build/logs/cluster-build.log 2>&1; then
     echo "FAIL  build: $(grep -m 3 -E 'error|Error' build/logs/cluster-build.log | tr '\n' ' ')"
     echo "0 passed, 1 failed, 0 skipped"
     exit 1
