@@ -155,6 +155,23 @@ scontrol update nodename=n2 state=down reason=test
 completes "a node goes down" node/out della 1
 scontrol update nodename=n2 state=resume 2>/dev/null
 
+# Each task is bound to a GPU of its own.
+if [ -e "$slurm_dir/gres.conf" ]; then
+    mkdir gpus
+    printf '#!/bin/bash\necho "$SLURM_NODEID $CUDA_VISIBLE_DEVICES" >gpus/$SLURM_PROCID; exec "%s" "$@"\n' "$weft" >noting_gpus.sh
+    chmod +x noting_gpus.sh
+    WEFT=./noting_gpus.sh submit "$templates/merge-multinode.sbatch" --mem=2G --nodes=2 --ntasks-per-node=2 \
+        --gpus-per-task=1 --cpus-per-task=1 -- task.yaml gpus/out "${flags[@]:2}"
+    completes "a GPU for each task" gpus/out task 0
+    if [ "$(cat gpus/[0-3] | sort | tr '\n' ,)" = "0 0,0 1,1 0,1 1," ]; then
+        pass
+    else
+        fail "a GPU for each task" "nodes and GPUs of the tasks: $(cat gpus/[0-3] | tr '\n' ,)"
+    fi
+else
+    skip "a GPU for each task" "not allowed to make device files"
+fi
+
 # A sweep of which one recipe is wrong: the others are made, and nothing is tried for ever.
 printf 'merge_method: linear\nmodels: [model: nowhere]\n' >wrong.yaml
 WEFT_FLAGS="${flags[*]:2}" submit "$templates/merge-array.sbatch" --array=1-3 --mem=2G --cpus-per-task=1 -- \

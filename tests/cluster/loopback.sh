@@ -3,7 +3,7 @@
 # slurmctld and one slurmd for each node listen on 127.0.0.1 and keep everything in one folder of $SCRATCH: no munge,
 # no systemd, nothing in /etc. A user other than root runs jobs as that user. All nodes are one machine and share its
 # name; n1, n2, ... are told apart by SLURMD_NODENAME. They claim more processors and memory than there are, so that
-# the templates of configs/slurm fit.
+# the templates of configs/slurm fit, and two GPUs each where $slurm_dir/gres.conf exists.
 #
 #   slurm_up NODES            0 when all nodes are idle; else 1, with the reason in $slurm_why
 #   slurm_down                stops it, and whatever it started; also called when the suite ends
@@ -29,7 +29,7 @@ slurm_port() { # COUNT: the first of so many ports in a row on which nobody list
 # cred_expire is what a requeued job waits before it starts again. linuxproc, task/none and jobacct_gather/none
 # do without cgroups, which a container may not have.
 slurm_conf() { # NODES PORT
-    local host user i
+    local host user gpus='' i
     host=$(uname -n) host=${host%%.*} user=$(id -un)
     cat <<CONF
 ClusterName=weft
@@ -66,10 +66,18 @@ MessageTimeout=10
 JobRequeue=1
 PartitionName=all Nodes=n[1-$1] Default=YES MaxTime=INFINITE State=UP OverSubscribe=YES
 CONF
+    [ ! -e "$slurm_dir/gres.conf" ] || { gpus=Gres=gpu:2; echo "GresTypes=gpu"; }
     for ((i = 1; i <= $1; i++)); do
         echo "NodeName=n$i NodeHostname=$host NodeAddr=127.0.0.1 Port=$(($2 + i)) CPUs=64 Boards=1" \
-            "SocketsPerBoard=1 CoresPerSocket=64 ThreadsPerCore=1 RealMemory=1000000 State=UNKNOWN"
+            "SocketsPerBoard=1 CoresPerSocket=64 ThreadsPerCore=1 RealMemory=1000000 $gpus State=UNKNOWN"
     done
+}
+
+# Two devices for each node, which are nothing but names: enough for Slurm to bind tasks to them. Only root may make any.
+slurm_gpus() {
+    local i
+    for i in 0 1; do mknod "$slurm_dir/gpu$i" c 1 3 2>/dev/null || return; done
+    echo "NodeName=n[1-64] Name=gpu File=$slurm_dir/gpu[0-1]" >"$slurm_dir/gres.conf"
 }
 
 slurm_start() { # NODES
@@ -78,6 +86,7 @@ slurm_start() { # NODES
     [ -n "$port" ] || { slurm_why="no free ports"; return 1; }
     rm -rf "$slurm_dir"
     mkdir -p "$slurm_dir/state"
+    slurm_gpus
     slurm_conf "$1" "$port" >"$slurm_dir/slurm.conf"
     slurm_why=$(slurmctld -c 2>&1) || return 1
     for ((i = 1; i <= $1; i++)); do
@@ -146,8 +155,6 @@ slurm_down() {
     unset SLURM_CONF
 }
 trap 'slurm_down; chmod -R u+w "$SCRATCH" 2>/dev/null; rm -rf "$SCRATCH"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 slurm_wait() { # SECONDS CONDITION...
     local end=$((SECONDS + $1))
