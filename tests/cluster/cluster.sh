@@ -7,8 +7,8 @@
 #                             Rank R writes $logs/R.out and $logs/R.err.
 #   start_ranks N COMMAND...  the same in two steps, with the processes' numbers in ${pids[@]};
 #   end_ranks                 $took is the seconds that it waited
-#   mpi N COMMAND...          mpirun of MPICH, if $mpirun is not empty
-#   step N NODES COMMAND...   srun, with --mpi=$mpi (pmi2)
+#   mpi N COMMAND...          by mpirun, if $mpirun is not empty (else $no_mpi says why)
+#   step N NODES COMMAND...   by srun --mpi=$mpi
 #   all_ended CODE            whether all exited with it
 #   errors                    the error lines of all ranks, each once
 #
@@ -27,9 +27,14 @@ logs=$SCRATCH/logs
 mkdir -p "$logs"
 codes='' took=0 pids=() n_ranks=0 watchdog=''
 
-mpirun=$(command -v mpirun.mpich)
-if [ -z "$mpirun" ] && mpirun --version 2>/dev/null | grep -qi hydra; then mpirun=$(command -v mpirun); fi
-[ -e build/plain/libweft_mpi.so ] || mpirun=''
+# The process manager of the MPI that the plugin was built with; none without a plugin.
+mpirun='' mpi_flags=() mpi=none no_mpi="weft was built without MPI"
+if readelf -d build/libweft_mpi.so 2>/dev/null | grep -q 'NEEDED.*libmpich'; then
+    mpirun=$(command -v mpirun.mpich || command -v mpirun) mpi=pmi2 no_mpi="mpirun is not installed"
+elif [ -e build/libweft_mpi.so ]; then
+    mpirun=$(command -v mpirun.openmpi || command -v mpirun) mpi=pmix no_mpi="mpirun is not installed"
+    mpi_flags=(--oversubscribe --allow-run-as-root)
+fi
 
 start_ranks() { # N COMMAND...
     local r
@@ -68,7 +73,7 @@ mpi() { # N COMMAND...
     local n=$1
     shift
     rm -f "$logs"/*
-    timeout -k 5 "${LIMIT:-100}" "$mpirun" -n "$n" "$@" >"$logs/0.out" 2>"$logs/0.err" </dev/null
+    timeout -k 5 "${LIMIT:-100}" "$mpirun" "${mpi_flags[@]}" -n "$n" "$@" >"$logs/0.out" 2>"$logs/0.err" </dev/null
     codes=$?
 }
 
@@ -76,7 +81,7 @@ step() { # N NODES COMMAND...
     local n=$1 nodes=$2
     shift 2
     rm -f "$logs"/*
-    timeout -k 5 "${LIMIT:-100}" srun --mpi="${mpi:-pmi2}" --quiet -n "$n" -N "$nodes" "$@" \
+    timeout -k 5 "${LIMIT:-100}" srun --mpi="$mpi" --quiet -n "$n" -N "$nodes" "$@" \
         >"$logs/0.out" 2>"$logs/0.err" </dev/null
     codes=$?
 }

@@ -41,15 +41,15 @@ if all_ended '[24]' && errors | grep -q MPI && [ ! -e steps/out ]; then
 else
     fail "srun without MPI, scope model" "no refusal: exit $codes, $(said)"
 fi
-if [ -e "$root/build/plain/libweft_mpi.so" ]; then
+if [ "$mpi" != none ]; then
     for way in "2 2" "4 3"; do
         read -r n nodes <<<"$way"
         rm -rf steps/*
         step "$n" "$nodes" "$weft" merge model.yaml steps/out "${flags[@]}"
-        same_folder "srun --mpi=pmi2 -n $n -N $nodes, scope model" steps/out "${wanted[model]}"
+        same_folder "srun --mpi=$mpi -n $n -N $nodes, scope model" steps/out "${wanted[model]}"
     done
 else
-    skip "srun --mpi=pmi2" "weft was built without MPI"
+    skip "srun with MPI" "$no_mpi"
 fi
 
 # ---- jobs ----

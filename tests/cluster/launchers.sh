@@ -70,5 +70,5 @@ for name in configs/*.yaml $(stage_names | sed 's/$/.yaml/'); do
     done
 done
 [ $refused -gt 0 ] || fail "files alone" "no recipe was refused: are there none with statistics over the model?"
-[ -n "$mpirun" ] || skip "mpirun" "no MPICH, or weft was built without it"
+[ -n "$mpirun" ] || skip "mpirun" "$no_mpi"
 finish
