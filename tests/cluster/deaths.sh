@@ -105,7 +105,8 @@ if [ -n "$mpirun" ]; then
     whole[model]=$((($(date +%s%N) - from) / 1000000))
     wanted[model]=$(folder_digest one-model/out)
     for ((i = 0; i < (LONG == 1 ? 20 : 4); i++)); do
-        name=$([ $((i % 2)) = 0 ] && echo model || echo della) victim=$((RANDOM % 4)) delay=$((RANDOM % 1000 * ${whole[$name]} / 1000))
+        name=$([ $((i % 2)) = 0 ] && echo model || echo della)
+        victim=$((RANDOM % 4)) delay=$((RANDOM % 1000 * ${whole[$name]} / 1000))
         again=$((1 + RANDOM % 5))
         what="mpirun -n 4 ($i): $name, rank $victim dies after $delay ms"
         rm -rf mpi pid.*
