@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# run.sh [--size SIZE] [--rounds N] [--json FILE] [--keep] [--only memory|start|speed|research] - speed and memory of
-# weft on this machine, in one run.
+# run.sh [--size SIZE] [--rounds N] [--json FILE] [--keep] [--only memory|start|speed|research|ranks] - speed and
+# memory of weft on this machine, in one run.
 #
 # Makes synthetic bf16 checkpoints below build/bench (about six times SIZE, 2GB, of disk) and measures, in
 # rounds that take turns so that a slow minute of the disk hits all alike:
@@ -9,6 +9,7 @@
 #   METHODS  below, of 3 models (a base and 2, where there is a base), or of 2 (against null2)
 #   model    ties at scope model with so little memory that the inputs are read again
 #   research pcb of a base and 3 models, with memory for the inputs and without; task deltas of 3 models beside the merge
+#   ranks    2 ranks of 1 thread beside 1 process of 2 threads; the journal; --resume of what is complete
 #   fio      the same bytes on the same files: 3 files read, 1 written, all at once, direct I/O, synced;
 #            the fastest of three block sizes
 #
@@ -275,8 +276,54 @@ check_research() {
     research_rows
 }
 
+# ---- ranks ----
+
+# Two ranks as mpirun would start them, so that no launcher's time is in it. Both have to end well.
+two_ranks() { # RECIPE
+    cat >$dir/two-ranks.sh <<'RANKS'
+for rank in 0 1; do
+    PMI_RANK=$rank PMI_SIZE=2 MPI_LOCALRANKID=$rank MPI_LOCALNRANKS=2 "$@" >/dev/null &
+    pids+=($!)
+done
+wait "${pids[0]}" && wait "${pids[1]}"
+RANKS
+    rm -rf $dir/out
+    sync
+    $tools/dropcache $(files $dir/m?)
+    $tools/measure $dir/"$1"-ranks.log bash $dir/two-ranks.sh $weft merge $dir/"$1".yaml $dir/out --progress none --threads 1
+}
+# The thread that commits blocks is the journal's own, so what it takes is at most what the merge could be late by.
+journal_share() { # TRACE LOG: per cent of the wall time in the last line of LOG
+    grep '"name":"journal"' "$1" | sed 's/.*"dur":\([0-9]*\).*/\1/' |
+        awk -v wall="$(tail -n 1 "$2" | awk '{ print $2 }')" '{ n += $1 } END { print 0, n / 1e4 / wall }'
+}
+check_ranks() {
+    local i name
+    say "ranks: 3 models of $size, $rounds rounds"
+    for i in 0 1 2; do model m$i --bytes "$size" --seed $((i + 1)) --base-seed 1 --delta 0.1; done
+    recipe task.yaml task_arithmetic "" m0 m1 m2
+    recipe ties.yaml ties "density: 0.2" m0 m1 m2
+    input=$(bytes_of $dir/m?) output=$(bytes_of $dir/m0)
+    for ((i = 1; i <= rounds; i++)); do
+        say "round $i"
+        for name in task ties; do
+            run_weft $name-cold $name --threads 2 --trace $dir/trace.json
+            journal_share $dir/trace.json $dir/$name-cold.log >>$dir/journal.log
+            quiet $tools/measure $dir/again.log $weft merge $dir/$name.yaml $dir/out --progress none --json --resume
+            two_ranks $name
+        done
+    done
+    for name in task ties; do
+        speed_row $name-cold
+        speed_row $name-ranks
+        row "$name: 2 ranks of 1 thread / 1 process of 2" "$(number "$(ratio $name-ranks $name-cold)" 3)" x "<= 1.1"
+    done
+    row "journal, of a merge's time" "$(number "$(column journal 2)" 2)" % "<= 1"
+    row "--resume of a merge that is complete" "$(number "$(column again 2)" 3)" s "<= 1"
+}
+
 : >$dir/speed
-for part in memory start speed research; do
+for part in memory start speed research ranks; do
     [ -n "$only" ] && [ "$only" != $part ] || check_$part
 done
 

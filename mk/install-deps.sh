@@ -4,6 +4,7 @@
 #   mk/install-deps.sh build    compiler and libraries, without which this fails; and OpenBLAS, without which a few
 #                               commands say that they need it
 #   mk/install-deps.sh test     the same, and what makes more tests run; without those, tests are skipped
+#   mk/install-deps.sh cluster  the same, and Slurm and MPICH for the tests of several ranks
 #
 # Uses apt-get (with sudo when not root). When nothing is missing it ends at once.
 set -u
@@ -70,7 +71,7 @@ has_slurm() {
 
 useful() {
     has_openblas || explain libopenblas0 "singular values: compress-lora, extract-lora, byom_lora"
-    [ "$want" = test ] || return
+    [ "$want" != build ] || return
     command -v g++ >/dev/null || explain g++ "runs the GPU's kernels without a GPU; needed by nvcc"
     command -v clang >/dev/null || explain clang "second compiler: same bytes; fuzzing"
     if command -v clang >/dev/null &&
@@ -82,6 +83,7 @@ useful() {
     has_numpy || explain python3-numpy "measures the language models that a merge made"
     command -v mpicc >/dev/null || explain libmpich-dev "joins what the ranks of a merge find: libweft_mpi.so"
     command -v mpirun >/dev/null || explain mpich "merges on several ranks, started by mpirun"
+    [ "$want" = cluster ] || return
     if ! has_slurm; then
         explain slurm-wlm "merges on several ranks, in a Slurm of this machine alone"
         explain slurmctld "the same"

@@ -1,6 +1,6 @@
 # rest.mk - everything around the program: packages, demo, tests, fuzzing, benchmarks, installation.
 
-.PHONY: deps demo test test-long tidy asan tsan fuzz fuzz-replay interop bench quality docs install uninstall
+.PHONY: deps demo test test-long test-cluster tidy asan tsan fuzz fuzz-replay interop bench quality docs install uninstall
 .PHONY: variant variant-unit variant-replay variant-tools variant-fuzz
 
 deps: ## install the packages that are missing
@@ -18,6 +18,10 @@ test: ## install what is missing, build, run all tests
 test-long: ## the same with longer sweeps
 	@mk/install-deps.sh test
 	@tests/run.sh long $(SUITES)
+
+test-cluster: ## several ranks: mpirun, srun, jobs in a Slurm that runs for the tests alone
+	@mk/install-deps.sh cluster
+	@tests/cluster/run.sh quick $(SUITES)
 
 tidy: build ## style and layer rules
 	@tests/style/check.sh

@@ -44,6 +44,8 @@ deltas         900  tests/suite/deltas.sh
 install        900  tests/suite/install.sh
 cuda_build     900  tests/suite/cuda_build.sh
 style          300  tests/style/check.sh"
+[ $LONG = 0 ] || all="deaths    3000 tests/cluster/deaths.sh
+$all"
 
 build() { # VARIANT TARGETS MAKE-VARIABLES...
     local variant=$1 targets=$2

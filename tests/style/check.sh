@@ -14,7 +14,7 @@ fi
 listed() { grep -E "$1" "$SCRATCH/files"; }
 product=$(listed '^(src|include|kernels)/.*\.(c|h|cu|cuh)$')
 sources=$(listed '^(src|include|kernels|tests|bench)/.*\.(c|h|cu|cuh|cpp)$')
-scripts=$(listed '(\.sh|\.py|\.mk|^Makefile|^\.ci/run|^bench/compare)$')
+scripts=$(listed '(\.sh|\.py|\.mk|\.sbatch|^Makefile|^\.ci/run|^bench/compare)$')
 documents=$(listed '\.md$' | grep -v '^tests/data/\|^tests/golden/')
 
 # rule NAME: reads breaches, "file:line: ...", from standard input.

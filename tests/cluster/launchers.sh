@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# launchers.sh - 1, 2, 3, 4 and 8 ranks write the folder that one process writes, for every method, by whatever
+# launcher; and who is not a rank does not take itself for one.
+source tests/cluster/cluster.sh
+source tests/suite/stages.sh
+
+small_models "$SCRATCH/small"
+large_models "$SCRATCH/large" 300MB
+cp -r configs "$SCRATCH"
+mkdir -p "$SCRATCH/tests/data"
+ln -s "$root/$TINYLM" "$SCRATCH/tests/data/tinylm"
+for name in $(stage_names); do
+    stage_recipe "$SCRATCH/$name.yaml" "$name" "$SCRATCH/small/"{1,2,3,4}
+done
+for name in ties ties-model-exact della; do
+    stage_recipe "$SCRATCH/large-$name.yaml" "$name" "$SCRATCH/large/"m{1,2,3,1}
+done
+recipe "$SCRATCH/large-task.yaml" task_arithmetic keep "$SCRATCH/large/"m{1,2,3}
+cd "$SCRATCH" || exit 1
+flags=(--progress none --threads 1)
+
+# reference RECIPE: the digest of what one process makes of it in one/out, or nothing
+reference() {
+    rm -rf one
+    mkdir one
+    "$weft" merge "$1" one/out "${flags[@]}" >/dev/null 2>one/err </dev/null || return
+    folder_digest one/out
+}
+
+# by LAUNCHER... -- RECIPE: merges into many/out
+by() {
+    local launcher=()
+    while [ "$1" != -- ]; do
+        launcher+=("$1")
+        shift
+    done
+    rm -rf many
+    mkdir many
+    "${launcher[@]}" "$weft" merge "$2" many/out "${flags[@]}"
+}
+
+# Without MPI, statistics over the whole model are refused, in a sentence; everything else has the same bytes.
+files_alone() { # RECIPE DIGEST N LAUNCHER...
+    local recipe=$1 wanted=$2
+    shift 2
+    by "$@" -- "$recipe"
+    if errors | grep -q MPI; then
+        refused=$((refused + 1))
+        if all_ended '[24]' && [ "$(errors | wc -l)" = 1 ] && [ ! -e many/out ]; then
+            pass
+        else
+            fail "$recipe, $*" "no single refusal: exit codes $codes, $(errors | head -n 3)"
+        fi
+    else
+        same_folder "$recipe, $*" many/out "$wanted"
+    fi
+}
+
+# Every method (each has a recipe in configs), every kind of stage; shards so small that eight ranks have some.
+refused=0
+for name in configs/*.yaml $(stage_names | sed 's/$/.yaml/'); do
+    flags=(--progress none --threads 1 --shard-size 50000)
+    [[ $name != *-compat.yaml ]] || flags+=(--compat mergekit)
+    [[ $name != configs/pcb.yaml ]] || flags+=(--emit-components)
+    wanted=$(reference "$name")
+    [ -n "$wanted" ] || { fail "$name" "$(head -c 300 one/err)"; continue; }
+    for n in 1 2 3 4 8; do
+        files_alone "$name" "$wanted" ranks $n
+        [ -z "$mpirun" ] || { by mpi $n -- "$name"; same_folder "$name, mpirun -n $n" many/out "$wanted"; }
+    done
+done
+[ $refused -gt 0 ] || fail "files alone" "no recipe was refused: are there none with statistics over the model?"
+[ -n "$mpirun" ] || skip "mpirun" "$no_mpi"
+finish
