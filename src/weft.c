@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "dist/join_ranks.h"
 #include "publish/apply.h"
 #include "publish/chain_merge.h"
 #include "publish/combine.h"
@@ -19,6 +20,8 @@
 #include "tool/methods_print.h"
 #include "tool/plan_print.h"
 #include "tool/verify.h"
+
+#define FAREWELL_MS 30000u
 
 struct weft {
     struct weft_options options;
@@ -63,8 +66,14 @@ int weft_create(struct weft **out, const struct weft_options *options)
     return check_options(&w->err, &w->options);
 }
 
+/* What joined the ranks of a merge is left in order, if all went well; else it is dropped, as
+ * nobody can tell who is still there. */
 void weft_destroy(struct weft *w)
 {
+    struct wf_err ignored = {0};
+    const struct wf_join_options farewell = {.meet_ms = FAREWELL_MS};
+    if (w && !wf_err_status(&w->err))
+        wf_join_finish(&ignored, &farewell);
     wf_free(w);
 }
 

@@ -21,9 +21,11 @@
 #define TICK_US 20000    /* of the thread that beats */
 #define LOOK_US_MIN 2000 /* while waiting: between two looks, growing */
 #define LOOK_US_MAX 10000
+#define LONG_LOOK_US 100000
 #define LINGER_S 5u /* one that failed stays for the others to read why */
-#define TELL_S 5u
-#define FOLDER_WAIT_S 60u /* for a sign of rank 0 */
+#define TELL_S 3u
+#define ALIVE_NS (3 * SECOND_NS) /* several beats */
+#define FOLDER_WAIT_S 60u        /* for a sign of rank 0 */
 
 /* What is known of another rank. */
 struct peer {
@@ -295,10 +297,12 @@ static struct wait begin_wait(void)
     return (struct wait){wf_now_ns(), LOOK_US_MIN};
 }
 
-/* Gives up the lock for a moment. Many ranks are looked at less often. */
+/* Gives up the lock for a moment. Many ranks are looked at less often, and so is what takes long.
+ */
 static void rest(struct wf_session *s, struct wait *w)
 {
-    useconds_t most = LOOK_US_MAX + 1000 * s->rank.size;
+    bool is_long = wf_now_ns() - w->begin_ns > SECOND_NS;
+    useconds_t most = (is_long ? LONG_LOOK_US : LOOK_US_MAX) + 1000 * s->rank.size;
     pthread_mutex_unlock(&s->lock);
     usleep(w->look_us);
     pthread_mutex_lock(&s->lock);
@@ -637,6 +641,22 @@ void wf_session_close(struct wf_session *s, struct wf_err *e)
 }
 
 /* ---- word from outside ---- */
+
+bool wf_session_is_alive(const char *partial)
+{
+    struct wf_record first;
+    uint64_t begin = wf_now_ns(), beat = 0;
+    char path[4200];
+    snprintf(path, sizeof path, "%s/" WF_RANKS_FOLDER "/0", partial);
+    for (; wf_now_ns() - begin < ALIVE_NS; usleep(TICK_US)) {
+        if (!wf_record_read(path, &first) || first.state == WF_RANK_ENDED)
+            continue;
+        if (beat && first.beat != beat)
+            return true;
+        beat = first.beat;
+    }
+    return false;
+}
 
 void wf_session_tell(const struct wf_rank *rank, const char *partial, struct wf_err *e)
 {

@@ -31,7 +31,7 @@
 
 #define WF_RANKS_FOLDER "ranks"
 #define WF_SILENCE_S 20u /* longer than any pause of a machine that is well, shorter than 30 */
-#define WF_MEET_S 120u   /* for everybody to have planned */
+#define WF_MEET_S 60u    /* for everybody to have planned */
 
 /* A part of what the ranks must agree on. */
 struct wf_session_part {
@@ -77,6 +77,9 @@ void wf_session_sums(struct wf_session *s, uint64_t *read, uint64_t *written);
  * cause, status and text become that one's; else the text gets this rank's name. Returns the
  * status. */
 int wf_session_verdict(struct wf_err *e, struct wf_session *s, int status);
+
+/* Whether a rank 0 is at work in OUT.partial; looks for a few seconds. */
+bool wf_session_is_alive(const char *partial);
 
 /* A rank r > 0 that has failed before it could open a session: leaves word of that for rank 0, if
  * that one shows up within a few seconds. The text in *e gets this rank's name. */

@@ -192,13 +192,14 @@ static int make_shards(struct job *j)
         status = wf_shards_make(j->e, plan, j->output.partial, there);
     if (!status)
         status = wf_ranks_share(j->e, &j->ranks, plan, &j->output, &j->blocks, alone);
+    j->keep = !status && wf_ranks_several(&j->ranks); /* what others have done is not known here */
     if (!status)
         status = stream(j);
     if (!status)
         status = wf_ranks_gather(j->e, &j->ranks, plan, &j->output, &j->blocks,
                                  &j->stats.bytes_read, &j->stats.bytes_written);
-    j->keep = !status || status == WF_STOPPED || wf_blocks_bytes_done(&j->blocks) > 0 ||
-              wf_exists(j->output.statistics_path) || wf_ranks_several(&j->ranks);
+    j->keep = j->keep || !status || status == WF_STOPPED || wf_blocks_bytes_done(&j->blocks) > 0 ||
+              wf_exists(j->output.statistics_path);
     return status;
 }
 
@@ -319,6 +320,11 @@ static int fill_and_publish(struct job *j)
 static int run_adapters(struct job *j, const char *out, bool *already_done)
 {
     struct wf_byom_result r;
+    if (wf_ranks_follows(&j->ranks)) {
+        wf_log(WF_LOG_INFO, "rank %u has nothing to do: one process makes adapters",
+               j->ranks.self.rank);
+        return WF_OK;
+    }
     int status =
         wf_byom_run(j->e, j->options, &j->setup, out, j->stop, j->trace_file, &j->watch, &r);
     *already_done = r.already_done;
@@ -370,8 +376,12 @@ static int run(struct job *j, const char *out, bool *already_done)
     if (!status)
         status = wf_blocks_create(j->e, &j->setup.plan, o->manifest == WEFT_MANIFEST_XXH3,
                                   j->setup.budget.slots + 1u, &j->blocks);
+    if (!status && j->setup.gpu.devices) {
+        j->ranks.devices = wf_devices_plugin(j->setup.gpu.devices);
+        j->ranks.device = wf_devices_index(j->setup.gpu.devices, 0);
+    }
     if (!status)
-        status = wf_ranks_join(j->e, &j->ranks, &j->setup.plan);
+        status = wf_ranks_check(j->e, &j->ranks, &j->setup.plan);
     if (!status && *j->stop)
         status = wf_fail(j->e, WF_STOPPED, "stopped by a signal before anything was written");
     if (status)

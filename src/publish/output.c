@@ -14,6 +14,7 @@
 #include "../base/fault.h"
 #include "../base/file.h"
 #include "../base/log.h"
+#include "../dist/session.h"
 #include "provenance.h"
 #include "replaceable.h"
 #include "territory.h"
@@ -52,8 +53,10 @@ static int check_partial(struct wf_err *e, struct wf_output *o, bool resume)
     if (fd < 0)
         return wf_fail(e, WF_USAGE, "%s exists and is not a folder; weft works there: move it",
                        o->partial);
-    int status = wf_lock_fd(e, fd, o->partial);
+    int status = o->follows ? WF_OK : wf_lock_fd(e, fd, o->partial);
     close(fd);
+    if (o->follows && (resume || o->overwrite || wf_session_is_alive(o->partial)))
+        return WF_OK; /* rank 0 has made it, or will deal with it */
     if (!status && !resume && !o->overwrite && !o->restart)
         status = refuse_leftover(e, o);
     return status;
@@ -86,7 +89,7 @@ static int check_place(struct wf_err *e, struct wf_arena *a, const char *out, bo
     if (wf_exists(o->out) && !wf_is_folder(o->out))
         return wf_fail(e, WF_USAGE, "%s exists and is not a folder; choose another OUT", o->out);
     status = check_replaceable(e, a, o);
-    return status || o->follows ? status : check_partial(e, o, resume);
+    return status ? status : check_partial(e, o, resume);
 }
 
 int wf_output_check(struct wf_err *e, struct wf_arena *a, const char *out,

@@ -1,7 +1,8 @@
 /* ranks.c - shares of a merge. */
 #include "ranks.h"
 
-#include <string.h>
+#include "../base/file.h"
+#include "../dist/join_ranks.h"
 
 bool wf_ranks_several(const struct wf_ranks *r)
 {
@@ -13,14 +14,24 @@ bool wf_ranks_follows(const struct wf_ranks *r)
     return r->self.rank > 0;
 }
 
-int wf_ranks_join(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan)
+int wf_ranks_check(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan)
 {
+    char why[WF_LIBRARY_WHY_BYTES];
     if (!wf_ranks_several(r) || !plan->n_model_jobs)
         return WF_OK;
-    return wf_fail(e, WF_MACHINE,
-                   "statistics of the whole model need MPI to be joined across %u ranks, and this "
-                   "weft has none; start it as one process",
-                   r->self.size);
+    if (wf_join_is_possible(r->devices, why))
+        return WF_OK;
+    return wf_fail(
+        e, WF_MACHINE,
+        "%s needs statistics of the whole model, which %u ranks cannot join: %s; start it "
+        "as one process",
+        plan->recipe->method->name, r->self.size, why);
+}
+
+/* While ranks are joined the session says whether all are well. */
+static int check(void *arg, struct wf_err *e)
+{
+    return wf_session_check(((struct wf_ranks *)arg)->session, e);
 }
 
 int wf_ranks_open(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan,
@@ -36,7 +47,8 @@ int wf_ranks_open(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *pl
                                    .parts = parts,
                                    .n_parts = WF_PARTS,
                                    .stop = r->user_stop};
-    return wf_session_open(e, &o, &r->session);
+    r->folder = wf_path_join(plan->arena, e, partial, WF_RANKS_FOLDER);
+    return r->folder ? wf_session_open(e, &o, &r->session) : WF_MACHINE;
 }
 
 /* Every rank finds the same deal: it depends on the plan, on what an earlier run has finished, and
@@ -60,6 +72,20 @@ static int deal(struct wf_err *e, const struct wf_ranks *r, const struct wf_plan
     return WF_OK;
 }
 
+static struct wf_join_options join_options(struct wf_ranks *r)
+{
+    return (struct wf_join_options){.rank = r->self.rank,
+                                    .ranks = r->self.size,
+                                    .launcher = r->self.launcher,
+                                    .size_variable = r->self.size_variable,
+                                    .purpose = "statistics of the whole model",
+                                    .folder = r->folder,
+                                    .check = check,
+                                    .arg = r,
+                                    .devices = r->devices,
+                                    .device = r->device};
+}
+
 int wf_ranks_share(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan,
                    struct wf_output *o, struct wf_blocks *blocks, bool alone)
 {
@@ -68,6 +94,10 @@ int wf_ranks_share(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *p
     int status = wf_session_meet(e, r->session);
     if (!status && o->follows)
         status = wf_output_follow(e, o, plan, blocks);
+    if (!status && plan->n_model_jobs) {
+        struct wf_join_options join = join_options(r);
+        status = wf_join_open(e, &join, &r->join);
+    }
     if (!status && !alone)
         status = deal(e, r, plan, blocks);
     else if (!status && o->follows)
@@ -113,6 +143,8 @@ int wf_ranks_end(struct wf_err *e, struct wf_ranks *r, const char *partial, int 
     else if (status && status != WF_STOPPED && wf_ranks_follows(r) && partial)
         wf_session_tell(&r->self, partial, e);
     wf_session_close(r->session, e);
+    wf_join_close(r->join);
     r->session = NULL;
+    r->join = NULL;
     return status;
 }

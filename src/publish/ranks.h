@@ -1,7 +1,7 @@
 /* ranks.h - one merge of several processes: what each makes, and how they end.
  *
  *   wf_ranks_find         who am I?
- *   wf_ranks_join         for statistics of the whole model: something to join them with
+ *   wf_ranks_check        can several do this merge?
  *   wf_ranks_open         OUT.partial is there: tell the others
  *   wf_ranks_share        all are there: which blocks are mine?
  *   wf_ranks_gather       mine are done; rank 0 knows all
@@ -19,11 +19,15 @@
 #include "output.h"
 
 struct wf_join;
+struct wf_plugin;
 
 struct wf_ranks {
     struct wf_rank self;
     struct wf_session *session; /* NULL: one process, or not opened yet */
     struct wf_join *join;       /* NULL: no stage has model scope */
+    const struct wf_plugin *devices; /* GPUs compute; NULL: the CPU */
+    uint32_t device;                 /* of this rank's, the first */
+    const char *folder;              /* OUT.partial/ranks */
     const volatile int *user_stop;
 };
 
@@ -31,13 +35,14 @@ struct wf_ranks {
 bool wf_ranks_follows(const struct wf_ranks *r);
 bool wf_ranks_several(const struct wf_ranks *r);
 
-/* A stage of model scope with several ranks and nothing to join them is WF_MACHINE. */
-int wf_ranks_join(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan);
+/* A stage of model scope with several ranks and nothing to join them is WF_MACHINE. With GPUs
+ * r->devices is set before. */
+int wf_ranks_check(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan);
 
 int wf_ranks_open(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan,
                   const char *partial);
 
-/* Waits for all, then sets what of `blocks` is this rank's: a share of the work that is left, or,
+/* Waits for all, opens what joins statistics of the model if there are any, then sets what of `blocks` is this rank's: a share of the work that is left, or,
  * with `alone`, all or nothing. Opens this rank's journal. */
 int wf_ranks_share(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan,
                    struct wf_output *o, struct wf_blocks *blocks, bool alone);

@@ -5,6 +5,7 @@
 #include "../base/log.h"
 #include "../base/num.h"
 #include "../base/thread.h"
+#include "../dist/join_ranks.h"
 #include "../recipe/coefficients.h"
 #include "chat_template.h"
 #include "components.h"
@@ -183,6 +184,8 @@ static int set_budget(struct wf_err *e, const struct weft_options *o, struct wf_
                              .threads = wf_setup_threads(o, s),
                              .lanes = s->gpu.devices != NULL,
                              .ranks = s->rank.size};
+    if (s->rank.size > 1 && s->plan.n_model_jobs)
+        means.meta_bytes += WF_JOIN_ROOM_BYTES;
     if (o->emit_components)
         means.meta_bytes += wf_components_table_bytes(s);
     int status = wf_budget_set(e, &s->plan, &means, &s->budget);

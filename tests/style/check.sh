@@ -87,7 +87,7 @@ allowed() { # FOLDER: a regular expression of headers
     backend) echo 'src/(base|backend)/|src/format/dtype\.h|src/method/method\.h|kernels/' ;;
     dist) echo 'src/(base|dist)/|src/plan/plan\.h|src/stage/join\.h|kernels/plugin\.h' ;;
     publish) echo "src/($below|dist|stream|publish)/"'|src/backend/device\.h|include/weft\.h' ;;
-    search) echo "src/($below|publish|search)/"'|include/weft\.h|kernels/(exact_math|philox)\.h' ;;
+    search) echo "src/($below|dist|publish|search)/"'|include/weft\.h|kernels/(exact_math|philox)\.h' ;;
     stream) echo 'src/(base|format|method|plan|backend|stage|dist|stream)/' ;;
     tool) echo "src/($below|backend|dist|publish|stream|tool)/"'|include/weft\.h|kernels/dtype_conv\.h' ;;
     api) echo "src/($below|backend|stage|dist|publish|search|stream|tool)/"'|include/weft\.h|src/[a-z_]*\.h' ;;
