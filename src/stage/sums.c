@@ -13,15 +13,27 @@ static unsigned depth(uint64_t leaves)
     return leaves > 1 ? 64u - (unsigned)__builtin_clzll(leaves - 1) : 0;
 }
 
-/* On each level at most two nodes a run, and one of each pair of siblings. One run more, for the
- * nodes that are being moved here. */
-uint32_t wf_sums_capacity(uint64_t leaves, uint64_t runs)
+/* Nodes, of which a level has at most per_run for each run, and so many of each pair of siblings.
+ * One run more, for the nodes that are being moved here. */
+static uint32_t capacity(uint64_t leaves, uint64_t runs, uint64_t per_run, uint64_t of_pair)
 {
     unsigned top = depth(leaves);
     uint64_t nodes = 1; /* the root */
     for (unsigned level = 0; level < top; level++)
-        nodes += wf_min_u64(2 * (runs + 1), (uint64_t)1 << (top - 1 - level));
+        nodes += wf_min_u64(per_run * (runs + 1), of_pair << (top - 1 - level));
     return (uint32_t)wf_min_u64(nodes, UINT32_MAX / 4);
+}
+
+uint32_t wf_sums_capacity(uint64_t leaves, uint64_t runs)
+{
+    return capacity(leaves, runs, 2, 1);
+}
+
+/* What a run left is two nodes a level, and where two runs of different ranks meet, one comes of
+ * it. One sibling may be parked while the other is in the tree. */
+uint32_t wf_sums_capacity_joined(uint64_t leaves, uint64_t runs)
+{
+    return capacity(leaves, runs, 3, 2);
 }
 
 void wf_sums_place(struct wf_sums *s, struct wf_room *room, uint32_t capacity, uint32_t terms_max)
@@ -43,6 +55,7 @@ void wf_sums_begin(struct wf_sums *s, uint32_t n_terms, uint32_t maxima, uint64_
     s->maxima = maxima;
     s->leaves = leaves;
     s->touched = s->free = 0;
+    s->packed = 0;
 }
 
 static uint32_t *head_of(const struct wf_sums *s, unsigned level, uint64_t index)
@@ -77,7 +90,7 @@ static uint32_t take(struct wf_sums *s, unsigned level, uint64_t index)
 static void put(struct wf_sums *s, uint32_t node, unsigned level, uint64_t index)
 {
     uint32_t *head = head_of(s, level, index);
-    s->nodes[node] = (struct wf_sums_node){index, *head, (uint8_t)level, true};
+    s->nodes[node] = (struct wf_sums_node){index, *head, (uint8_t)level, true, false};
     *head = node;
 }
 
@@ -146,6 +159,31 @@ void wf_sums_move(struct wf_sums *to, struct wf_sums *from)
             wf_sums_add(to, n->level, n->index, terms_of(from, node));
     }
     wf_sums_begin(from, from->n_terms, from->maxima, from->leaves);
+}
+
+void wf_sums_park(struct wf_sums *s)
+{
+    memset(s->heads, 0, s->n_heads * sizeof *s->heads);
+    s->packed = 0;
+    for (uint32_t node = 1; node <= s->touched; node++)
+        s->nodes[node].parked = s->nodes[node].used;
+}
+
+uint32_t wf_sums_pack(struct wf_sums *s, double *to, uint32_t most)
+{
+    uint32_t n = 0;
+    while (n < most && s->packed < s->touched) {
+        uint32_t node = ++s->packed;
+        const struct wf_sums_node *from = &s->nodes[node];
+        if (!from->parked)
+            continue;
+        double *record = to + (uint64_t)n++ * wf_sums_record(s->n_terms);
+        record[0] = from->level;
+        record[1] = (double)from->index;
+        memcpy(record + 2, terms_of(s, node), s->n_terms * sizeof *record);
+        free_node(s, node);
+    }
+    return n;
 }
 
 const double *wf_sums_total(const struct wf_sums *s)

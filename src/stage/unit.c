@@ -2,64 +2,17 @@
 #include "unit.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../base/log.h"
 #include "../base/mem.h"
 #include "../base/num.h"
+#include "join.h"
 #include "keybits.h"
-#include "room.h"
-#include "select.h"
-#include "sums.h"
+#include "unit_state.h"
 
 #define COUNT_UNKNOWN ((uint64_t)1 << 40) /* elements, for the size of a tree */
-
-/* A number of wf_args that a SELECT has found. */
-struct conclusion {
-    struct wf_cut_keys keys;
-    bool split;
-    uint32_t piece; /* where the split is */
-    uint64_t index; /* and at which element of the tensor */
-    int32_t input;
-    uint8_t slot;
-};
-
-/* What one caller works with, taken for the time of one call. */
-struct bench {
-    struct bench *next;
-    struct wf_select_bench select;
-    struct wf_split *splits;
-    struct wf_sums sums;
-};
-
-/* Benches, lent to callers; and the lock of the tree. Apart from the unit, which is constant in
- * MAP. */
-struct shared {
-    pthread_mutex_t lock;
-    pthread_cond_t returned;
-    struct bench *free;
-};
-
-struct wf_unit {
-    struct wf_unit_need need;
-    struct wf_unit_group group;
-    enum wf_step step;
-    unsigned stage;
-    struct wf_args args; /* the group's, with what was found so far */
-    struct conclusion *conclusions;
-    uint32_t n_conclusions;
-    struct wf_split *splits; /* those of `args` */
-    uint32_t n_splits;
-    struct wf_selecting select;
-    struct wf_sums sums;
-    double *columns;
-    bool has_columns;
-    unsigned column_stage;
-    struct shared *shared;
-    struct bench *benches;
-};
 
 /* ---- memory ---- */
 
@@ -75,8 +28,8 @@ static uint32_t threads_of(const struct wf_unit_need *need)
 }
 
 /* A split has two entries: from element 0, and from its own. */
-static void place_bench(struct bench *b, struct wf_room *room, const struct wf_unit_need *need,
-                        uint64_t leaves)
+static void place_bench(struct wf_unit_bench *b, struct wf_room *room,
+                        const struct wf_unit_need *need, uint64_t leaves)
 {
     wf_select_bench_place(&b->select, room, need);
     b->splits = wf_room_take(room, 2 * conclusions_max(need), sizeof *b->splits);
@@ -84,14 +37,21 @@ static void place_bench(struct bench *b, struct wf_room *room, const struct wf_u
         wf_sums_place(&b->sums, room, wf_sums_capacity(leaves, 1), need->terms);
 }
 
+/* Runs of leaves begin behind gaps, and one at the start; where ranks meet, one ends and another
+ * begins. */
+static uint32_t tree_capacity(const struct wf_unit_need *need, uint64_t leaves)
+{
+    uint64_t runs = need->open && need->open < need->pieces ? need->open + 1u : need->pieces;
+    return need->joined > 1 ? wf_sums_capacity_joined(leaves, runs + need->joined)
+                            : wf_sums_capacity(leaves, runs);
+}
+
 static void place(struct wf_unit *u, struct wf_room *room, const struct wf_unit_need *need)
 {
     uint64_t count = need->count ? need->count : COUNT_UNKNOWN, cells;
     uint64_t leaves = count / WF_FOLD_BLOCK + (count % WF_FOLD_BLOCK > 0);
     leaves = need->leaves ? need->leaves : leaves;
-    /* Runs of leaves begin behind gaps, and one at the start. */
-    uint64_t runs = need->open && need->open < need->pieces ? need->open + 1u : need->pieces;
-    struct bench measured;
+    struct wf_unit_bench measured;
     u->shared = wf_room_take(room, 1, sizeof *u->shared);
     u->args.m = wf_room_take(room, need->inputs, sizeof *u->args.m);
     u->args.t = wf_room_take(room, need->table, sizeof *u->args.t);
@@ -99,10 +59,11 @@ static void place(struct wf_unit *u, struct wf_room *room, const struct wf_unit_
     u->splits = wf_room_take(room, conclusions_max(need), sizeof *u->splits);
     wf_selecting_place(&u->select, room, need);
     if (need->terms)
-        wf_sums_place(&u->sums, room, wf_sums_capacity(leaves, runs), need->terms);
+        wf_sums_place(&u->sums, room, tree_capacity(need, leaves), need->terms);
     if (!wf_mul_u64(need->columns, need->terms, &cells))
         cells = UINT64_MAX;
     u->columns = wf_room_take(room, cells, sizeof *u->columns);
+    u->joint = wf_room_take(room, 1, wf_join_bytes(need, u->select.keys_max));
     u->benches = wf_room_take(room, threads_of(need), sizeof *u->benches);
     for (uint32_t i = 0; i < threads_of(need); i++)
         place_bench(u->benches ? &u->benches[i] : &measured, room, need, leaves);
@@ -148,21 +109,21 @@ void wf_unit_destroy(struct wf_unit *u)
     wf_free(u);
 }
 
-static struct bench *take_bench(const struct wf_unit *u)
+static struct wf_unit_bench *take_bench(const struct wf_unit *u)
 {
-    struct shared *s = u->shared;
+    struct wf_unit_shared *s = u->shared;
     pthread_mutex_lock(&s->lock);
     while (!s->free)
         pthread_cond_wait(&s->returned, &s->lock);
-    struct bench *b = s->free;
+    struct wf_unit_bench *b = s->free;
     s->free = b->next;
     pthread_mutex_unlock(&s->lock);
     return b;
 }
 
-static void return_bench(const struct wf_unit *u, struct bench *b)
+static void return_bench(const struct wf_unit *u, struct wf_unit_bench *b)
 {
-    struct shared *s = u->shared;
+    struct wf_unit_shared *s = u->shared;
     pthread_mutex_lock(&s->lock);
     b->next = s->free;
     s->free = b;
@@ -268,7 +229,7 @@ static double threshold(uint64_t key, bool key_wide, bool wide)
     return wf_key_threshold(!key_wide && wide ? wf_key_widen(key) : key, wide);
 }
 
-static void set_slot(struct wf_args *args, const struct conclusion *c, double value)
+static void set_slot(struct wf_args *args, const struct wf_conclusion *c, double value)
 {
     if (c->input < 0)
         args->g[c->slot] = value;
@@ -276,7 +237,7 @@ static void set_slot(struct wf_args *args, const struct conclusion *c, double va
         args->m[c->input][c->slot] = value;
 }
 
-static struct wf_split split_at(const struct conclusion *c, uint64_t index, double value)
+static struct wf_split split_at(const struct wf_conclusion *c, uint64_t index, double value)
 {
     return (struct wf_split){.index = index, .value = value, .input = c->input, .slot = c->slot};
 }
@@ -292,7 +253,7 @@ static void insert_split(struct wf_split *splits, uint32_t *n, struct wf_split s
 
 /* Makes a conclusion hold in args and splits of a unit, of its own or of the model's. `first` and
  * `end`: the unit's pieces, numbered as those of the conclusion. */
-static void apply(struct wf_unit *u, const struct conclusion *c, bool key_wide, uint32_t first,
+static void apply(struct wf_unit *u, const struct wf_conclusion *c, bool key_wide, uint32_t first,
                   uint64_t end)
 {
     bool before = c->split && c->piece < first; /* all of the tensor is behind the split */
@@ -309,7 +270,7 @@ static uint32_t model_splits(const struct wf_unit *u, uint32_t piece, bool wide,
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < u->n_conclusions; i++) {
-        const struct conclusion *c = &u->conclusions[i];
+        const struct wf_conclusion *c = &u->conclusions[i];
         double rest = threshold(c->keys.rest, u->group.wide, wide);
         double first = threshold(c->keys.first, u->group.wide, wide);
         insert_split(splits, &n, split_at(c, 0, c->split && c->piece < piece ? rest : first));
@@ -325,8 +286,8 @@ static void conclude_select(struct wf_unit *u)
     const struct wf_select *select = &stage_of(u)->select;
     for (uint32_t i = 0; i < wf_n_cuts(s); i++) {
         const struct wf_cut *cut = &s->cuts[i];
-        struct conclusion *c = &u->conclusions[u->n_conclusions++];
-        *c = (struct conclusion){
+        struct wf_conclusion *c = &u->conclusions[u->n_conclusions++];
+        *c = (struct wf_conclusion){
             .keys = wf_selecting_keys(s, cut),
             .split = cut->split,
             .piece = cut->piece,
@@ -412,7 +373,7 @@ bool wf_unit_wants(const struct wf_unit *u, uint32_t piece, uint64_t *from, uint
     return stage_of(u)->kind != WF_STAGE_SELECT || wf_selecting_wants(&u->select, piece, from, to);
 }
 
-static void set_tile(const struct wf_unit *u, struct bench *bench, uint32_t piece,
+static void set_tile(const struct wf_unit *u, struct wf_unit_bench *bench, uint32_t piece,
                      const struct wf_args *args, struct wf_tile *tile)
 {
     if (u->group.scope == WF_SCOPE_TENSOR && tile->wide != u->group.wide) {
@@ -445,8 +406,9 @@ static void add_leaf(void *arg, uint64_t leaf, const double *terms)
 }
 
 /* Leaves of one tile are joined as far as they go before others must wait for it. */
-static void add_fold(struct wf_unit *u, struct bench *bench, const struct wf_backend *backend,
-                     struct wf_tile *tile, struct wf_tile_result *result)
+static void add_fold(struct wf_unit *u, struct wf_unit_bench *bench,
+                     const struct wf_backend *backend, struct wf_tile *tile,
+                     struct wf_tile_result *result)
 {
     struct leaves to = {&bench->sums, u->group.scope == WF_SCOPE_MODEL ? tile->model_leaf : 0};
     backend->fold(tile, u->stage, add_leaf, &to, result);
@@ -458,7 +420,7 @@ static void add_fold(struct wf_unit *u, struct bench *bench, const struct wf_bac
 void wf_unit_add(struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
                  struct wf_tile *tile, struct wf_tile_result *result)
 {
-    struct bench *bench = take_bench(u);
+    struct wf_unit_bench *bench = take_bench(u);
     set_tile(u, bench, piece, &u->args, tile);
     if (u->step == WF_STEP_FOLD)
         add_fold(u, bench, backend, tile, result);
@@ -547,7 +509,7 @@ static void map_with(const struct wf_unit *u, const struct wf_backend *backend, 
     const struct wf_tile own = *tile;
     bool two = share && share->pair;
     struct pair pair;
-    struct bench *bench = u && u->group.scope == WF_SCOPE_MODEL ? take_bench(u) : NULL;
+    struct wf_unit_bench *bench = u && u->group.scope == WF_SCOPE_MODEL ? take_bench(u) : NULL;
     if (u)
         set_tile(u, bench, piece, args, tile);
     else

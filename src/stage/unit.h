@@ -63,6 +63,7 @@ struct wf_unit_need {
     uint64_t leaves;  /* most leaves in a group; 0: as many as `count` has */
     uint32_t table;   /* most numbers in wf_args.t */
     uint32_t threads; /* that add at the same time, 0 for 1: more wait for each other */
+    uint32_t joined;  /* ranks that see a part of a group each (join.h); 0 for 1 */
 };
 
 /* A group. Everything pointed to outlives the use of the unit. */

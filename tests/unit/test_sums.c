@@ -145,6 +145,52 @@ static void many_runs_that_grow_fit_in_the_room_promised(void **state)
     }
 }
 
+/* One table for each rank, which has runs of its own; all send a few nodes at a time, and build the
+ * tree of everything in the place where theirs was. */
+static void join_tables(struct table *t, unsigned ranks, uint32_t most)
+{
+    double *sent = test_malloc(ranks * most * wf_sums_record(TERMS) * sizeof *sent), *record;
+    for (unsigned r = 0; r < ranks; r++)
+        wf_sums_park(&t[r].sums);
+    for (uint32_t all = 1, n; all;) {
+        all = 0;
+        for (unsigned r = 0; r < ranks; r++, all += n)
+            n = wf_sums_pack(&t[r].sums, sent + all * wf_sums_record(TERMS), most);
+        for (unsigned r = 0; r < ranks; r++)
+            for (uint32_t k = 0; k < all; k++) {
+                record = sent + k * wf_sums_record(TERMS);
+                wf_sums_add(&t[r].sums, (unsigned)record[0], (uint64_t)record[1], record + 2);
+            }
+    }
+    test_free(sent);
+}
+
+static void trees_of_several_ranks_join_in_the_room_promised(void **state)
+{
+    (void)state;
+    for (unsigned way = 0; way < 200; way++) {
+        uint64_t n = next() % 3000, runs = 1 + next() % (way % 3 ? 40 : 400);
+        unsigned ranks = 1 + (unsigned)(next() % 8);
+        double(*leaves)[TERMS] = make_leaves(n);
+        struct table t[8];
+        for (unsigned r = 0; r < ranks; r++) {
+            t[r] = table(wf_sums_capacity_joined(n, runs));
+            wf_sums_begin(&t[r].sums, TERMS, 1, n);
+        }
+        for (uint64_t run = 0; run < runs; run++) {
+            uint64_t r = way % 2 ? next() % ranks : run * ranks / runs;
+            for (uint64_t leaf = n * run / runs; leaf < n * (run + 1) / runs; leaf++)
+                wf_sums_add(&t[r].sums, 0, leaf, leaves[leaf]);
+        }
+        join_tables(t, ranks, 1 + (uint32_t)(next() % 50));
+        for (unsigned r = 0; r < ranks; r++) {
+            check(&t[r].sums, leaves, n);
+            test_free(t[r].memory);
+        }
+        test_free(leaves);
+    }
+}
+
 static void room_grows_with_the_logarithm_of_leaves(void **state)
 {
     (void)state;
@@ -175,6 +221,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_number_of_leaves_in_any_order),
         cmocka_unit_test(many_runs_that_grow_fit_in_the_room_promised),
+        cmocka_unit_test(trees_of_several_ranks_join_in_the_room_promised),
         cmocka_unit_test(room_grows_with_the_logarithm_of_leaves),
         cmocka_unit_test(nan_and_signed_zero_are_joined_by_the_rule),
     };
