@@ -176,7 +176,7 @@ static const char *advance_sample(struct wf_selecting *s)
     return NULL;
 }
 
-/* A COUNT as one cut sees it: finds the key, or sets the next bracket. */
+/* A COUNT as one cut sees it: finds the key, or a smaller range. */
 static bool conclude(struct wf_selecting *s, uint32_t i)
 {
     struct wf_cut *c = &s->cuts[i];
@@ -188,25 +188,34 @@ static bool conclude(struct wf_selecting *s, uint32_t i)
         find_in_keys(c, wf_cut_list(s, i), c->listed);
     else if (c->state == WF_CUT_OPEN && core && c->bins)
         find_in_bins(c, wf_cut_bins(s, i));
-    if (c->state == WF_CUT_OPEN)
-        next_bracket(s, i);
     return true;
+}
+
+void wf_selecting_go_on(struct wf_selecting *s)
+{
+    bool open = false;
+    s->ranked = true;
+    s->whole = false;
+    s->brackets = s->ranks;
+    s->step = WF_STEP_COUNT;
+    for (uint32_t i = 0; i < wf_n_cuts(s); i++) {
+        if (s->cuts[i].state != WF_CUT_OPEN)
+            continue;
+        next_bracket(s, i);
+        open = true;
+    }
+    if (!open)
+        end_search(s);
 }
 
 static const char *advance_count(struct wf_selecting *s)
 {
-    bool open = false;
     if (!s->ranked)
         set_ranks(s);
-    s->ranked = true;
-    for (uint32_t i = 0; i < wf_n_cuts(s); i++) {
+    for (uint32_t i = 0; i < wf_n_cuts(s); i++)
         if (s->cuts[i].state == WF_CUT_OPEN && !conclude(s, i))
             return changed;
-        open |= s->cuts[i].state == WF_CUT_OPEN;
-    }
-    s->brackets = s->ranks;
-    if (!open)
-        end_search(s);
+    wf_selecting_go_on(s);
     return NULL;
 }
 

@@ -130,6 +130,9 @@ void wf_selecting_add(struct wf_selecting *s, struct wf_select_bench *bench,
                       struct wf_tile_result *result);
 const char *wf_selecting_advance(struct wf_selecting *s);
 
+/* The next step after a COUNT that has left the cuts as they are: state, rank and range. */
+void wf_selecting_go_on(struct wf_selecting *s);
+
 /* What a cut comes to: thresholds as keys, for elements before the split and from it on. */
 #define WF_KEY_NONE UINT64_MAX
 struct wf_cut_keys {

@@ -138,8 +138,7 @@ static const struct wf_stage *stage_of(const struct wf_unit *u)
     return &u->group.method->stages[u->stage];
 }
 
-/* Whether a stage of the table is this unit's. */
-static bool is_mine(const struct wf_unit *u, unsigned s)
+bool wf_unit_has_stage(const struct wf_unit *u, unsigned s)
 {
     enum wf_scope scope = u->group.args->scope[s];
     switch (u->group.method->stages[s].kind) {
@@ -202,10 +201,9 @@ static void begin_fold(struct wf_unit *u)
     u->step = WF_STEP_FOLD;
 }
 
-/* Begins stage s or the next one after it that is this unit's. */
-static void begin_stage(struct wf_unit *u, unsigned s)
+void wf_unit_begin_stage(struct wf_unit *u, unsigned s)
 {
-    while (s < u->group.method->n_stages && !is_mine(u, s))
+    while (s < u->group.method->n_stages && !wf_unit_has_stage(u, s))
         s++;
     u->stage = s;
     u->step = WF_STEP_MAP;
@@ -280,14 +278,19 @@ static uint32_t model_splits(const struct wf_unit *u, uint32_t piece, bool wide,
     return n;
 }
 
+void wf_unit_conclude(struct wf_unit *u, const struct wf_conclusion *c)
+{
+    u->conclusions[u->n_conclusions++] = *c;
+    apply(u, c, u->group.wide, 0, u->group.pieces);
+}
+
 static void conclude_select(struct wf_unit *u)
 {
     const struct wf_selecting *s = &u->select;
     const struct wf_select *select = &stage_of(u)->select;
     for (uint32_t i = 0; i < wf_n_cuts(s); i++) {
         const struct wf_cut *cut = &s->cuts[i];
-        struct wf_conclusion *c = &u->conclusions[u->n_conclusions++];
-        *c = (struct wf_conclusion){
+        const struct wf_conclusion c = {
             .keys = wf_selecting_keys(s, cut),
             .split = cut->split,
             .piece = cut->piece,
@@ -295,7 +298,7 @@ static void conclude_select(struct wf_unit *u)
             .input = select->per_model ? (int32_t)(i / s->ranks) + 1 : -1,
             .slot = (uint8_t)(select->cut + i % s->ranks),
         };
-        apply(u, c, u->group.wide, 0, u->group.pieces);
+        wf_unit_conclude(u, &c);
     }
 }
 
@@ -309,7 +312,7 @@ static void check_group(const struct wf_unit *u)
                 g->args->n_t <= u->need.table && g->leaves <= u->need.leaves;
     for (unsigned s = 0; s < g->method->n_stages; s++) {
         const struct wf_stage *stage = &g->method->stages[s];
-        if (!is_mine(u, s))
+        if (!wf_unit_has_stage(u, s))
             continue;
         if (stage->kind == WF_STAGE_SELECT)
             fits = fits && stage->select.n_ranks <= u->need.ranks &&
@@ -344,7 +347,7 @@ void wf_unit_begin(struct wf_unit *u, const struct wf_unit_group *group)
     for (uint32_t i = 0; model && i < model->n_conclusions; i++)
         apply(u, &model->conclusions[i], model->group.wide, group->model_piece,
               (uint64_t)group->model_piece + group->pieces);
-    begin_stage(u, 0);
+    wf_unit_begin_stage(u, 0);
 }
 
 const struct wf_args *wf_unit_args(const struct wf_unit *u)
@@ -449,7 +452,7 @@ const char *wf_unit_advance(struct wf_unit *u)
         conclude_select(u);
     }
     if (!why)
-        begin_stage(u, u->stage + 1);
+        wf_unit_begin_stage(u, u->stage + 1);
     return why;
 }
 

@@ -54,4 +54,11 @@ struct wf_unit {
     void *joint; /* room to join in, wf_join_bytes(); NULL: there is one rank */
 };
 
+/* Whether a stage of the method's table is this unit's. */
+bool wf_unit_has_stage(const struct wf_unit *u, unsigned s);
+/* Begins stage s or the next one after it that is this unit's. */
+void wf_unit_begin_stage(struct wf_unit *u, unsigned s);
+/* Adds a conclusion, and makes it hold in args and splits. */
+void wf_unit_conclude(struct wf_unit *u, const struct wf_conclusion *c);
+
 #endif

@@ -2,10 +2,9 @@
  *
  * Threads stand for ranks. Their wf_join is memory that all see, with barriers.
  */
-#include "stage_fixture.h"
+#include "model_fixture.h"
 
 #include "../../src/stage/join.h"
-#include "../../src/stage/unit_state.h"
 
 #define RANKS_MAX 8
 
@@ -72,112 +71,8 @@ static int gather(void *arg, struct wf_err *e, const void *mine, size_t bytes, v
     return r->calls++ == r->fails_at ? wf_fail(e, WF_MACHINE, "the wire is cut") : WF_OK;
 }
 
-/* ---- the method: a FOLD, a SELECT that depends on it, and a FOLD behind ---- */
-
-enum { FOLD_SLOT = 6, Q = 5, LAST_SLOT = 7 }; /* g */
-
-static uint32_t terms(uint32_t n)
-{
-    return 1 + n;
-}
-
-static const char *finish(const double *sums, uint64_t count, struct wf_args *args)
-{
-    args->g[FOLD_SLOT] = sums[1] / (double)count;
-    args->m[1][FOLD_SLOT] = sums[0];
-    return NULL;
-}
-
-static const char *finish_last(const double *sums, uint64_t count, struct wf_args *args)
-{
-    (void)count;
-    args->g[LAST_SLOT] = sums[2];
-    if (args->n_t > 1)
-        args->t[1] = sums[1];
-    return NULL;
-}
-
-/* From all of the keys, and from those that are not zero. */
-static void ranks(const struct wf_args *args, uint32_t i, const struct wf_group *group,
-                  uint64_t *rank)
-{
-    (void)i;
-    rank[0] = (uint64_t)(args->g[Q] * (double)group->count);
-    rank[1] = group->count - (uint64_t)(0.3 * (double)group->nonzero);
-    rank[2] = group->count - 1;
-}
-
-#define FOLD(end)                                                                                  \
-    {                                                                                              \
-        .kind = WF_STAGE_FOLD, .scope = WF_SCOPE_MODEL, .fold = { 1, terms, end }                  \
-    }
-static const struct wf_stage template[] = {
-    FOLD(finish),
-    {.kind = WF_STAGE_SELECT,
-     .scope = WF_SCOPE_MODEL,
-     .select = {.per_model = true, .cut = SF_CUT_SLOT, .n_ranks = 3, .ranks = ranks}},
-    FOLD(finish_last),
-    {.kind = WF_STAGE_MAP}};
-static struct wf_stage stages[4];
-static const struct wf_method method = {.name = "joined", .stages = stages, .n_stages = 4};
-
-struct setting {
-    const uint64_t *counts;
-    unsigned kind, wide, ranks, deal, n_ranks;
-    enum wf_ties ties;
-    double q;
-    bool per_model;
-    uint32_t pieces, bins, keys;
-    uint64_t seed;
-};
-
-enum { GAUSS, LATTICE, MOSTLY_ZERO, CONSTANT, NARROW, KINDS };
-
-static double draw(unsigned kind, uint64_t *seed)
-{
-    double u = (double)(sf_next(seed) >> 11) * 0x1p-53;
-    switch (kind) {
-    case GAUSS:
-        return (float)(u + (double)(sf_next(seed) >> 11) * 0x1p-53 - 1);
-    case LATTICE:
-        return ((double)sf_below(seed, 9) - 4) * 0x1p-9;
-    case MOSTLY_ZERO:
-        return u < 0.7 ? -0.0 : ((double)sf_below(seed, 500) - 250) * 0x1p-12;
-    case CONSTANT:
-        return -3.5;
-    default: /* more keys than a list holds, next to each other: bins wider than one key */
-        return 1 + (double)sf_below(seed, 1 << 22) * 0x1p-23;
-    }
-}
-
-static struct sf_data data_of(const struct setting *s)
-{
-    struct sf_data d = sf_data(3, SF_TENSORS, s->counts, s->wide);
-    uint64_t seed = s->seed;
-    for (unsigned k = 0; k < SF_TENSORS; k++)
-        for (uint32_t i = 0; i < 3; i++)
-            for (uint64_t e = 0; e < s->counts[k]; e++)
-                d.t[k].x[i][e] = draw(s->kind, &seed);
-    return d;
-}
-
-static struct wf_unit_need need_of(const struct setting *s, const struct sf_data *d)
-{
-    return (struct wf_unit_need){.inputs = 3,
-                                 .streams = 2,
-                                 .ranks = 3,
-                                 .bins = s->bins,
-                                 .keys = s->keys,
-                                 .terms = 4,
-                                 .pieces = SF_PIECES,
-                                 .count = 1 << 20,
-                                 .leaves = sf_leaves(d, SF_TENSORS),
-                                 .table = 2,
-                                 .joined = s->ranks};
-}
-
 /* Which rank shows a piece: ranges, as they are dealt; by lot; or all of them the last rank. */
-static unsigned owner(const struct setting *s, const struct sf_run *r, uint32_t piece)
+static unsigned owner(const struct mf_setting *s, const struct sf_run *r, uint32_t piece)
 {
     uint64_t lot = s->seed + piece;
     if (s->deal == 0)
@@ -188,7 +83,7 @@ static unsigned owner(const struct setting *s, const struct sf_run *r, uint32_t 
 /* ---- one rank ---- */
 
 struct party {
-    const struct setting *setting;
+    const struct mf_setting *setting;
     const struct sf_run *cut;
     const struct wf_unit_group *group;
     struct rank rank;
@@ -219,7 +114,7 @@ static void *take_part(void *arg)
     return NULL;
 }
 
-static void run_parties(struct party *parties, const struct setting *s)
+static void run_parties(struct party *parties, const struct mf_setting *s)
 {
     struct ground ground = {.ranks = s->ranks};
     pthread_t thread[RANKS_MAX];
@@ -256,63 +151,22 @@ static void check_equal(const struct wf_unit *u, const struct wf_unit *wanted)
     }
 }
 
-struct scene {
-    struct sf_data data;
-    struct sf_run cut;
-    struct wf_unit_group group;
-    struct wf_unit_need need;
-    double rows[3][WF_ARGS_MODEL], table[2];
-    struct wf_args args;
-};
-
-static void set_scene(struct scene *c, const struct setting *s)
+static void run(const struct mf_setting *s)
 {
-    *c = (struct scene){.data = data_of(s)};
-    memcpy(stages, template, sizeof stages);
-    stages[1].select.n_ranks = (uint8_t)s->n_ranks;
-    stages[1].select.per_model = s->per_model;
-    c->cut = (struct sf_run){.data = &c->data, .method = &method, .seed = s->seed};
-    sf_cut(&c->cut, 0, SF_TENSORS, s->pieces);
-    c->args = (struct wf_args){.m = c->rows, .t = c->table, .n = 3, .n_t = 2, .ties = s->ties};
-    c->args.g[Q] = s->q;
-    wf_method_scopes(&method, c->args.scope);
-    c->need = need_of(s, &c->data);
-    c->group = (struct wf_unit_group){.method = &method,
-                                      .args = &c->args,
-                                      .scope = WF_SCOPE_MODEL,
-                                      .leaves = c->need.leaves,
-                                      .pieces = c->cut.pieces,
-                                      .wide = s->wide != 0};
-    for (unsigned k = 0; k < SF_TENSORS; k++)
-        c->group.count += s->counts[k];
-    c->group.tensor = c->group.count;
-}
-
-static struct wf_unit *begun(const struct wf_unit_need *need, const struct wf_unit_group *group)
-{
-    struct wf_err e = {0};
-    struct wf_unit *u = wf_unit_create(&e, need);
-    assert_non_null(u);
-    wf_unit_begin(u, group);
-    return u;
-}
-
-static void run(const struct setting *s)
-{
-    struct scene c;
+    struct mf_scene c;
     struct party parties[RANKS_MAX];
-    set_scene(&c, s);
+    mf_set_scene(&c, s);
     struct wf_unit_need alone = c.need;
     alone.joined = 0;
     struct sf_run one = c.cut;
-    one.unit = begun(&alone, &c.group);
+    one.unit = mf_begun(&alone, &c.group);
     assert_null(sf_gather(&one, &c.group));
     for (unsigned k = 0; k < s->ranks; k++)
         parties[k] = (struct party){.setting = s,
                                     .cut = &c.cut,
                                     .group = &c.group,
                                     .rank = {.fails_at = -1},
-                                    .unit = begun(&c.need, &c.group)};
+                                    .unit = mf_begun(&c.need, &c.group)};
     run_parties(parties, s);
     for (unsigned k = 0; k < s->ranks; k++) {
         if (parties[k].status)
@@ -325,23 +179,7 @@ static void run(const struct setting *s)
     sf_free(&c.data);
 }
 
-static const uint64_t small[] = {300, 0, 3, 500, 1}, large[] = {9000, 0, 3, 30001, 4096};
-
-static struct setting usual(void)
-{
-    return (struct setting){.counts = large,
-                            .ranks = 2,
-                            .n_ranks = 3,
-                            .ties = WF_TIES_LOW_IS_HIGH,
-                            .q = 0.6,
-                            .per_model = true,
-                            .pieces = 7,
-                            .bins = 1024,
-                            .keys = 1024,
-                            .seed = 11};
-}
-
-static void run_ranks(struct setting s)
+static void run_ranks(struct mf_setting s)
 {
     static const unsigned ranks_of[] = {1, 2, 3, 4, 8};
     for (unsigned k = 0; k < 5; k++)
@@ -354,28 +192,28 @@ static void run_ranks(struct setting s)
 
 static void any_data_with_every_rule_for_ties(void **state)
 {
-    struct setting s = usual();
+    struct mf_setting s = mf_usual();
     (void)state;
-    for (s.kind = 0; s.kind < KINDS; s.kind++)
+    for (s.kind = 0; s.kind < MF_KINDS; s.kind++)
         for (s.ties = WF_TIES_INCLUSIVE; s.ties <= WF_TIES_LOW_IS_HIGH; s.ties++)
             run_ranks(s);
 }
 
 static void tensors_of_doubles_and_of_both_widths(void **state)
 {
-    struct setting s = usual();
+    struct mf_setting s = mf_usual();
     (void)state;
-    for (s.kind = 0; s.kind < KINDS; s.kind++)
+    for (s.kind = 0; s.kind < MF_KINDS; s.kind++)
         for (s.wide = 8; s.wide < 32; s.wide += 23)
             run_ranks(s);
 }
 
 static void a_small_group_keeps_all_keys_together(void **state)
 {
-    struct setting s = usual();
+    struct mf_setting s = mf_usual();
     (void)state;
-    s.counts = small;
-    for (s.kind = 0; s.kind < KINDS; s.kind++)
+    s.counts = mf_small;
+    for (s.kind = 0; s.kind < MF_KINDS; s.kind++)
         for (s.ties = WF_TIES_INCLUSIVE; s.ties <= WF_TIES_LOW_IS_HIGH; s.ties++)
             run_ranks(s);
 }
@@ -383,12 +221,12 @@ static void a_small_group_keeps_all_keys_together(void **state)
 /* Lists that fit in each rank and not in all of them together; few bins; a single piece. */
 static void room_that_is_enough_for_one_rank_alone(void **state)
 {
-    struct setting s = usual();
+    struct mf_setting s = mf_usual();
     (void)state;
     for (s.n_ranks = 1; s.n_ranks <= 3; s.n_ranks++)
         for (s.keys = 1024; s.keys <= 16384; s.keys *= 4)
             for (unsigned way = 0; way < 3; way++) {
-                s.kind = way ? GAUSS : NARROW;
+                s.kind = way ? MF_GAUSS : MF_NARROW;
                 s.per_model = way < 2;
                 s.pieces = way == 2 ? 0 : 15;
                 s.q = way == 1 ? 2 : 0.999; /* 2: above all keys */
@@ -399,12 +237,12 @@ static void room_that_is_enough_for_one_rank_alone(void **state)
 
 static void ranks_with_other_room_are_refused(void **state)
 {
-    struct setting s = usual();
-    struct scene c;
+    struct mf_setting s = mf_usual();
+    struct mf_scene c;
     struct party parties[RANKS_MAX];
     (void)state;
     s.ranks = 3;
-    set_scene(&c, &s);
+    mf_set_scene(&c, &s);
     for (unsigned way = 0; way < 3; way++) {
         for (unsigned k = 0; k < s.ranks; k++) {
             struct wf_unit_need need = c.need;
@@ -417,7 +255,7 @@ static void ranks_with_other_room_are_refused(void **state)
             parties[k] = (struct party){.setting = &s,
                                         .cut = &c.cut,
                                         .rank = {.fails_at = -1},
-                                        .unit = begun(&need, &group)};
+                                        .unit = mf_begun(&need, &group)};
         }
         run_parties(parties, &s);
         for (unsigned k = 0; k < s.ranks; k++) {
@@ -432,16 +270,16 @@ static void ranks_with_other_room_are_refused(void **state)
 
 static void ranks_that_found_other_numbers_are_refused(void **state)
 {
-    struct setting s = usual();
-    struct scene c;
+    struct mf_setting s = mf_usual();
+    struct mf_scene c;
     struct party parties[RANKS_MAX];
     (void)state;
-    set_scene(&c, &s);
+    mf_set_scene(&c, &s);
     for (unsigned k = 0; k < s.ranks; k++) {
         parties[k] = (struct party){.setting = &s,
                                     .cut = &c.cut,
                                     .rank = {.fails_at = -1},
-                                    .unit = begun(&c.need, &c.group)};
+                                    .unit = mf_begun(&c.need, &c.group)};
         parties[k].unit->args.g[0] = k;
     }
     run_parties(parties, &s);
@@ -456,19 +294,19 @@ static void ranks_that_found_other_numbers_are_refused(void **state)
 /* Whichever call fails, on all ranks at once as a broken wire does. */
 static void what_the_wire_says_is_handed_on(void **state)
 {
-    struct setting s = usual();
-    struct scene c;
+    struct mf_setting s = mf_usual();
+    struct mf_scene c;
     struct party parties[RANKS_MAX];
     int most = 1;
     (void)state;
-    s.kind = LATTICE;
-    set_scene(&c, &s);
+    s.kind = MF_LATTICE;
+    mf_set_scene(&c, &s);
     for (int at = 0; at < most; at++) {
         for (unsigned k = 0; k < s.ranks; k++)
             parties[k] = (struct party){.setting = &s,
                                         .cut = &c.cut,
                                         .rank = {.fails_at = at},
-                                        .unit = begun(&c.need, &c.group)};
+                                        .unit = mf_begun(&c.need, &c.group)};
         run_parties(parties, &s);
         if (parties[0].status) {
             most = at + 2;
@@ -483,18 +321,18 @@ static void what_the_wire_says_is_handed_on(void **state)
 
 static void room_to_join_is_claimed_with_more_than_one_rank(void **state)
 {
-    struct setting s = usual();
-    struct scene c;
+    struct mf_setting s = mf_usual();
+    struct mf_scene c;
     struct wf_err e = {0};
     struct rank nobody = {0};
     struct wf_join join = {2, sum, gather, &nobody};
     (void)state;
-    set_scene(&c, &s);
+    mf_set_scene(&c, &s);
     uint64_t joined = wf_unit_bytes(&c.need);
     c.need.joined = 1;
     uint64_t alone = wf_unit_bytes(&c.need);
     assert_true(joined > alone && joined < alone + (1 << 16));
-    struct wf_unit *u = begun(&c.need, &c.group);
+    struct wf_unit *u = mf_begun(&c.need, &c.group);
     assert_int_equal(wf_unit_join(&e, u, &join), WF_BUG);
     join.ranks = 1; /* nobody to join with: nobody is called */
     assert_int_equal(wf_unit_join(&e, u, &join), WF_OK);
