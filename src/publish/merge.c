@@ -168,6 +168,8 @@ static int stream(struct job *j)
                                    .blocks = &j->blocks,
                                    .journal = wf_ranks_several(&j->ranks) ? &j->output.own
                                                                           : &j->output.journal,
+                                   .statistics = j->output.statistics_path,
+                                   .keeps_statistics = !j->output.follows,
                                    .progress = &j->progress,
                                    .sink = j->components.n ? &j->components.spool.sink : NULL,
                                    .join = j->ranks.join,
@@ -196,7 +198,7 @@ static int make_shards(struct job *j)
         status = wf_ranks_gather(j->e, &j->ranks, plan, &j->output, &j->blocks,
                                  &j->stats.bytes_read, &j->stats.bytes_written);
     j->keep = !status || status == WF_STOPPED || wf_blocks_bytes_done(&j->blocks) > 0 ||
-              wf_ranks_several(&j->ranks);
+              wf_ranks_several(&j->ranks) || wf_exists(j->output.statistics_path);
     return status;
 }
 

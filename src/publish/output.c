@@ -33,7 +33,8 @@ static int split_path(struct wf_err *e, struct wf_arena *a, const char *out, str
     if (!o->out || !o->partial || !o->parent)
         return WF_MACHINE;
     o->journal_path = wf_path_join(a, e, o->partial, WF_JOURNAL_NAME);
-    return o->journal_path ? WF_OK : WF_MACHINE;
+    o->statistics_path = wf_path_join(a, e, o->partial, WF_STATISTICS_NAME);
+    return o->journal_path && o->statistics_path ? WF_OK : WF_MACHINE;
 }
 
 static int refuse_leftover(struct wf_err *e, const struct wf_output *o)
@@ -401,11 +402,24 @@ static void tidy_up(struct wf_output *o, const char *old)
                *old ? "; the old one is in " : "", old);
 }
 
+/* All blocks are done: nobody needs them any more. */
+static int remove_statistics(struct wf_err *e, const struct wf_output *o)
+{
+    static const char *const names[] = {WF_STATISTICS_NAME, WF_STATISTICS_NAME ".new"};
+    for (int k = 0; k < 2; k++)
+        if (unlinkat(o->lock_fd, names[k], 0) && errno != ENOENT)
+            return wf_fail_errno(e, WF_MACHINE, errno, "%s/%s: cannot remove", o->partial,
+                                 names[k]);
+    return WF_OK;
+}
+
 int wf_output_publish(struct wf_err *e, struct wf_output *o)
 {
     char old[PATH_MAX] = "";
     struct wf_arena a = {0};
-    int status = wf_sync_folder(e, o->partial);
+    int status = remove_statistics(e, o);
+    if (!status)
+        status = wf_sync_folder(e, o->partial);
     if (!status)
         status = check_replaceable(e, &a, o); /* it may be another by now */
     wf_arena_destroy(&a);

@@ -36,7 +36,7 @@ struct wf_output {
     bool created;   /* OUT.partial was made, or emptied, by this run */
     bool follows;   /* rank 0 makes and publishes it; this rank writes into it */
     struct wf_journal journal;
-    const char *journal_path;
+    const char *journal_path, *statistics_path;
     struct wf_journal own; /* of a rank among several: what it has finished in this run */
     const char *own_path;
 };

@@ -293,7 +293,8 @@ static bool feed_next(struct feeder *f, struct wf_span_walk *walk)
 {
     struct wf_ring *r = f->r;
     const struct wf_stream_options *o = r->options;
-    bool all = r->model && r->model_resident; /* finished blocks, too, are counted */
+    /* Finished blocks, too, are counted. */
+    bool all = r->model && !r->model->done && r->model_resident;
     struct wf_slot *slot = wait_for_slot(f);
     if (!slot ||
         !wf_span_next(o->plan, o->budget, walk, all ? wf_blocks_is_foreign : wf_blocks_is_skipped,

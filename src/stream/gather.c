@@ -8,6 +8,7 @@
  * draws the unit's conclusion.
  */
 #include "source.h"
+#include "statistics_file.h"
 
 #include "../base/mem.h"
 #include "../base/num.h"
@@ -228,7 +229,7 @@ static void end_step(struct wf_ring *r, struct wf_gather *g)
         wf_fail(r->e, WF_INPUT, "tensor '%s': %s", g->job->name, why);
     else if (why)
         wf_fail(r->e, WF_INPUT, "%s", why);
-    if (why)
+    if (why || (g == r->model && wf_statistics_keep(r)))
         wf_ring_abandon(r);
     pthread_mutex_lock(&r->lock);
     g->step++;

@@ -25,6 +25,7 @@
 #include "../plan/plan.h"
 
 #define WF_JOURNAL_NAME "weft.journal"
+#define WF_STATISTICS_NAME "weft.statistics" /* beside it: statistics_file.h */
 
 struct wf_journal {
     const char *path; /* not owned */

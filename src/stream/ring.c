@@ -6,6 +6,7 @@
 #include "../base/log.h"
 #include "../base/num.h"
 #include "source.h"
+#include "statistics_file.h"
 
 static int create_slots(struct wf_err *e, struct wf_ring *r)
 {
@@ -113,6 +114,8 @@ int wf_ring_create(struct wf_err *e, const struct wf_stream_options *options, st
         status = wf_sources_create(r);
     if (!status)
         status = wf_remarks_create(r);
+    if (!status && r->model)
+        status = wf_statistics_restore(r);
     return status;
 }
 

@@ -85,6 +85,7 @@ struct wf_ring {
     struct wf_gather *gathers;     /* budget->gathers of them */
     struct wf_gather *model;       /* NULL: no stage has model scope */
     bool model_resident;           /* the ring holds all that is shown to it */
+    struct wf_hash128 statistics;  /* the model's, as they are on disk */
     uint32_t *model_piece;         /* by job: the number of its first piece in the model's group */
     struct wf_bench *benches;      /* one for each compute thread */
     struct wf_lanes *lanes;        /* theirs, on devices; NULL: the CPU computes */

@@ -36,6 +36,8 @@ struct wf_stream_options {
     bool null_compute; /* benchmark: skip the arithmetic */
     struct wf_blocks *blocks;
     struct wf_journal *journal; /* NULL if only a sink takes what comes */
+    const char *statistics; /* where those of model scope are kept and found again; NULL: nowhere */
+    bool keeps_statistics;  /* this process writes that file; all may read it */
     struct wf_progress *progress;
     const struct wf_sink *sink; /* NULL: no shares are wanted */
     const struct wf_join *join; /* the ranks that have the model's other elements; NULL: none */
