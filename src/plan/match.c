@@ -36,7 +36,8 @@ bool wf_plan_same_ckpt(const struct wf_ckpt *a, const struct wf_ckpt *b)
      * folders may share that. */
     if (a->under || b->under)
         return a->under && b->under && a->top == b->top && wf_plan_same_ckpt(a->under, b->under);
-    if (a->n_files != b->n_files)
+    /* Of two stages that are computed on the way the files are those of their inputs. */
+    if (a->plan != b->plan || a->n_files != b->n_files)
         return false;
     for (size_t i = 0; i < a->n_files; i++)
         if (a->files[i].id.dev != b->files[i].id.dev ||

@@ -10,6 +10,7 @@
 #include "../format/outfile.h"
 #include "../recipe/coefficients.h"
 #include "../stage/unit.h"
+#include "fused.h"
 #include "result_config.h"
 
 const char *wf_plan_part_name(enum wf_plan_part part)
@@ -280,7 +281,7 @@ static int count_loads(struct wf_err *e, struct wf_plan *plan)
 /* What a job reads of an input, besides what is loaded. */
 static void count_input(struct wf_plan *plan, const struct wf_tensor *t)
 {
-    plan->bytes_read += t->bytes;
+    plan->bytes_read += wf_fused_read_bytes(t, t->bytes);
     plan->has_made_rows |= t->rows && t->rows->map->makes;
     for (const struct wf_addend *a = t->addend; a; a = a->next)
         if (a->kind == WF_ADDEND_SPARSE)
@@ -380,23 +381,26 @@ static int by_tensor_name(const void *left, const void *right)
     return strcmp(a->name, b->name);
 }
 
+struct wf_tensor wf_plan_tensor(const struct wf_job *job)
+{
+    return (struct wf_tensor){.name = job->name,
+                              .dtype = job->dtype,
+                              .n_dims = job->n_dims,
+                              .shape = job->shape,
+                              .count = job->count,
+                              .bytes = job->bytes,
+                              .file = job->shard,
+                              .offset = job->offset};
+}
+
 int wf_plan_list_tensors(struct wf_err *e, struct wf_arena *a, const struct wf_plan *plan,
                          struct wf_ckpt *c)
 {
     c->tensors = wf_arena_alloc(a, e, plan->n_jobs, sizeof *c->tensors);
     if (!c->tensors)
         return WF_MACHINE;
-    for (c->n_tensors = 0; c->n_tensors < plan->n_jobs; c->n_tensors++) {
-        const struct wf_job *job = &plan->jobs[c->n_tensors];
-        c->tensors[c->n_tensors] = (struct wf_tensor){.name = job->name,
-                                                      .dtype = job->dtype,
-                                                      .n_dims = job->n_dims,
-                                                      .shape = job->shape,
-                                                      .count = job->count,
-                                                      .bytes = job->bytes,
-                                                      .file = job->shard,
-                                                      .offset = job->offset};
-    }
+    for (c->n_tensors = 0; c->n_tensors < plan->n_jobs; c->n_tensors++)
+        c->tensors[c->n_tensors] = wf_plan_tensor(&plan->jobs[c->n_tensors]);
     if (c->n_tensors)
         qsort(c->tensors, c->n_tensors, sizeof *c->tensors, by_tensor_name);
     return WF_OK;
