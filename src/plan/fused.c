@@ -17,6 +17,18 @@ static bool is_elementwise(const struct wf_job *job)
     return true;
 }
 
+/* Kept places of task deltas, and rows of a vocabulary that are made, want more than a reader has.
+ */
+static bool is_at_hand(const struct wf_tensor *t)
+{
+    bool has = !t->rows || (!t->rows->map->makes && !t->rows->stored->addend);
+    for (size_t d = 0; t->rows && d < t->rows->n_donors; d++)
+        has &= !t->rows->donors[d].tensor || !t->rows->donors[d].tensor->addend;
+    for (const struct wf_addend *a = t->addend; a; a = a->next)
+        has &= a->kind == WF_ADDEND_PRODUCT;
+    return has;
+}
+
 bool wf_fused_suits(const struct wf_plan *plan)
 {
     bool suits = !plan->null_compute;
@@ -24,7 +36,7 @@ bool wf_fused_suits(const struct wf_plan *plan)
         const struct wf_job *job = &plan->jobs[j];
         suits = is_elementwise(job);
         for (uint32_t i = 0; i < job->n_inputs && suits; i++)
-            suits = !job->in[i]->addend && !job->in[i]->rows;
+            suits = is_at_hand(job->in[i]);
     }
     return suits;
 }
@@ -113,10 +125,16 @@ uint64_t wf_fused_read_bytes(const struct wf_tensor *t, uint64_t bytes)
     return sum;
 }
 
-uint64_t wf_fused_buffer_bytes(const struct wf_job *job, uint32_t i, uint32_t chunk)
+uint64_t wf_fused_stored_bytes(const struct wf_job *job, uint32_t i, uint32_t chunk)
 {
     uint64_t width = wf_max_u64(wf_dtype_info((enum wf_dtype)job->in[i]->dtype)->bits / 8, 1);
     return wf_round_up(chunk * width, WF_DIRECT_ALIGN) + 2 * WF_DIRECT_ALIGN;
+}
+
+uint64_t wf_fused_buffer_bytes(const struct wf_job *job, uint32_t i, uint32_t chunk)
+{
+    uint64_t made = wf_job_makes_input(job, i) ? wf_dtype_info(job->in_dtype[i])->bits / 8 : 0;
+    return wf_fused_stored_bytes(job, i, chunk) + wf_round_up(chunk * made, WF_DIRECT_ALIGN);
 }
 
 /* Raises *need by what this tensor takes; the buffers of a stage within lie behind its own. */

@@ -45,7 +45,9 @@ uint64_t wf_fused_read_bytes(const struct wf_tensor *t, uint64_t bytes);
 /* Of one reader, for runs of `chunk` elements; chunk 0 in the result if nothing is computed. */
 struct wf_fused_need wf_fused_needs(const struct wf_plan *plan, uint32_t chunk);
 
-/* Bytes of one buffer: of input i of a stage's job, for `chunk` elements of its result. */
+/* Bytes of one buffer: of input i of a stage's job, for `chunk` elements of its result. First those
+ * for what is read, then, where something is added to that, for values. */
+uint64_t wf_fused_stored_bytes(const struct wf_job *job, uint32_t i, uint32_t chunk);
 uint64_t wf_fused_buffer_bytes(const struct wf_job *job, uint32_t i, uint32_t chunk);
 
 #endif

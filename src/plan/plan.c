@@ -216,20 +216,27 @@ static void add_addends(struct loads *l, const struct wf_tensor *t, bool wide)
         add_load(l, (struct load){.addend = a, .wide = a->kind == WF_ADDEND_PRODUCT && wide});
 }
 
+/* Of all inputs; of those that are computed on the way also what these are computed from. */
+static void find_job_loads(const struct wf_job *job, struct loads *l)
+{
+    for (uint32_t i = 0; i < job->n_inputs; i++) {
+        const struct wf_tensor *t = job->in[i];
+        add_addends(l, t, job->wide);
+        if (t->rows && t->rows->map->n_means)
+            add_load(l, (struct load){.rows = t->rows, .wide = job->wide});
+        for (size_t d = 0; t->rows && d < t->rows->n_donors; d++)
+            if (t->rows->donors[d].tensor)
+                add_addends(l, t->rows->donors[d].tensor, job->wide);
+        if (t->fused)
+            find_job_loads(t->fused->job, l);
+    }
+}
+
 static void find_loads(const struct wf_plan *plan, struct loads *l)
 {
     l->n = 0;
     for (size_t j = 0; j < plan->n_jobs; j++)
-        for (uint32_t i = 0; i < plan->jobs[j].n_inputs; i++) {
-            const struct wf_tensor *t = plan->jobs[j].in[i];
-            bool wide = plan->jobs[j].wide;
-            add_addends(l, t, wide);
-            if (t->rows && t->rows->map->n_means)
-                add_load(l, (struct load){.rows = t->rows, .wide = wide});
-            for (size_t d = 0; t->rows && d < t->rows->n_donors; d++)
-                if (t->rows->donors[d].tensor)
-                    add_addends(l, t->rows->donors[d].tensor, wide);
-        }
+        find_job_loads(&plan->jobs[j], l);
 }
 
 static int by_load(const void *left, const void *right)

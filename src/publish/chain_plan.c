@@ -50,10 +50,11 @@ static int set_up(struct wf_err *e, const struct weft_options *options, const ch
     return status ? status : wf_setup_create(e, &o, &source, false, &p->setups[i]);
 }
 
-/* Wants its inputs as files: it reads them more than once, or gathers their rows anew. */
-static bool wants_files(const struct wf_setup *s)
+/* Wants its inputs as files: it has no memory to compute them in, reads them more than once, or
+ * gathers their rows anew. */
+static bool wants_files(int status, const struct wf_setup *s)
 {
-    bool wants = s->budget.again_bytes > 0;
+    bool wants = status == WF_MACHINE || s->budget.again_bytes > 0;
     for (size_t c = 0; c < s->plan.n_ckpts; c++)
         wants |= s->plan.ckpts[c].ckpt->rows != NULL;
     return wants;
@@ -74,19 +75,28 @@ static int unfuse(struct wf_err *e, struct wf_chain_plan *p, size_t i, const cha
     return status;
 }
 
+/* A stage over stages that are computed on the way or, where it wants that, over their files. */
+static int set_up_over(struct wf_err *e, const struct weft_options *options, const char *recipe,
+                       struct wf_chain_plan *p, size_t i, const char *folder)
+{
+    struct wf_err first = {0};
+    bool found = false;
+    int status = set_up(&first, options, recipe, p, i);
+    if ((!status || status == WF_MACHINE) && wants_files(status, &p->setups[i]) &&
+        unfuse(e, p, i, folder, &found))
+        return wf_err_status(e);
+    if (!found)
+        return status ? wf_fail(e, (enum wf_status)status, "%s", first.text) : WF_OK;
+    wf_setup_destroy(&p->setups[i]);
+    return set_up(e, options, recipe, p, i);
+}
+
 static int plan_stage(struct wf_err *e, const struct weft_options *options, const char *recipe,
                       struct wf_chain_plan *p, size_t i, const char *folder)
 {
     const struct wf_chain_stage *stage = &p->chain->run[i];
-    bool found = false;
     p->n = i + 1;
-    int status = set_up(e, options, recipe, p, i);
-    if (!status && wants_files(&p->setups[i]))
-        status = unfuse(e, p, i, folder, &found);
-    if (!status && found) {
-        wf_setup_destroy(&p->setups[i]);
-        status = set_up(e, options, recipe, p, i);
-    }
+    int status = set_up_over(e, options, recipe, p, i, folder);
     if (status || i + 1 == p->chain->n)
         return status;
     bool fused = stage->user && !p->chain->run[stage->user].recipe.method->adapters &&

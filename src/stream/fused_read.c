@@ -7,13 +7,12 @@
 #include "fused_read.h"
 
 #include "../base/num.h"
+#include "source.h"
 #include "tile_report.h"
 
 /* One tensor under way. */
 struct level {
-    const struct level *up; /* the stage that reads it; NULL: the merge itself */
-    const struct wf_fused *fused;
-    uint32_t ckpt; /* its checkpoint in the plan above */
+    struct wf_owner owner;
     char *buffers; /* of its inputs, and behind them of what is below */
 };
 
@@ -22,42 +21,61 @@ struct reading {
     const struct wf_maker *maker;
 };
 
-/* The file of an input of the level: counted in ever wider checkpoints, up to one of the ring's. */
-static struct wf_infile *file_of(const struct reading *g, const struct level *l, uint32_t ckpt,
-                                 uint32_t file)
+struct wf_infile *wf_owner_file(const struct wf_ring *r, const struct wf_owner *o, uint32_t file)
 {
-    for (; l; l = l->up) {
-        file = l->fused->files[ckpt][file];
-        ckpt = l->ckpt;
-    }
-    return &g->r->inputs[ckpt][file];
+    for (; o->up; o = o->up)
+        file = o->up->fused->files[o->ckpt][file];
+    return &r->inputs[o->ckpt][file];
 }
 
 static int make(const struct reading *g, const struct level *l, uint64_t offset, uint64_t bytes,
                 char *to);
 
-/* Input i of the run, somewhere in `buffer`. */
-static int read_input(const struct reading *g, const struct level *l, const struct wf_segment *s,
-                      uint32_t i, char *buffer, char *behind, const char **in)
+/* Input i of the run as it is stored, somewhere in `buffer`. */
+static int read_stored(const struct reading *g, const struct level *l, const struct wf_segment *s,
+                       uint32_t i, char *buffer, char *behind, const char **in)
 {
     const struct wf_tensor *t = s->job->in[i];
-    uint32_t ckpt = s->job->input_ckpt[i];
+    struct wf_owner owner = {&l->owner, s->job->input_ckpt[i], t->fused};
     uint64_t offset = wf_window_offset(s, i), bytes = wf_window_bytes(s, i);
     if (t->fused) {
-        struct level below = {.up = l, .fused = t->fused, .ckpt = ckpt, .buffers = behind};
+        struct level below = {owner, behind};
         *in = buffer;
         return make(g, &below, offset, bytes, buffer);
     }
+    struct wf_infile *f = wf_owner_file(g->r, &owner, t->file);
     *in = buffer + offset % WF_DIRECT_ALIGN;
-    return wf_infile_read(g->r->e, file_of(g, l, ckpt, t->file), buffer + offset % WF_DIRECT_ALIGN,
-                          offset, bytes);
+    if (t->rows)
+        return wf_row_view_read(g->r->e, t->rows, f, buffer + offset % WF_DIRECT_ALIGN, offset,
+                                bytes);
+    return wf_infile_read(g->r->e, f, buffer + offset % WF_DIRECT_ALIGN, offset, bytes);
+}
+
+/* With what is on top of it, behind what was read. */
+static int read_input(const struct reading *g, const struct level *l, const struct wf_segment *s,
+                      uint32_t i, char *buffer, char *behind, const char **in)
+{
+    const struct wf_job *job = s->job;
+    const struct wf_tensor *t = job->in[i];
+    int status = read_stored(g, l, s, i, buffer, behind, in);
+    if (status || !wf_job_makes_input(job, i))
+        return status;
+    struct wf_making m = {
+        .r = g->r,
+        .tensor = t,
+        .wide = job->wide,
+        .range = wf_segment_elements(s),
+        .values = buffer + wf_fused_stored_bytes(job, i, g->r->options->budget->fused.chunk)};
+    g->r->options->backend->widen(t->dtype, *in, m.range.to - m.range.from, m.wide, m.values);
+    *in = m.values;
+    return wf_addends_apply(&m);
 }
 
 static int map(const struct reading *g, const struct level *l, const struct wf_segment *s,
                const char *const *in, char *to)
 {
     const struct wf_job *job = s->job;
-    const struct wf_plan *plan = l->fused->plan;
+    const struct wf_plan *plan = l->owner.fused->plan;
     struct wf_range elements = wf_segment_elements(s);
     bool seen = wf_stream_sinks_only(g->r->options); /* all of it was checked when it was merged */
     struct wf_tile tile = {.method = job->method,
@@ -100,7 +118,7 @@ static int make_run(const struct reading *g, const struct level *l, const struct
     }
     if (status)
         return status;
-    return job->action == WF_ACTION_COPY ? wf_segment_copy(g->r->e, l->fused->plan, s, in, to)
+    return job->action == WF_ACTION_COPY ? wf_segment_copy(g->r->e, l->owner.fused->plan, s, in, to)
                                          : map(g, l, s, in, to);
 }
 
@@ -108,7 +126,7 @@ static int make_run(const struct reading *g, const struct level *l, const struct
 static int make(const struct reading *g, const struct level *l, uint64_t offset, uint64_t bytes,
                 char *to)
 {
-    const struct wf_job *job = l->fused->job;
+    const struct wf_job *job = l->owner.fused->job;
     uint64_t width = wf_max_u64(wf_dtype_info((enum wf_dtype)job->dtype)->bits / 8, 1);
     uint64_t run = g->r->options->budget->fused.chunk * width;
     int status = WF_OK;
@@ -123,7 +141,7 @@ int wf_fused_read(struct wf_ring *r, const struct wf_maker *maker, const struct 
                   char *to)
 {
     struct reading g = {r, maker};
-    struct level l = {.fused = read->tensor->fused, .ckpt = read->ckpt, .buffers = maker->buffers};
+    struct level l = {{.ckpt = read->ckpt, .fused = read->tensor->fused}, maker->buffers};
     return make(&g, &l, read->offset, read->bytes, to);
 }
 
