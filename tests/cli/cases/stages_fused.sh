@@ -90,10 +90,12 @@ mkdir tiny
 two="[{model: $TINYLM/python}, {model: $TINYLM/english}]"
 same 'adapters on a stage' 1 tiny $'name: first\nmerge_method: linear\nparameters: {weight: 1}\nmodels: '"$two" \
     $'merge_method: linear\nparameters: {weight: 1}\nmodels: [{model: first+'"$TINYLM/python-lora}, {model: first}]"
+lora=$TINYLM/base+$TINYLM/english-lora
 same 'adapters within stages' 2 tiny \
-    $'name: first\nmerge_method: linear\nparameters: {weight: 1}\nmodels: [{model: '"$TINYLM/base+$TINYLM/english-lora}, {model: $TINYLM/c}]" \
-    $'name: second\nmerge_method: linear\nparameters: {weight: 1}\nmodels: [{model: first+'"$TINYLM/python-lora}, {model: $TINYLM/c}]" \
-    $'merge_method: slerp\nbase_model: second+'"$TINYLM/c-lora"$'\nmodels: [model: '"$TINYLM/base+$TINYLM/english-lora]"$'\nparameters: {t: 0.4}'
+    $'name: first\nmerge_method: linear\nparameters: {weight: 1}\nmodels: '"[{model: $lora}, {model: $TINYLM/c}]" \
+    $'name: second\nmerge_method: linear\nparameters: {weight: 1}
+models: [{model: first+'"$TINYLM/python-lora}, {model: $TINYLM/c}]" \
+    $'merge_method: slerp\nparameters: {t: 0.4}\nbase_model: second+'"$TINYLM/c-lora"$'\nmodels: '"[model: $lora]"
 
 # Tensors of other types are copied, and must be equal in all models of the stage, too.
 # whole FOLDER BYTE: a float and four bytes, the last of which is BYTE.
