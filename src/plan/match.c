@@ -19,6 +19,7 @@
 #include "../base/num.h"
 #include "../format/shape.h"
 #include "../format/delta_file.h"
+#include "lone_tensors.h"
 #include "matcher.h"
 
 static const char *where(const struct wf_matcher *m)
@@ -645,6 +646,11 @@ int wf_match(struct wf_err *e, struct wf_plan *plan, const struct wf_ckpt *base,
         status = match_slices(&m, base != NULL);
     if (!status && plan->recipe->n_modules)
         status = add_unclaimed(&m);
+    bool stacked = false;
+    for (size_t i = 0; i < plan->recipe->n_slices; i++)
+        stacked |= plan->recipe->slices[i].has_layers;
+    if (!status && stacked)
+        status = wf_lone_tensors_warn(e, plan, m.stacks);
     if (!status)
         status = list_unused(&m, plan->recipe->include);
     if (!status)

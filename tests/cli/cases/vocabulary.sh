@@ -188,7 +188,7 @@ cp -r base padded && cp -r one other
 rm padded/generation_config.json
 tokenizer padded "$(vocab 32)" '{"id": 32, "content": "<pad>", "special": true}'
 tokenizer other "$(vocab 32)"
-printf 'merge_method: linear\nbase_model: padded\nmodels: [{model: other, parameters: {weight: 1}}]\ntokenizer_source: base\n' \
+printf 'merge_method: linear\nbase_model: padded\nparameters: {weight: 1}\nmodels: [model: other]\ntokenizer_source: base\n' \
     >pad.yml
 run merge pad.yml pad
 expect_exit 0
