@@ -371,6 +371,35 @@ def test_a_stack_without_the_layer_that_alone_has_a_tensor_is_warned_of():
         assert "of the layers of" not in SAID, SAID
 
 
+def test_names_with_and_without_a_prefix_come_together():
+    full, other = model(31), model(32)
+    bare = {name.removeprefix("model."): value for name, value in other.items() if name != "lm_head.weight"}
+    mean = {"merge_method": "linear", "parameters": {"weight": 1}}
+    recipe = {**mean, "models": [{"model": "full"}, {"model": "bare"}]}
+
+    # The head that one lacks is missing, as ever; a tied one is the table.
+    said = case({"full": full, "bare": bare}, recipe, expect=2)
+    assert "lm_head.weight" in said, said
+    tied = {"full": CONFIG, "bare": {**CONFIG, "tie_word_embeddings": True}}
+    head = {**other, "lm_head.weight": other["model.embed_tokens.weight"]}
+    check(case({"full": full, "bare": bare}, recipe, configs=tied)[0], {n: (full[n] + head[n]) / 2 for n in full})
+    assert "recipe.json:1: the names of bare lack 'model.' in front and are taken with it" in SAID, SAID
+
+    # The other way round the head keeps its name; the same model twice; layers of both.
+    base = {**bare, "lm_head.weight": other["lm_head.weight"]}
+    short = {name.removeprefix("model."): value for name, value in full.items()}
+    recipe = {**mean, "models": [{"model": "base"}, {"model": "full"}, {"model": "full"}]}
+    check(case({"base": base, "full": full}, recipe)[0], {n: (base[n] + 2 * short[n]) / 3 for n in base})
+    assert SAID.count("the names of full have 'model.' in front and are taken without it") == 1, SAID
+    slices = [{"sources": [{"model": m, "layer_range": [j, j + 1]}]} for m, j in (("full", 0), ("base", 1))]
+    got = case({"base": base, "full": full}, {"merge_method": "passthrough", "slices": slices})[0]
+    assert np.array_equal(got["model.layers.1.input_layernorm.weight"], base["layers.1.input_layernorm.weight"])
+
+    # Not where only some names differ so.
+    for odd in ({**bare, "extra.weight": bare["norm.weight"]}, {n: v for n, v in bare.items() if n != "norm.weight"}):
+        case({"full": full, "bare": odd}, {**mean, "models": [{"model": "full"}, {"model": "bare"}]}, configs=tied, expect=2)
+
+
 def test_lists_by_layer_and_nested_counts_follow_the_stack():
     a, b = model(16), model(17)
     kinds = lambda word: [f"{word}{i}" for i in range(LAYERS)]
