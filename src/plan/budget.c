@@ -27,11 +27,19 @@
 #define BINS_MIN (1u << 10)
 #define KEYS_MIN (1u << 10)
 #define STATISTICS_SHARE 4u /* of the memory, at most one in so many, while there is a choice */
-#define LANES_WANTED 3u     /* while one computes, others copy in and out */
+#define FUSED_CHUNK_MAX (1u << 17) /* elements */
+#define FUSED_CHUNK_MIN (1u << 12)
+#define FUSED_SHARE 8u
+#define LANES_WANTED 3u /* while one computes, others copy in and out */
 
 uint64_t wf_budget_ring_bytes(const struct wf_budget *b)
 {
     return b->slots * b->input_bytes + b->outputs * b->span_bytes;
+}
+
+uint64_t wf_budget_fused_bytes(const struct wf_budget *b)
+{
+    return b->fused.chunk ? b->fused.buffer_bytes + wf_scratch_bytes(&b->fused.scratch) : 0;
 }
 
 bool wf_budget_holds(const struct wf_budget *b, const struct wf_job *job)
@@ -206,6 +214,7 @@ static uint64_t statistics_bytes(const struct wf_budget *b)
 {
     uint64_t bytes = b->compute * (capped(wf_scratch_bytes(&b->scratch)) + b->fetch_bytes);
     bytes += pinned_bytes(b) + b->compute * capped(b->thread_bytes);
+    bytes += b->readers * capped(wf_budget_fused_bytes(b));
     if (b->inside.pieces)
         bytes += b->compute * capped(wf_unit_bytes(&b->inside));
     if (b->apart.pieces)
@@ -244,6 +253,18 @@ static void set_statistics(const struct wf_plan *plan, struct wf_budget *b)
     while (statistics_bytes(b) > most && b->compute > 1)
         b->apart.threads = b->model.threads = --b->compute;
     b->statistics_bytes = statistics_bytes(b);
+}
+
+/* Runs of a stage that is computed on the way: long enough for direct reads, while memory allows.
+ */
+static void set_fused(const struct wf_plan *plan, struct wf_budget *b)
+{
+    uint32_t chunk = FUSED_CHUNK_MAX;
+    do {
+        b->fused = wf_fused_needs(plan, chunk);
+        chunk /= 2;
+    } while (b->readers * capped(wf_budget_fused_bytes(b)) > b->memory_bytes / FUSED_SHARE &&
+             chunk >= FUSED_CHUNK_MIN);
 }
 
 /* ---- both ---- */
@@ -340,6 +361,7 @@ static bool lanes_are_too_large(const struct wf_budget *b)
 /* False if the memory is too little even for the smallest of everything. */
 static bool choose(const struct wf_plan *plan, struct wf_budget *b)
 {
+    set_fused(plan, b);
     for (uint64_t span = SPAN_BYTES_MAX; span >= SPAN_BYTES_MIN; span /= 2) {
         b->compute = b->threads;
         set_slot(plan, b, span);

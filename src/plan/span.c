@@ -233,6 +233,12 @@ static void place_made(struct wf_span *span, uint64_t top)
     span->input_end = top;
 }
 
+/* A read of its own, which no neighbour extends: its bytes are not a range of a file. */
+static bool stands_alone(const struct wf_tensor *t)
+{
+    return t->rows || t->fused;
+}
+
 /* Places the inputs of all segments in the buffer, input by input, so that neighbours in a file
  * become one read. Element alignment within a page is kept, as direct reads need. */
 void wf_span_close(struct wf_span *span)
@@ -252,7 +258,7 @@ void wf_span_close(struct wf_span *span)
                 const struct wf_tensor *t = g->job->in[i];
                 uint32_t ckpt = g->job->input_ckpt[i];
                 uint64_t offset = wf_window_offset(g, i), bytes = wf_window_bytes(g, i);
-                if (!open || t->rows || open->tensor->rows || open->ckpt != ckpt ||
+                if (!open || stands_alone(t) || stands_alone(open->tensor) || open->ckpt != ckpt ||
                     open->tensor->file != t->file || open->offset + open->bytes != offset) {
                     open = &span->reads[span->n_reads++];
                     uint64_t page = wf_round_up(top, WF_DIRECT_ALIGN);

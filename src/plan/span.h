@@ -36,7 +36,7 @@ struct wf_segment {
 
 struct wf_read {
     const struct wf_tensor *tensor; /* the first that it reads of: its file; or, by itself, a range
-                                       of its rows in their new order */
+                                       of its rows in their new order, or of what is computed */
     uint32_t ckpt;
     uint32_t bytes;
     uint64_t offset; /* of the file */

@@ -74,7 +74,8 @@ static bool is_late(const struct wf_ring *r, const struct wf_span *span)
     if (r->lanes)
         return false;
     for (uint32_t i = 0; i < span->n_reads; i++)
-        if (!r->inputs[span->reads[i].ckpt][span->reads[i].tensor->file].cached)
+        if (span->reads[i].tensor->fused ||
+            !r->inputs[span->reads[i].ckpt][span->reads[i].tensor->file].cached)
             return false;
     for (uint32_t s = 0; s < span->n_segments; s++) {
         if (span->segments[s].job->has_addends) /* which are applied in the slot */

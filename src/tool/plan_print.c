@@ -60,7 +60,10 @@ static void print_inputs(FILE *out, const struct wf_plan *p, bool diffable)
             total += k->ckpt->tensors[i].bytes;
         fprintf(out, "  %-8s %s%s", k->is_base ? "base" : "model", k->text,
                 k->ckpt == p->config_donor ? "  (gives config and side files)" : "");
-        if (!diffable)
+        if (!diffable && k->ckpt->fused)
+            fprintf(out, "  %zu tensors, %s computed", k->ckpt->n_tensors,
+                    wf_format_bytes(total, bytes));
+        else if (!diffable)
             fprintf(out, "  %zu tensors, %s in %zu file%s", k->ckpt->n_tensors,
                     wf_format_bytes(total, bytes), k->ckpt->n_files,
                     k->ckpt->n_files == 1 ? "" : "s");
@@ -143,7 +146,7 @@ static void print_deltas(FILE *out, const struct wf_setup *s, bool diffable)
             wf_format_bytes(b->statistics_bytes, text[1]), wf_format_bytes(b->meta_bytes, text[2]));
 }
 
-static void print_summary(FILE *out, const struct wf_setup *s, bool diffable)
+static void print_summary(FILE *out, const struct wf_setup *s, bool fused, bool diffable)
 {
     const struct wf_plan *p = &s->plan;
     char text[4][32], hex[33];
@@ -153,6 +156,11 @@ static void print_summary(FILE *out, const struct wf_setup *s, bool diffable)
         fprintf(out, "vocabulary  %s\n", p->vocabulary);
     fprintf(out, "output\n  %zu tensors: %" PRIu64 " merged, %" PRIu64 " copied, %zu left out\n",
             p->n_jobs, p->n_merged, p->n_copied, p->n_left_out);
+    if (fused) {
+        fprintf(out,
+                "  not written: computed from these inputs as the stage that names it reads\n");
+        return;
+    }
     if (!diffable)
         fprintf(out, "  %zu shard%s, %s\n", p->n_shards, p->n_shards == 1 ? "" : "s",
                 wf_format_bytes(p->bytes_written, text[0]));
@@ -174,7 +182,7 @@ static void print_summary(FILE *out, const struct wf_setup *s, bool diffable)
     fprintf(out, "plan        %s\n", wf_hash128_hex(&p->hash, hex));
 }
 
-static void print_jobs(FILE *out, const struct wf_plan *p, bool diffable)
+static void print_jobs(FILE *out, const struct wf_plan *p, bool placed)
 {
     char shape[WF_SHAPE_TEXT_MAX];
     fprintf(out, "jobs\n");
@@ -183,7 +191,7 @@ static void print_jobs(FILE *out, const struct wf_plan *p, bool diffable)
         fprintf(out, "  %-15s %-5s %s  %s", wf_job_action_name(p, job),
                 wf_dtype_info(job->dtype)->name, job->name,
                 wf_shape_text(job->shape, job->n_dims, WF_SHAPE_SPACED, shape));
-        if (!diffable)
+        if (placed)
             fprintf(out, "  %s at %" PRIu64, p->shards[job->shard].name, job->offset);
         fputc('\n', out);
     }
@@ -192,7 +200,8 @@ static void print_jobs(FILE *out, const struct wf_plan *p, bool diffable)
                 p->left_out[i].ckpt);
 }
 
-static void json_summary(FILE *out, const struct wf_setup *s, bool diffable)
+/* Of a stage that is computed on the way the stage behind it counts the bytes. */
+static void json_summary(FILE *out, const struct wf_setup *s, bool fused, bool diffable)
 {
     const struct wf_plan *p = &s->plan;
     const struct wf_budget *b = &s->budget;
@@ -204,8 +213,8 @@ static void json_summary(FILE *out, const struct wf_setup *s, bool diffable)
         ",\"copied\":%" PRIu64 ",\"left_out\":%zu,\"bytes_read\":%" PRIu64
         ",\"bytes_written\":%" PRIu64,
         p->recipe->method->name, diffable ? p->passes : b->passes, p->n_jobs, p->n_merged,
-        p->n_copied, p->n_left_out, p->bytes_read, p->bytes_written);
-    if (!diffable)
+        p->n_copied, p->n_left_out, fused ? 0 : p->bytes_read, fused ? 0 : p->bytes_written);
+    if (!diffable && !fused)
         fprintf(out,
                 ",\"plan\":\"%s\",\"shards\":%zu,\"memory\":{\"budget\":%" PRIu64
                 ",\"ring\":%" PRIu64 ",\"slots\":%u,\"slot_bytes\":%" PRIu64
@@ -258,7 +267,7 @@ static int json_deltas(struct wf_err *e, FILE *out, const struct wf_setup *s, bo
     return status;
 }
 
-static int json_jobs(struct wf_err *e, FILE *out, const struct wf_plan *p, bool diffable)
+static int json_jobs(struct wf_err *e, FILE *out, const struct wf_plan *p, bool placed)
 {
     char shape[WF_SHAPE_TEXT_MAX];
     struct wf_str s = {0};
@@ -270,7 +279,7 @@ static int json_jobs(struct wf_err *e, FILE *out, const struct wf_plan *p, bool 
         wf_str_printf(&s, ",\"action\":\"%s\",\"dtype\":\"%s\",\"shape\":%s,\"bytes\":%" PRIu64,
                       wf_job_action_name(p, job), wf_dtype_info(job->dtype)->name,
                       wf_shape_text(job->shape, job->n_dims, WF_SHAPE_TIGHT, shape), job->bytes);
-        if (!diffable)
+        if (placed)
             wf_str_printf(&s, ",\"file\":\"%s\",\"offset\":%" PRIu64, p->shards[job->shard].name,
                           job->offset);
         wf_str_puts(&s, "}\n");
@@ -315,21 +324,25 @@ static int print_adapters(struct wf_err *e, const struct weft_options *o, struct
     return status ? status : finished;
 }
 
-static int print_setup(struct wf_err *e, const struct weft_options *o, const struct wf_setup *s)
+/* `fused`: a stage that is computed on the way. */
+static int print_setup(struct wf_err *e, const struct weft_options *o, const struct wf_setup *s,
+                       bool fused)
 {
     FILE *out = o->out;
+    bool placed = !o->diffable && !fused;
     if (!o->json) {
-        print_summary(out, s, o->diffable);
-        print_jobs(out, &s->plan, o->diffable);
+        print_summary(out, s, fused, o->diffable);
+        print_jobs(out, &s->plan, placed);
         return WF_OK;
     }
-    json_summary(out, s, o->diffable);
+    json_summary(out, s, fused, o->diffable);
     int status = json_deltas(e, out, s, o->diffable);
-    return status ? status : json_jobs(e, out, &s->plan, o->diffable);
+    return status ? status : json_jobs(e, out, &s->plan, placed);
 }
 
 /* The line above a stage's plan. */
-static void print_stage(const struct weft_options *o, const struct wf_chain *chain, size_t i)
+static void print_stage(const struct weft_options *o, const struct wf_chain *chain, size_t i,
+                        bool fused)
 {
     const char *name = chain->run[i].name;
     struct wf_report r;
@@ -340,12 +353,15 @@ static void print_stage(const struct weft_options *o, const struct wf_chain *cha
             wf_report_string(&r, "name", name);
         wf_report_u64(&r, "number", i + 1);
         wf_report_u64(&r, "stages", chain->n);
+        wf_str_printf(&r.line, ",\"fused\":%s", fused ? "true" : "false");
         wf_report_close(&r);
     } else {
         wf_report_text(&r, "%sstage       %zu of %zu%s", i ? "\n" : "", i + 1, chain->n,
                        name ? ": " : "");
         if (name)
             wf_report_name(&r, name, 0);
+        if (fused)
+            wf_report_text(&r, ", computed on the way");
         wf_report_end(&r);
     }
     struct wf_err ignored = {0}; /* what it could not write, the plan behind it cannot, either */
@@ -358,8 +374,8 @@ static int print_chain(struct wf_err *e, const struct weft_options *o, const cha
     struct wf_chain_plan p;
     int status = wf_chain_plan(e, o, recipe, chain, "OUT.stages", &p);
     for (size_t i = 0; !status && i < p.n; i++) {
-        print_stage(o, chain, i);
-        status = print_setup(e, o, &p.setups[i]);
+        print_stage(o, chain, i, p.fused[i]);
+        status = print_setup(e, o, &p.setups[i], p.fused[i]);
     }
     wf_chain_plan_destroy(&p);
     return status;
@@ -376,7 +392,7 @@ static int print_single(struct wf_err *e, const struct weft_options *o, const ch
     } else if (!status) {
         status = wf_setup_create(e, o, &source, false, &s);
         if (!status)
-            status = print_setup(e, o, &s);
+            status = print_setup(e, o, &s, false);
     }
     wf_setup_destroy(&s);
     return status;
