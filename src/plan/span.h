@@ -82,6 +82,9 @@ uint64_t wf_window_made_bytes(const struct wf_segment *s, uint32_t i);
 uint64_t wf_piece_end(const struct wf_job *job, uint64_t at, uint64_t end);
 uint64_t wf_piece_bytes(const struct wf_job *job);
 
+/* Input bytes, of all inputs, from which bytes [0, at) of a job's output are made. */
+uint64_t wf_job_inputs(const struct wf_job *job, uint64_t at);
+
 /* A stage sums over the model. */
 bool wf_job_folds_model(const struct wf_job *job);
 /* A stage needs to see all of the tensor before the next one begins. */

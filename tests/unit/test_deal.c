@@ -121,6 +121,7 @@ static struct wf_deal_load slow_load(const struct made *m, uint64_t from, uint64
             if (block >= from && block < to) {
                 bool done = m->work.done && m->work.done[block];
                 load.read += model ? inputs * m->work.model_passes : 0;
+                load.model += model && m->work.model_passes ? inputs : 0;
                 load.written += done ? 0 : cut - at;
                 map_bytes += done ? 0 : inputs;
                 makes |= !done;
@@ -167,6 +168,7 @@ static struct wf_deal deal(struct made *m, uint32_t ranks)
         struct wf_deal_load want = slow_load(m, d.first[r], d.first[r + 1]);
         assert_int_equal(d.loads[r].read, want.read);
         assert_int_equal(d.loads[r].written, want.written);
+        assert_int_equal(d.loads[r].model, want.model);
     }
     return d;
 }
