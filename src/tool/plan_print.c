@@ -201,7 +201,8 @@ static void json_summary(FILE *out, const struct weft_options *o, const struct w
                 wf_hash128_hex(&p->hash, hex), p->n_shards, b->memory_bytes,
                 wf_budget_ring_bytes(b), b->slots, b->input_bytes, b->span_bytes, b->meta_bytes,
                 b->statistics_bytes - b->pinned_bytes, b->pinned_bytes, b->again_bytes,
-                wf_budget_resident(p, b), s->gpu.devices ? wf_devices_count(s->gpu.devices) : 0,
+                wf_budget_resident(p, b),
+                s->gpu.devices ? wf_devices_count(s->gpu.devices) : o->gpus_per_rank,
                 s->gpu.layout.device_bytes, b->readers, b->compute, b->writers, t.seconds, t.binds);
     fputs("}\n", out);
 }

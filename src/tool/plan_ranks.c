@@ -16,6 +16,7 @@
 
 #define RANKS_LISTED 8u
 #define LANES_EACH 3u /* of a GPU: one copies in, one computes, one copies out */
+#define DEVICE_MEMORY_MAX ((uint64_t)1 << 50)
 
 struct rank {
     uint32_t number;
@@ -51,7 +52,14 @@ int wf_plan_ranks_lanes(struct wf_err *e, const struct weft_options *o, struct w
     unsigned threads = o->threads ? o->threads : b->threads;
     if (!o->threads && threads < LANES_EACH * gpus)
         threads = LANES_EACH * gpus;
-    return wf_budget_set(e, &s->plan, b->memory_bytes, b->meta_bytes, threads, true, b);
+    int status = wf_budget_set(e, &s->plan, b->memory_bytes, b->meta_bytes, threads, true, b);
+    s->gpu.need = (struct wf_device_need){.tiles = b->scratch,
+                                          .input_bytes = b->input_bytes,
+                                          .output_bytes = b->span_bytes,
+                                          .lanes = (b->compute + gpus - 1) / gpus,
+                                          .slots = (b->slots + gpus - 1) / gpus};
+    uint64_t memory = o->device_memory_bytes ? o->device_memory_bytes : DEVICE_MEMORY_MAX;
+    return status ? status : wf_device_lay_out(e, &s->gpu.need, memory, &s->gpu.layout);
 }
 
 /* ---- what the ranks do ---- */
@@ -245,6 +253,9 @@ static void print_machines(struct wf_report *out, const struct sizing *z)
     wf_report_text(out, "  memory       %s each, %s together",
                    wf_format_bytes(b->memory_bytes, text[0]),
                    wf_format_bytes(b->memory_bytes * z->n, text[1]));
+    if (z->o->gpus_per_rank)
+        wf_report_text(out, "; %s of each GPU",
+                       wf_format_bytes(z->s->gpu.layout.device_bytes, text[2]));
     wf_report_end(out);
     wf_report_text(out,
                    "  time         about %.1f s (read %.1f, compute %.1f, write %.1f); %s binds",
@@ -317,6 +328,7 @@ static void print_json(struct wf_report *out, const struct sizing *z)
     if (!z->o->diffable) {
         wf_report_u64(out, "bytes_joined", z->joined);
         wf_report_u64(out, "memory", z->s->budget.memory_bytes);
+        wf_report_u64(out, "device_memory", z->s->gpu.layout.device_bytes);
         wf_report_f64(out, "seconds_estimated", t.seconds);
         wf_report_string(out, "binds", t.binds);
     }
