@@ -380,6 +380,9 @@ uint64_t wf_budget_resident(const struct wf_plan *plan, const struct wf_budget *
     struct wf_budget b = *present;
     if (!reads_again(present))
         return present->memory_bytes;
+    b.memory_bytes = most; /* a ring has only so many slots */
+    if (!choose(plan, &b) || reads_again(&b))
+        return 0;
     do {
         high = round_up_digits(2 * high);
         b.memory_bytes = high;
