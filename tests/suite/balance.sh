@@ -86,8 +86,8 @@ for architecture in llama-405b moe-1t; do
         name=$architecture-$method
         write_recipe $architecture $method >"$SCRATCH/$name.yaml"
         for ranks in $(counts_of $architecture $method); do
-            if plan_to "$SCRATCH/plan" --ranks $ranks --memory $memory --threads 16; then
-                check_plan $ranks
+            if plan_to "$SCRATCH/plan" --ranks "$ranks" --memory $memory --threads 16; then
+                check_plan "$ranks"
             else
                 fail "$name on $ranks ranks" "$(tail -n 1 "$SCRATCH/err")"
             fi
