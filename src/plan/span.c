@@ -315,6 +315,16 @@ uint64_t wf_span_count(const struct wf_plan *plan, const struct wf_budget *budge
     return n;
 }
 
+void wf_span_count_blocks(const struct wf_plan *plan, const struct wf_budget *budget,
+                          const uint64_t *first, uint32_t *of_block)
+{
+    struct wf_place_in_slot sum;
+    struct wf_span_walk walk = {0};
+    struct wf_span span = {.places = &sum};
+    while (walk_on(plan, budget, &walk, NULL, NULL, &span))
+        of_block[first[span.shard] + span.begin / WF_BLOCK_BYTES]++;
+}
+
 void wf_span_of_job(const struct wf_budget *budget, const struct wf_job *job, uint64_t skip,
                     struct wf_span *span)
 {

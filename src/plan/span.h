@@ -114,6 +114,11 @@ bool wf_span_next(const struct wf_plan *plan, const struct wf_budget *budget,
 uint64_t wf_span_count(const struct wf_plan *plan, const struct wf_budget *budget,
                        bool (*skip_block)(void *arg, uint32_t shard, uint64_t block), void *arg);
 
+/* Adds, for each block by its number, how many spans it has: first as wf_plan_number_blocks sets
+ * it. */
+void wf_span_count_blocks(const struct wf_plan *plan, const struct wf_budget *budget,
+                          const uint64_t *first, uint32_t *of_block);
+
 /* The span of a job that begins at byte `skip` of its output: up to the next cut, or its end. */
 void wf_span_of_job(const struct wf_budget *budget, const struct wf_job *job, uint64_t skip,
                     struct wf_span *span);

@@ -49,6 +49,14 @@ run plan pcb.yaml --shard-size 100K --ranks 2
 expect_stdout_has 'from each rank, for statistics of the model'
 run plan pcb.yaml --ranks 1
 ! grep -q 'joined' stdout || fail "one rank joins"
+# With little memory each reads its share of the model again; with the memory that is named, once.
+run plan pcb.yaml --shard-size 100K --ranks 3 --memory 2Mi --threads 1
+expect_stdout_has 'MB each reads its share once'
+words=$(sed -n 's/.*with --memory \([^ ]*\) each reads.*/\1/p' stdout)
+run plan pcb.yaml --shard-size 100K --ranks 3 --memory 2Mi --threads 1 --json
+[[ $(sum bytes_read) -gt $once && $(value plan_ranks memory_resident) -eq $((${words%MB} * 1000000)) ]] || fail "not $words"
+run plan pcb.yaml --shard-size 100K --ranks 3 --memory "$words" --threads 1 --json
+[[ $(sum bytes_read) -eq $once && $(value plan_ranks memory_resident) -eq 0 ]] || fail "with $words something is read again"
 # One block: all ranks but one have nothing to do, and no time is divided by.
 run plan ties.yaml --ranks 3
 expect_exit 0
