@@ -42,6 +42,7 @@ fuzz_replay    900  tests/suite/fuzz_replay.sh
 golden         900  tests/suite/golden.sh
 recipes        900  tests/suite/recipes.sh
 deltas         900  tests/suite/deltas.sh
+balance        900  tests/suite/balance.sh
 install        900  tests/suite/install.sh
 cuda_build     900  tests/suite/cuda_build.sh
 style          300  tests/style/check.sh"

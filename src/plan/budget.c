@@ -282,22 +282,31 @@ static uint64_t slots_to_hold(const struct wf_plan *plan, const struct wf_budget
     return most;
 }
 
-/* Input bytes of a job, times its stages that have to see all of a tensor (or model) first, and the
- * looks for the element at which equal keys are cut. A bracket that misses adds one more. */
-static uint64_t again_bytes(const struct wf_job *job, bool model)
+/* Stages that have to see all of a tensor (or model) first, and the looks for the element at which
+ * equal keys are cut. A bracket that misses adds one more. */
+static unsigned visits(const struct wf_job *job, bool model)
 {
-    uint64_t sum = 0, stages = 0;
-    for (uint32_t i = 0; i < job->n_inputs; i++)
-        sum += job->in[i]->bytes;
+    unsigned n = 0;
     for (size_t s = 0; s < job->method->n_stages; s++) {
         enum wf_scope scope = job->args->scope[s];
         bool gathers =
             model ? scope == WF_SCOPE_MODEL : scope == WF_SCOPE_TENSOR || scope == WF_SCOPE_COLUMN;
         bool ties =
             job->method->stages[s].kind == WF_STAGE_SELECT && job->args->ties != WF_TIES_INCLUSIVE;
-        stages += gathers ? 1u + ties : 0u;
+        n += gathers ? 1u + ties : 0u;
     }
-    return sum * stages;
+    return n;
+}
+
+unsigned wf_budget_visits_tensor(const struct wf_budget *b, const struct wf_job *job)
+{
+    bool apart = b->apart.pieces && wf_job_is_apart(b, job);
+    return apart && !wf_budget_holds(b, job) ? visits(job, false) : 0;
+}
+
+unsigned wf_budget_visits_model(const struct wf_budget *b, const struct wf_job *job)
+{
+    return b->passes > 1 && wf_job_has_scope(job, WF_SCOPE_MODEL) ? visits(job, true) : 0;
 }
 
 static void set_residency(const struct wf_plan *plan, struct wf_budget *b, uint64_t to_hold)
@@ -308,10 +317,8 @@ static void set_residency(const struct wf_plan *plan, struct wf_budget *b, uint6
     b->again_bytes = 0;
     for (size_t j = 0; j < plan->n_jobs; j++) {
         const struct wf_job *job = &plan->jobs[j];
-        if (b->passes > 1 && wf_job_has_scope(job, WF_SCOPE_MODEL))
-            b->again_bytes += again_bytes(job, true);
-        if (b->apart.pieces && wf_job_is_apart(b, job) && !wf_budget_holds(b, job))
-            b->again_bytes += again_bytes(job, false);
+        b->again_bytes += (wf_budget_visits_model(b, job) + wf_budget_visits_tensor(b, job)) *
+                          wf_job_inputs(job, job->bytes);
     }
 }
 
@@ -395,6 +402,9 @@ uint64_t wf_budget_resident(const struct wf_plan *plan, const struct wf_budget *
     struct wf_budget b = *present;
     if (!reads_again(present))
         return present->memory_bytes;
+    b.memory_bytes = most; /* a ring has only so many slots */
+    if (!choose(plan, &b) || reads_again(&b))
+        return 0;
     do {
         high = round_up_digits(2 * high);
         b.memory_bytes = high;

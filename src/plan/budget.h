@@ -81,4 +81,9 @@ uint64_t wf_budget_ring_bytes(const struct wf_budget *b);
 /* True if the ring can hold all spans of a job that is apart. */
 bool wf_budget_holds(const struct wf_budget *b, const struct wf_job *job);
 
+/* How often all elements of the job's inputs are read for statistics of its tensor, or of the
+ * model, before they are read to be merged; 0: the ring holds them. */
+unsigned wf_budget_visits_tensor(const struct wf_budget *b, const struct wf_job *job);
+unsigned wf_budget_visits_model(const struct wf_budget *b, const struct wf_job *job);
+
 #endif

@@ -210,8 +210,8 @@ static int set_budget(struct wf_err *e, const struct weft_options *o, struct wf_
                              .meta_bytes = meta,
                              .threads = wf_setup_threads(o, s),
                              .lanes = s->gpu.devices != NULL,
-                             .ranks = s->rank.size};
-    if (s->rank.size > 1 && s->plan.n_model_jobs)
+                             .ranks = s->rank.size ? s->rank.size : o->ranks};
+    if (means.ranks > 1 && s->plan.n_model_jobs)
         means.meta_bytes += WF_JOIN_ROOM_BYTES;
     if (o->emit_components)
         means.meta_bytes += wf_components_table_bytes(s);

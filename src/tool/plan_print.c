@@ -1,8 +1,4 @@
-/* plan_print.c - prints a plan.
- *
- * The time estimate assumes rates that a good local disk reaches; `weft doctor` measures this
- * machine's. It names the stage that binds, which is what a person can change.
- */
+/* plan_print.c - prints a plan. */
 #include "plan_print.h"
 
 #include <errno.h>
@@ -14,39 +10,18 @@
 #include "../publish/byom.h"
 #include "../publish/chain_plan.h"
 #include "../publish/merge.h"
+#include "plan_ranks.h"
+#include "plan_time.h"
 #include "report.h"
 
-#define READ_RATE 2.0e9 /* bytes per second, local NVMe */
-#define WRITE_RATE 1.5e9
-#define COMPUTE_RATE 4.0e9 /* input bytes per second and core */
-
-struct estimate {
-    double read_s, write_s, compute_s;
-    const char *binds;
-    double seconds;
-};
-
-static struct estimate estimate(const struct wf_setup *s)
+static struct wf_plan_time estimate(const struct weft_options *o, const struct wf_setup *s)
 {
     const struct wf_plan *p = &s->plan;
     const struct wf_delta_plan *d = &s->deltas; /* zeros where there is no second step */
-    double read = (double)p->bytes_read + (double)s->budget.again_bytes;
-    double write = (double)p->bytes_written + 2 * (double)d->most_bytes; /* spooled, then written */
-    read += (double)d->plan.bytes_read + (double)s->deltas_budget.again_bytes;
-    struct estimate t = {.read_s = read / READ_RATE,
-                         .write_s = write / WRITE_RATE,
-                         .compute_s = read / (COMPUTE_RATE * s->budget.compute)};
-    t.binds = "read";
-    t.seconds = t.read_s;
-    if (t.write_s > t.seconds) {
-        t.binds = "write";
-        t.seconds = t.write_s;
-    }
-    if (t.compute_s > t.seconds) {
-        t.binds = "compute";
-        t.seconds = t.compute_s;
-    }
-    return t;
+    uint64_t read = p->bytes_read + s->budget.again_bytes;
+    uint64_t written = p->bytes_written + 2 * d->most_bytes; /* spooled, then written */
+    read += d->plan.bytes_read + s->deltas_budget.again_bytes;
+    return wf_plan_time(o, &s->budget, read, written);
 }
 
 static void print_inputs(FILE *out, const struct wf_plan *p, bool diffable)
@@ -146,9 +121,21 @@ static void print_deltas(FILE *out, const struct wf_setup *s, bool diffable)
             wf_format_bytes(b->statistics_bytes, text[1]), wf_format_bytes(b->meta_bytes, text[2]));
 }
 
-static void print_summary(FILE *out, const struct wf_setup *s, bool fused, bool diffable)
+static void print_time(FILE *out, const struct weft_options *o, const struct wf_setup *s)
+{
+    struct wf_plan_time t = estimate(o, s);
+    char rate[32], where[64] = "on a local disk";
+    if (o->bandwidth)
+        snprintf(where, sizeof where, "at %s per second", wf_format_bytes(o->bandwidth, rate));
+    fprintf(out, "time        about %.1f s %s (read %.1f, compute %.1f, write %.1f); %s binds\n",
+            t.seconds, where, t.read_s, t.compute_s, t.write_s, t.binds);
+}
+
+static void print_summary(FILE *out, const struct weft_options *o, const struct wf_setup *s,
+                          bool fused)
 {
     const struct wf_plan *p = &s->plan;
+    bool diffable = o->diffable;
     char text[4][32], hex[33];
     fprintf(out, "method      %s: %s\n", p->recipe->method->name, p->recipe->method->title);
     print_inputs(out, p, diffable);
@@ -174,11 +161,8 @@ static void print_summary(FILE *out, const struct wf_setup *s, bool fused, bool 
     print_memory(out, s);
     if (p->recipe->deltas.wanted)
         print_deltas(out, s, false);
-    struct estimate t = estimate(s);
-    fprintf(out,
-            "time        about %.1f s on a local disk (read %.1f, compute %.1f, write %.1f); "
-            "%s binds\n",
-            t.seconds, t.read_s, t.compute_s, t.write_s, t.binds);
+    if (!o->ranks)
+        print_time(out, o, s);
     fprintf(out, "plan        %s\n", wf_hash128_hex(&p->hash, hex));
 }
 
@@ -201,11 +185,13 @@ static void print_jobs(FILE *out, const struct wf_plan *p, bool placed)
 }
 
 /* Of a stage that is computed on the way the stage behind it counts the bytes. */
-static void json_summary(FILE *out, const struct wf_setup *s, bool fused, bool diffable)
+static void json_summary(FILE *out, const struct weft_options *o, const struct wf_setup *s,
+                         bool fused)
 {
+    bool diffable = o->diffable;
     const struct wf_plan *p = &s->plan;
     const struct wf_budget *b = &s->budget;
-    struct estimate t = estimate(s);
+    struct wf_plan_time t = estimate(o, s);
     char hex[33];
     fprintf(
         out,
@@ -226,7 +212,8 @@ static void json_summary(FILE *out, const struct wf_setup *s, bool fused, bool d
                 wf_hash128_hex(&p->hash, hex), p->n_shards, b->memory_bytes,
                 wf_budget_ring_bytes(b), b->slots, b->input_bytes, b->span_bytes, b->meta_bytes,
                 b->statistics_bytes - b->pinned_bytes, b->pinned_bytes, b->again_bytes,
-                wf_budget_resident(p, b), s->gpu.devices ? wf_devices_count(s->gpu.devices) : 0,
+                wf_budget_resident(p, b),
+                s->gpu.devices ? wf_devices_count(s->gpu.devices) : o->gpus_per_rank,
                 s->gpu.layout.device_bytes, b->readers, b->compute, b->writers, t.seconds, t.binds);
     fputs("}\n", out);
 }
@@ -325,18 +312,26 @@ static int print_adapters(struct wf_err *e, const struct weft_options *o, struct
 }
 
 /* `fused`: a stage that is computed on the way. */
-static int print_setup(struct wf_err *e, const struct weft_options *o, const struct wf_setup *s,
+static int print_setup(struct wf_err *e, const struct weft_options *o, struct wf_setup *s,
                        bool fused)
 {
     FILE *out = o->out;
     bool placed = !o->diffable && !fused;
+    int status = wf_plan_ranks_lanes(e, o, s);
+    if (status)
+        return status;
     if (!o->json) {
-        print_summary(out, s, fused, o->diffable);
-        print_jobs(out, &s->plan, placed);
-        return WF_OK;
+        print_summary(out, o, s, fused);
+        if (o->ranks && !fused)
+            status = wf_plan_ranks_print(e, o, s);
+        if (!status)
+            print_jobs(out, &s->plan, placed);
+        return status;
     }
-    json_summary(out, s, fused, o->diffable);
-    int status = json_deltas(e, out, s, o->diffable);
+    json_summary(out, o, s, fused);
+    status = json_deltas(e, out, s, o->diffable);
+    if (!status && o->ranks && !fused)
+        status = wf_plan_ranks_print(e, o, s);
     return status ? status : json_jobs(e, out, &s->plan, placed);
 }
 
@@ -402,7 +397,9 @@ int wf_plan_print_run(struct wf_err *e, const struct weft_options *options, cons
 {
     struct wf_arena a = {0};
     struct wf_chain chain;
-    int status = wf_chain_read(e, &a, recipe, options->compat == WEFT_COMPAT_MERGEKIT, &chain);
+    int status = wf_plan_ranks_check(e, options);
+    if (!status)
+        status = wf_chain_read(e, &a, recipe, options->compat == WEFT_COMPAT_MERGEKIT, &chain);
     if (!status)
         status = chain.n > 1 ? print_chain(e, options, recipe, &chain)
                              : print_single(e, options, recipe, &chain.run[0].recipe);
