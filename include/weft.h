@@ -216,6 +216,10 @@ int weft_methods(struct weft *w, const char *name, bool markdown);
  * (NULL: the working directory). */
 int weft_doctor(struct weft *w, const char *folder);
 
+/* The number of this process among those that make one merge; 0 if it is alone, or before a session
+ * was made. */
+unsigned weft_rank(void);
+
 /* Asks running work, of any session of the process, to stop soon; a merge saves what it has.
  * Async-signal-safe. The request stands until the next weft_create(). */
 void weft_stop(void);

@@ -223,8 +223,8 @@ static void announce(const struct job *j, size_t i, bool finished)
         wf_str_json(&s, name, strlen(name));
     else
         wf_str_puts(&s, "null");
-    wf_str_printf(&s, ",\"number\":%zu,\"stages\":%zu,\"finished\":%s}\n", i + 1, j->chain.n,
-                  finished ? "true" : "false");
+    wf_str_printf(&s, ",\"number\":%zu,\"stages\":%zu,\"finished\":%s,\"rank\":%u}\n", i + 1,
+                  j->chain.n, finished ? "true" : "false", wf_log_rank());
     if (!s.failed)
         fputs(s.text, j->options->out);
     fflush(j->options->out);

@@ -94,9 +94,10 @@ static void emit_plan(const struct job *j)
     fprintf(j->options->out,
             "{\"event\":\"plan\",\"plan\":\"%s\",\"method\":\"%s\",\"tensors\":%zu,"
             "\"merged\":%" PRIu64 ",\"copied\":%" PRIu64 ",\"shards\":%zu,\"bytes_read\":%" PRIu64
-            ",\"bytes_written\":%" PRIu64 ",\"passes\":%u}\n",
+            ",\"bytes_written\":%" PRIu64 ",\"passes\":%u,\"rank\":%u}\n",
             wf_hash128_hex(&p->hash, hex), p->recipe->method->name, p->n_jobs, p->n_merged,
-            p->n_copied, p->n_shards, p->bytes_read, p->bytes_written, j->setup.budget.passes);
+            p->n_copied, p->n_shards, p->bytes_read, p->bytes_written, j->setup.budget.passes,
+            wf_log_rank());
     fflush(j->options->out);
 }
 
@@ -112,11 +113,12 @@ void wf_merge_emit_done(const struct weft_options *o, const char *event,
     fprintf(o->out,
             "%s,\"already_done\":%s,\"tensors_merged\":%" PRIu64 ",\"tensors_copied\":%" PRIu64
             ",\"bytes_read\":%" PRIu64 ",\"bytes_written\":%" PRIu64
-            ",\"seconds\":%.6f,\"first_read_ns\":%" PRIu64 ",\"peak_rss_bytes\":%" PRIu64 "%s}\n",
+            ",\"seconds\":%.6f,\"first_read_ns\":%" PRIu64 ",\"peak_rss_bytes\":%" PRIu64
+            "%s,\"rank\":%u}\n",
             s.text ? s.text : "{\"event\":\"done\"", r->already_done ? "true" : "false",
             r->tensors_merged, r->tensors_copied, r->bytes_read, r->bytes_written,
             (double)r->wall_ns / 1e9, r->first_read_ns, r->peak_rss_bytes,
-            times.text ? times.text : "");
+            times.text ? times.text : "", wf_log_rank());
     fflush(o->out);
     wf_str_free(&times);
     wf_str_free(&s);

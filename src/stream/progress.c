@@ -60,8 +60,9 @@ static void show(struct wf_progress *p, uint64_t read, uint64_t written)
     if (p->style == WF_PROGRESS_JSON) {
         fprintf(p->json,
                 "{\"event\":\"progress\",\"bytes_read\":%" PRIu64 ",\"bytes_written\":%" PRIu64
-                ",\"bytes_total\":%" PRIu64 ",\"seconds\":%.3f,\"seconds_left\":%.1f}\n",
-                read, done, p->written_total, seconds, left);
+                ",\"bytes_total\":%" PRIu64 ",\"seconds\":%.3f,\"seconds_left\":%.1f,"
+                "\"rank\":%u}\n",
+                read, done, p->written_total, seconds, left, wf_log_rank());
         fflush(p->json);
         return;
     }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "../base/clock.h"
+#include "../base/log.h"
 
 static const char *const names[] = {
     [WF_PHASE_PLAN] = "plan",     [WF_PHASE_STATISTICS] = "statistics",
@@ -31,8 +32,8 @@ static void emit(const struct wf_watch *w, const char *state, uint64_t now)
                  ",\"seconds\":%.6f,\"bytes_read\":%" PRIu64 ",\"bytes_written\":%" PRIu64,
                  (double)(now - w->begin_ns) / 1e9, w->read - w->read_before,
                  w->written - w->written_before);
-    fprintf(w->json, "{\"event\":\"phase\",\"rank\":%u,\"stage\":\"%s\"%s,\"state\":\"%s\"%s}\n",
-            w->rank, names[w->phase], step, state, sums);
+    fprintf(w->json, "{\"event\":\"phase\",\"stage\":\"%s\"%s,\"state\":\"%s\"%s,\"rank\":%u}\n",
+            names[w->phase], step, state, sums, wf_log_rank());
     fflush(w->json);
 }
 

@@ -26,7 +26,6 @@ struct wf_watch {
     struct wf_trace *trace; /* NULL: none is wanted; not owned */
     struct wf_track *track; /* of the thread that runs the merge */
     FILE *json;             /* events, one object a line; NULL: none */
-    unsigned rank;
     uint64_t read, written; /* bytes so far; kept up to date by who reads and writes */
 
     uint64_t ns[WF_PHASES]; /* spent in phases that are over */
