@@ -18,7 +18,8 @@
 extern "C" int wf_frame_launch(const wf_work *work, void *stream);
 
 /* A range of time on the calling thread, which a profiler shows above the copies and kernels that
- * were queued in it. With no profiler attached it is a test of a pointer, and another at the end. */
+ * were queued in it. With no profiler attached it is a test of a pointer, and another at the end.
+ */
 struct wf_range {
 #ifdef WF_HAS_NVTX
     explicit wf_range(const char *name) { nvtxRangePushA(name); }

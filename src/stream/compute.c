@@ -114,7 +114,7 @@ static uint64_t *waits_for(struct wf_ring *r)
 #define WAIT_SHOWN_NS 100000u /* shorter ones would fill the trace */
 
 /* Under the lock, which is given up: until there may be something to do. */
-static void wait(struct wf_ring *r, const struct wf_bench *bench)
+static void idle(struct wf_ring *r, const struct wf_bench *bench)
 {
     uint64_t *sum = waits_for(r), begin = wf_now_ns();
     pthread_cond_wait(&r->changed[WF_SLOT_READY], &r->lock);
@@ -145,7 +145,7 @@ void *wf_compute_run(void *ring)
         else if (r->closing)
             break;
         else
-            wait(r, bench);
+            idle(r, bench);
         if (r->abandon)
             wf_ring_drop_idle(r);
     }
