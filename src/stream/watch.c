@@ -19,6 +19,11 @@ void wf_watch_set_trace(struct wf_watch *w, struct wf_trace *trace)
     w->track = wf_trace_track(trace, "main", WF_TRACE_ONLY);
 }
 
+const char *wf_watch_stage(const struct wf_watch *w)
+{
+    return names[w->phase];
+}
+
 /* One line in one call: other threads write lines, too. */
 static void emit(const struct wf_watch *w, const char *state, uint64_t now)
 {

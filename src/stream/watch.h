@@ -46,6 +46,9 @@ void wf_watch_phase(struct wf_watch *w, enum wf_phase phase);
 /* The present phase is over, if there is one, and so is the merge. */
 void wf_watch_end(struct wf_watch *w);
 
+/* What events call the present phase. */
+const char *wf_watch_stage(const struct wf_watch *w);
+
 /* A stream begins; the bytes that it will speak of come on top of those so far. */
 void wf_watch_stream_begin(struct wf_watch *w);
 /* What it has moved, and which step of the model's statistics it is in (0: it is in none, or past
