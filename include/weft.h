@@ -106,6 +106,7 @@ struct weft_times {
     uint64_t plan_ns;       /* until the first thread starts */
     uint64_t statistics_ns; /* of the whole model; those of tensors are found on the way */
     uint64_t map_ns;        /* everything is read, merged and written */
+    uint64_t ranks_ns;      /* waiting for the other processes of the merge */
     uint64_t components_ns, deltas_ns;
     uint64_t publish_ns; /* side files, manifest, rename */
     /* Summed over threads: how long they were there, and how long busy. Of compute threads, what

@@ -183,6 +183,12 @@ static int stream(struct job *j)
     return status;
 }
 
+static void begin_waiting(struct job *j)
+{
+    if (wf_ranks_several(&j->ranks))
+        wf_watch_phase(&j->watch, WF_PHASE_RANKS);
+}
+
 /* The shards, and who makes which of their blocks; then this process' part. */
 static int make_shards(struct job *j)
 {
@@ -192,10 +198,12 @@ static int make_shards(struct job *j)
     int status = WF_OK;
     if (!j->output.follows)
         status = wf_shards_make(j->e, plan, j->output.partial, there);
+    begin_waiting(j);
     if (!status)
         status = wf_ranks_share(j->e, &j->ranks, plan, &j->output, &j->blocks, alone);
     if (!status)
         status = stream(j);
+    begin_waiting(j);
     if (!status)
         status = wf_ranks_gather(j->e, &j->ranks, plan, &j->output, &j->blocks,
                                  &j->stats.bytes_read, &j->stats.bytes_written);
@@ -271,9 +279,10 @@ static int make_deltas(struct job *j)
     int status = wf_deltas_run(j->e, &run, &j->deltas);
     j->stats.bytes_read += j->deltas.bytes_read;
     wf_stream_times_add(&j->stats.times, &j->deltas.times);
-    for (size_t i = 0; i < j->deltas.n; i++)
+    for (size_t i = 0; i < j->deltas.n; i++) {
         j->stats.bytes_written += j->deltas.files[i].bytes;
-    j->watch.written = j->stats.bytes_written;
+        j->watch.written += j->deltas.files[i].bytes;
+    }
     return status;
 }
 
@@ -297,9 +306,10 @@ static int make_rest(struct job *j)
 static int publish(struct job *j)
 {
     int status = wf_ranks_leave(j->e, &j->ranks, &j->setup.plan, &j->output);
+    if (status || j->output.follows)
+        return status;
     uint64_t begin = wf_now_ns();
-    if (!status && !j->output.follows)
-        status = wf_output_publish(j->e, &j->output);
+    status = wf_output_publish(j->e, &j->output);
     wf_watch_part(&j->watch, "rename", begin);
     return status;
 }
@@ -333,15 +343,10 @@ static int run_adapters(struct job *j, const char *out, bool *already_done)
 /* Once it is known that the file is nobody's, and before anything is written. */
 static int open_trace(struct job *j)
 {
-    const struct wf_rank *self = &j->ranks.self;
     struct wf_trace *trace = j->source->trace;
     int status = WF_OK;
-    if (j->trace_file) {
-        j->trace_file = wf_trace_path(&j->arena, j->e, j->trace_file, self->rank, self->size);
-        status = j->trace_file
-                     ? wf_trace_open(j->e, j->trace_file, self->rank, WF_TRACE_BUFFER, &trace)
-                     : WF_MACHINE;
-    }
+    if (j->trace_file)
+        status = wf_trace_open(j->e, j->trace_file, wf_log_rank(), WF_TRACE_BUFFER, &trace);
     wf_watch_set_trace(&j->watch, trace);
     return status;
 }
@@ -350,9 +355,11 @@ static int run(struct job *j, const char *out, bool *already_done)
 {
     const struct weft_options *o = j->options;
     const struct wf_merge_source *source = j->source;
-    j->trace_file = source->trace ? NULL : o->trace;
     int status = wf_rank_find(j->e, o->ranks, &j->ranks.self);
     j->setup.rank = j->ranks.self;
+    wf_log_set_rank(j->ranks.self.rank);
+    if (!status && !source->trace)
+        status = wf_trace_file_name(j->e, &j->arena, o->trace, &j->ranks.self, &j->trace_file);
     if (!status)
         status = wf_setup_recipe(j->e, o, source, &j->setup);
     if (!status && j->setup.recipe.method->adapters)

@@ -8,9 +8,13 @@
 #include "../base/log.h"
 
 static const char *const names[] = {
-    [WF_PHASE_PLAN] = "plan",     [WF_PHASE_STATISTICS] = "statistics",
-    [WF_PHASE_MAP] = "map",       [WF_PHASE_COMPONENTS] = "components",
-    [WF_PHASE_DELTAS] = "deltas", [WF_PHASE_PUBLISH] = "publish",
+    [WF_PHASE_PLAN] = "plan",
+    [WF_PHASE_STATISTICS] = "statistics",
+    [WF_PHASE_MAP] = "map",
+    [WF_PHASE_RANKS] = "ranks",
+    [WF_PHASE_COMPONENTS] = "components",
+    [WF_PHASE_DELTAS] = "deltas",
+    [WF_PHASE_PUBLISH] = "publish",
 };
 
 void wf_watch_set_trace(struct wf_watch *w, struct wf_trace *trace)

@@ -1,9 +1,10 @@
 /* watch.h - a merge as it is seen from outside: one phase after the other, with times and bytes.
  *
- *   plan | statistics, step by step | map | components | deltas | publish
+ *   plan | ranks | statistics, step by step | map | ranks | components | deltas | publish
  *
- * Which of them there are depends on the merge. Each phase and each step is two events on `json`,
- * a span of the trace, and a part of the summary. Used by the thread that runs the merge.
+ * Which of them there are depends on the merge, and on the rank. Each phase and each step is two
+ * events on `json`, a span of the trace, and a part of the summary. Used by the thread that runs
+ * the merge.
  */
 #ifndef WF_WATCH_H
 #define WF_WATCH_H
@@ -16,6 +17,7 @@ enum wf_phase {
     WF_PHASE_PLAN,
     WF_PHASE_STATISTICS, /* of model scope: those of tensors are part of MAP */
     WF_PHASE_MAP,        /* everything is read, merged and written */
+    WF_PHASE_RANKS,      /* waiting for the other processes of the merge */
     WF_PHASE_COMPONENTS,
     WF_PHASE_DELTAS,
     WF_PHASE_PUBLISH,

@@ -117,6 +117,22 @@ run merge byom.yaml byom --trace untouched.json
 expect_exit 2
 expect_absent untouched.json byom
 
+# Each process of a merge has a file of its own, and says in every event which it is.
+for rank in 1 0; do
+    WEFT_RANK=$rank WEFT_RANKS=2 "$WEFT" merge "$ROOT/configs/linear.yaml" ranks --trace rank.json --json >events.$rank \
+        2>stderr.$rank </dev/null &
+done
+last='weft merge, 2 ranks'
+wait
+for rank in 0 1; do
+    expect_json_lines events.$rank
+    [[ $(grep -c "\"rank\":$rank}" events.$rank) -eq $(wc -l <events.$rank) ]] || fail "not all events are of rank $rank"
+    grep -q '"stage":"ranks"' events.$rank || fail "rank $rank never waited for the other"
+    python3 -c "import json; assert {e['pid'] for e in json.load(open('rank.$rank.json'))} == {$rank}" ||
+        fail "rank.$rank.json is not of rank $rank"
+done
+expect_absent rank.json
+
 # Where it would do harm.
 echo '{"*": {"python": 0.5, "english": 0.5}}' >table.json
 sed -e '/task_deltas/d' -e 's/weight: 0.4, //' recipe.yaml >with_table.yaml
