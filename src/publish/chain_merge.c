@@ -35,6 +35,7 @@ struct job {
     size_t n_origins;
     struct wf_str provenance; /* a member of the manifest: what the stages were made from */
     const volatile int *stop;
+    const char *trace_file;
     struct wf_trace *trace; /* of all stages; NULL: none is wanted */
     struct weft_merge_result *result;
 };
@@ -137,9 +138,8 @@ static int look_at_published(struct job *j, const struct wf_chain_plan *p, const
 static int check_setup(struct job *j, const struct wf_setup *s)
 {
     int status = wf_output_check_inputs(j->e, &j->output, &s->plan);
-    return status
-               ? status
-               : wf_trace_file_check(j->e, j->options->trace, &j->output, &s->recipe, &s->opened);
+    return status ? status
+                  : wf_trace_file_check(j->e, j->trace_file, &j->output, &s->recipe, &s->opened);
 }
 
 /* All plans. Warnings wait: each stage gives its own when it runs. */
@@ -257,8 +257,9 @@ static void announce(const struct job *j, size_t i, bool finished)
         wf_str_json(&s, name, strlen(name));
     else
         wf_str_puts(&s, "null");
-    wf_str_printf(&s, ",\"number\":%zu,\"stages\":%zu,\"finished\":%s,\"fused\":%s}\n", i + 1,
-                  j->chain.n, finished ? "true" : "false", fused ? "true" : "false");
+    wf_str_printf(&s, ",\"number\":%zu,\"stages\":%zu,\"finished\":%s,\"fused\":%s,\"rank\":%u}\n",
+                  i + 1, j->chain.n, finished ? "true" : "false", fused ? "true" : "false",
+                  wf_log_rank());
     if (!s.failed)
         fputs(s.text, j->options->out);
     fflush(j->options->out);
@@ -326,6 +327,15 @@ static int run_stage(struct job *j, size_t i, const char *out, uint64_t start_ns
     return status;
 }
 
+static int name_trace(struct job *j)
+{
+    struct wf_rank self = {.size = 1};
+    int status = wf_rank_find(j->e, j->options->ranks, &self);
+    wf_log_set_rank(self.rank);
+    return status ? status
+                  : wf_trace_file_name(j->e, &j->arena, j->options->trace, &self, &j->trace_file);
+}
+
 static int run_chain(struct job *j, const char *out)
 {
     const struct weft_options *o = j->options;
@@ -334,6 +344,8 @@ static int run_chain(struct job *j, const char *out)
     uint64_t start_ns = wf_now_ns();
     bool published = false;
     int status = wf_output_check(j->e, &j->arena, out, &rules, &j->output);
+    if (!status)
+        status = name_trace(j);
     if (!status) {
         j->folder = wf_arena_printf(&j->arena, j->e, "%s.stages", j->output.out);
         status = j->folder ? check_folder(j) : WF_MACHINE;
@@ -342,8 +354,8 @@ static int run_chain(struct job *j, const char *out)
         status = plan_all(j, out, &published);
     if (status || published)
         return status;
-    if (o->trace)
-        status = wf_trace_open(j->e, o->trace, 0, WF_TRACE_BUFFER, &j->trace);
+    if (j->trace_file)
+        status = wf_trace_open(j->e, j->trace_file, wf_log_rank(), WF_TRACE_BUFFER, &j->trace);
     if (!status && wants_folder(j))
         status = claim_folder(j);
     for (size_t i = 0; !status && i < j->chain.n; i++)

@@ -30,8 +30,9 @@ static void report(struct wf_ring *r, uint64_t waited_from)
     wf_progress_tick(r->options->progress, now.bytes_read, now.bytes_written);
     if (r->options->watch) {
         uint64_t written = wf_stream_sinks_only(r->options) ? 0 : now.bytes_written;
-        wf_watch_stream(r->options->watch, now.bytes_read, written, number, step);
         wf_watch_wait(r->options->watch, waited_from);
+        wf_watch_stream(r->options->watch, now.bytes_read, written, number, step);
+        r->options->progress->stage = wf_watch_stage(r->options->watch);
     }
     pthread_mutex_lock(&r->lock);
 }

@@ -142,6 +142,14 @@ reference=$(digest out)
 for kind in alloc open write sync; do
     sweep $kind "" merge "${merge[@]}"
 done
+# A trace: its file cannot be made, or grows no more; the merge fails only of the first.
+what="trace" merge=("${plain_merge[@]}" --trace trace)
+rm -rf out out.partial
+"${merge[@]}" >/dev/null 2>err || fail "$what without faults" "$(head -c 300 err)"
+reference=$(digest out)
+for kind in alloc open write; do
+    sweep $kind "" merge "${merge[@]}"
+done
 # Stages: merges behind one another, and what is kept between them.
 what="stages"
 merge=("$weft" merge in/stages.yaml out --threads 2 --memory 64Mi --progress none)
