@@ -9,12 +9,15 @@
 #include "../base/clock.h"
 #include "../base/file.h"
 #include "../base/log.h"
+#include "../dist/session.h"
 #include "chain_plan.h"
 #include "output.h"
 #include "planned_ckpt.h"
 #include "provenance.h"
 #include "times.h"
 #include "trace_file.h"
+
+#define LOOK_US 20000
 
 /* A chain under way. */
 struct job {
@@ -23,6 +26,7 @@ struct job {
     const char *recipe;
     struct wf_arena arena;
     struct wf_chain chain;
+    struct wf_rank self; /* of how many processes of this chain; rank 0 makes and removes folders */
     struct wf_output output; /* of OUT; looked at only */
     const char *folder;      /* OUT.stages */
     int lock_fd;
@@ -50,7 +54,8 @@ static size_t n_stages(const struct job *j)
 static int check_folder(const struct job *j)
 {
     const struct weft_options *o = j->options;
-    if (!wf_exists(j->folder) || (wf_is_folder(j->folder) && (o->resume || o->overwrite)))
+    if (j->self.rank || !wf_exists(j->folder) ||
+        (wf_is_folder(j->folder) && (o->resume || o->overwrite)))
         return WF_OK;
     if (!wf_is_folder(j->folder))
         return wf_fail(j->e, WF_USAGE, "%s exists and is not a folder; stages go there: move it",
@@ -166,14 +171,30 @@ static int plan_all(struct job *j, const char *out, bool *published)
 /* Made for a stage that goes there, and taken over to be emptied from an earlier run. */
 static bool wants_folder(const struct job *j)
 {
-    bool wants = wf_exists(j->folder);
+    bool wants = j->self.rank == 0 && wf_exists(j->folder);
     for (size_t i = 0; i < n_stages(j); i++)
         wants |= !j->fused[i];
     return wants;
 }
 
+static int await_folder(struct job *j)
+{
+    uint64_t begin = wf_now_ns();
+    while (!wf_is_folder(j->folder)) {
+        if (*j->stop)
+            return wf_fail(j->e, WF_STOPPED, "stopped by a signal before anything was written");
+        if (wf_now_ns() - begin > WF_MEET_S * UINT64_C(1000000000))
+            return wf_fail(j->e, WF_MACHINE, "rank %u: no sign of rank 0 in %s; did it fail?",
+                           j->self.rank, j->folder);
+        usleep(LOOK_US);
+    }
+    return WF_OK;
+}
+
 static int claim_folder(struct job *j)
 {
+    if (j->self.rank)
+        return await_folder(j);
     int status = wf_make_folder(j->e, j->folder);
     if (status)
         return status;
@@ -244,6 +265,8 @@ static void announce(const struct job *j, size_t i, bool finished)
     const char *name = j->chain.run[i].name;
     bool fused = i < n_stages(j) && j->fused[i];
     struct wf_str s = {0};
+    if (!j->options->json && j->self.rank)
+        return;
     if (!j->options->json) {
         wf_log(WF_LOG_INFO, "stage %zu of %zu%s%s%s%s", i + 1, j->chain.n, name ? ": '" : "",
                name ? name : "", name ? "'" : "",
@@ -327,13 +350,13 @@ static int run_stage(struct job *j, size_t i, const char *out, uint64_t start_ns
     return status;
 }
 
-static int name_trace(struct job *j)
+static int find_rank(struct job *j)
 {
-    struct wf_rank self = {.size = 1};
-    int status = wf_rank_find(j->e, j->options->ranks, &self);
-    wf_log_set_rank(self.rank);
-    return status ? status
-                  : wf_trace_file_name(j->e, &j->arena, j->options->trace, &self, &j->trace_file);
+    int status = wf_rank_find(j->e, j->options->ranks, &j->self);
+    if (status)
+        return status;
+    wf_log_set_rank(j->self.rank);
+    return wf_trace_file_name(j->e, &j->arena, j->options->trace, &j->self, &j->trace_file);
 }
 
 static int run_chain(struct job *j, const char *out)
@@ -343,9 +366,10 @@ static int run_chain(struct job *j, const char *out)
         .resume = o->resume, .overwrite = o->overwrite, .replace_merges = o->replace_merges};
     uint64_t start_ns = wf_now_ns();
     bool published = false;
-    int status = wf_output_check(j->e, &j->arena, out, &rules, &j->output);
+    int status = find_rank(j);
+    rules.follows = j->self.rank > 0;
     if (!status)
-        status = name_trace(j);
+        status = wf_output_check(j->e, &j->arena, out, &rules, &j->output);
     if (!status) {
         j->folder = wf_arena_printf(&j->arena, j->e, "%s.stages", j->output.out);
         status = j->folder ? check_folder(j) : WF_MACHINE;
@@ -368,7 +392,9 @@ static int run_chain(struct job *j, const char *out)
     for (size_t i = 0; j->setups && i < n_stages(j); i++)
         wf_setup_destroy(&j->setups[i]);
     wf_trace_close(j->trace);
-    if (!status)
+    j->result->rank = j->self.rank;
+    j->result->ranks = j->self.size;
+    if (!status && j->self.rank == 0)
         wf_times_log(j->result);
     return status;
 }
