@@ -31,6 +31,7 @@ all="fault     1500 tests/suite/fault.sh
 emu            1800 tests/suite/emu.sh
 device         1500 tests/suite/device.sh
 resume         1500 tests/suite/resume.sh
+resume_model   900  tests/suite/resume_model.sh
 same_bytes     1500 tests/suite/same_bytes.sh
 statistics     1500 tests/suite/statistics.sh
 unit-asan      1500 tests/suite/unit.sh asan
