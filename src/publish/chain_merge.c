@@ -14,6 +14,7 @@
 #include "output.h"
 #include "planned_ckpt.h"
 #include "provenance.h"
+#include "tied_check.h"
 #include "times.h"
 #include "trace_file.h"
 
@@ -309,6 +310,8 @@ static int plan_fused(struct job *j, size_t i, const struct weft_options *o,
     if (!status)
         status = wf_planned_ckpt(j->e, &j->arena, &s->plan, j->stages[i].place.path,
                                  (uint32_t)i + 1, true, &j->planned[i]);
+    if (!status)
+        wf_tied_check(&s->plan);
     j->stages[i].planned = &j->planned[i];
     j->result->tensors_merged += s->plan.n_merged;
     j->result->tensors_copied += s->plan.n_copied;

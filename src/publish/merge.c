@@ -18,6 +18,7 @@
 #include "output.h"
 #include "ranks.h"
 #include "sidefiles.h"
+#include "tied_check.h"
 #include "times.h"
 #include "trace_file.h"
 
@@ -406,7 +407,10 @@ static int run(struct job *j, const char *out, bool *already_done)
     emit_plan(j);
     j->watch.json = o->json ? o->out : NULL;
     *already_done = j->output.state == WF_OUTPUT_PUBLISHED;
-    return *already_done ? WF_OK : fill_and_publish(j);
+    if (*already_done)
+        return WF_OK;
+    wf_tied_check(&j->setup.plan);
+    return fill_and_publish(j);
 }
 
 static void fill_result(const struct job *j, uint64_t start_ns, struct weft_merge_result *r)

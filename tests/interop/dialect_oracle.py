@@ -592,6 +592,23 @@ def test_layers_whose_numbers_become_one_are_refused():
     assert "'model.layers.0.mlp.up_proj.weight'" in says and "model.layers.01.mlp" in says, says
 
 
+def test_a_head_that_is_tied_by_the_config_and_trained_all_the_same_is_told():
+    tied = {**CONFIG, "tie_word_embeddings": True}
+    a, b = model(33), model(34)
+    a["lm_head.weight"] = a["model.embed_tokens.weight"].copy()
+    mean = {"merge_method": "linear", "parameters": {"weight": 1}, "models": [{"model": "a"}, {"model": "b"}]}
+    got, config = case({"a": a, "b": b}, mean, configs={"a": tied, "b": tied})
+    check(got, {n: (a[n] + b[n]) / 2 for n in a})
+    assert "recipe.json:1: config.json of b ties the head to the embedding table, but 'lm_head.weight' is stored" in SAID, SAID
+    assert "config.json of a" not in SAID and config["tie_word_embeddings"] is True
+    b["lm_head.weight"] = b["model.embed_tokens.weight"].copy()
+    case({"a": a, "b": b}, mean, configs={"a": tied, "b": tied})
+    assert "ties the head" not in SAID, SAID
+    b["lm_head.weight"][-1, -1] += 1
+    case({"a": a, "b": b}, mean, configs={"a": tied, "b": {**CONFIG, "tie_word_embeddings": False}})
+    assert "ties the head" not in SAID, SAID
+
+
 def test_a_stack_that_ends_in_a_tied_model_has_that_models_table_as_its_head():
     a, t = model(40), model(41, head=False)
     tied = {**CONFIG, "tie_word_embeddings": True}
