@@ -50,10 +50,10 @@ expect_stdout_has 'from each rank, for statistics of the model'
 run plan pcb.yaml --ranks 1
 ! grep -q 'joined' stdout || fail "one rank joins"
 # With little memory each reads its share of the model again; with the memory that is named, once.
-run plan pcb.yaml --shard-size 100K --ranks 3 --memory 2Mi --threads 1
+run plan pcb.yaml --shard-size 100K --ranks 3 --memory 12Mi --threads 1
 expect_stdout_has 'MB each reads its share once'
 words=$(sed -n 's/.*with --memory \([^ ]*\) each reads.*/\1/p' stdout)
-run plan pcb.yaml --shard-size 100K --ranks 3 --memory 2Mi --threads 1 --json
+run plan pcb.yaml --shard-size 100K --ranks 3 --memory 12Mi --threads 1 --json
 [[ $(sum bytes_read) -gt $once && $(value plan_ranks memory_resident) -eq $((${words%MB} * 1000000)) ]] || fail "not $words"
 run plan pcb.yaml --shard-size 100K --ranks 3 --memory "$words" --threads 1 --json
 [[ $(sum bytes_read) -eq $once && $(value plan_ranks memory_resident) -eq 0 ]] || fail "with $words something is read again"
@@ -70,7 +70,7 @@ fast=$(value plan seconds_estimated)
 [[ $slow -ge $((2 * fast - 1)) && $slow -le $((2 * fast + 1)) ]] || fail "$slow s at half of the rate, $fast s at all of it"
 
 # With --diffable, the same whatever the machine has.
-run plan pcb.yaml --shard-size 100K --ranks 3 --diffable --memory 2Mi --threads 1
+run plan pcb.yaml --shard-size 100K --ranks 3 --diffable --memory 12Mi --threads 1
 cp stdout first
 run plan pcb.yaml --shard-size 100K --ranks 3 --diffable --memory 1G --threads 7 --bandwidth 1G --gpus-per-rank 2
 sed -i 's/, 2 GPUs each//' stdout
