@@ -99,3 +99,17 @@ for bad in 0 fast 1.5G; do
     expect_exit 2
     expect_one_error_line
 done
+
+# Three processes read what was planned: rank 0 says what all have read, the others what they have.
+for rank in 0 1 2; do
+    WEFT_RANK=$rank WEFT_RANKS=3 WEFT_LOCAL_RANK=$rank WEFT_LOCAL_RANKS=3 \
+        timeout 60 "$WEFT" merge ties.yaml merged --shard-size 100K --threads 1 --memory 32Mi --json >rank-$rank 2>err-$rank &
+done
+wait
+run plan ties.yaml --shard-size 100K --threads 1 --memory 32Mi --ranks 3 --json
+for rank in 0 1 2; do
+    planned=$(sed -n "s/.*\"plan_rank\",\"rank\":$rank,.*\"bytes_read\":\([0-9]*\),.*/\1/p" stdout)
+    [[ $rank == 0 ]] && planned=$(value plan_ranks bytes_read)
+    got=$(sed -n 's/.*"event":"done".*"bytes_read":\([0-9]*\),.*/\1/p' rank-$rank)
+    [[ -n $got && $got == "$planned" ]] || fail "rank $rank: $got bytes read, $planned planned; $(tail -n 1 err-$rank)"
+done
