@@ -101,10 +101,14 @@ static uint64_t round_up_digits(uint64_t n)
 static int try_memory(struct wf_err *e, const struct sizing *z, uint64_t memory, bool *held)
 {
     const struct wf_budget *b = z->budget;
+    struct wf_means means = {.memory_bytes = memory,
+                             .meta_bytes = b->meta_bytes,
+                             .threads = b->threads,
+                             .lanes = b->lanes,
+                             .ranks = b->ranks};
     struct wf_budget other;
     struct wf_err too_little = {0};
     *held = false;
-    struct wf_means means = {memory, b->meta_bytes, b->threads, b->lanes, b->ranks};
     if (wf_budget_set(&too_little, z->plan, &means, &other))
         return WF_OK;
     int status = count_spans(e, z, &other, z->other);

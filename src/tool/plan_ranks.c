@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "../base/num.h"
+#include "../dist/join_ranks.h"
 #include "../plan/sizing.h"
 #include "plan_time.h"
 #include "report.h"
@@ -28,24 +29,29 @@ int wf_plan_ranks_check(struct wf_err *e, const struct weft_options *o)
     return WF_OK;
 }
 
-int wf_plan_ranks_lanes(struct wf_err *e, const struct weft_options *o, struct wf_setup *s)
+int wf_plan_ranks_budget(struct wf_err *e, const struct weft_options *o, struct wf_setup *s)
 {
     struct wf_budget *b = &s->budget;
     unsigned gpus = o->gpus_per_rank;
-    if (!gpus)
-        return WF_OK;
-    unsigned threads = o->threads ? o->threads : b->threads;
-    if (!o->threads && threads < LANES_EACH * gpus)
-        threads = LANES_EACH * gpus;
-    struct wf_means means = {b->memory_bytes, b->meta_bytes, threads, true, b->ranks};
+    struct wf_means means = {.memory_bytes = b->memory_bytes,
+                             .meta_bytes = b->meta_bytes,
+                             .threads = b->threads,
+                             .lanes = b->lanes || gpus,
+                             .ranks = o->ranks};
+    if (o->ranks > 1 && s->plan.n_model_jobs)
+        means.meta_bytes += WF_JOIN_ROOM_BYTES;
+    if (!o->threads && means.threads < LANES_EACH * gpus)
+        means.threads = LANES_EACH * gpus;
     int status = wf_budget_set(e, &s->plan, &means, b);
+    if (status || !gpus)
+        return status;
     s->gpu.need = (struct wf_device_need){.tiles = b->scratch,
                                           .input_bytes = b->input_bytes,
                                           .output_bytes = b->span_bytes,
                                           .lanes = (b->compute + gpus - 1) / gpus,
                                           .slots = (b->slots + gpus - 1) / gpus};
     uint64_t memory = o->device_memory_bytes ? o->device_memory_bytes : DEVICE_MEMORY_MAX;
-    return status ? status : wf_device_lay_out(e, &s->gpu.need, memory, &s->gpu.layout);
+    return wf_device_lay_out(e, &s->gpu.need, memory, &s->gpu.layout);
 }
 
 static struct wf_plan_time rank_time(const struct printed *p, const struct wf_sizing_rank *r)

@@ -50,10 +50,10 @@ expect_stdout_has 'from each rank, for statistics of the model'
 run plan pcb.yaml --ranks 1
 ! grep -q 'joined' stdout || fail "one rank joins"
 # With little memory each reads its share of the model again; with the memory that is named, once.
-run plan pcb.yaml --shard-size 100K --ranks 3 --memory 2Mi --threads 1
+run plan pcb.yaml --shard-size 100K --ranks 3 --memory 12Mi --threads 1
 expect_stdout_has 'MB each reads its share once'
 words=$(sed -n 's/.*with --memory \([^ ]*\) each reads.*/\1/p' stdout)
-run plan pcb.yaml --shard-size 100K --ranks 3 --memory 2Mi --threads 1 --json
+run plan pcb.yaml --shard-size 100K --ranks 3 --memory 12Mi --threads 1 --json
 [[ $(sum bytes_read) -gt $once && $(value plan_ranks memory_resident) -eq $((${words%MB} * 1000000)) ]] || fail "not $words"
 run plan pcb.yaml --shard-size 100K --ranks 3 --memory "$words" --threads 1 --json
 [[ $(sum bytes_read) -eq $once && $(value plan_ranks memory_resident) -eq 0 ]] || fail "with $words something is read again"
@@ -70,7 +70,7 @@ fast=$(value plan seconds_estimated)
 [[ $slow -ge $((2 * fast - 1)) && $slow -le $((2 * fast + 1)) ]] || fail "$slow s at half of the rate, $fast s at all of it"
 
 # With --diffable, the same whatever the machine has.
-run plan pcb.yaml --shard-size 100K --ranks 3 --diffable --memory 2Mi --threads 1
+run plan pcb.yaml --shard-size 100K --ranks 3 --diffable --memory 12Mi --threads 1
 cp stdout first
 run plan pcb.yaml --shard-size 100K --ranks 3 --diffable --memory 1G --threads 7 --bandwidth 1G --gpus-per-rank 2
 sed -i 's/, 2 GPUs each//' stdout
@@ -98,4 +98,18 @@ for bad in 0 fast 1.5G; do
     run plan ties.yaml --bandwidth $bad
     expect_exit 2
     expect_one_error_line
+done
+
+# Three processes read what was planned: rank 0 says what all have read, the others what they have.
+for rank in 0 1 2; do
+    WEFT_RANK=$rank WEFT_RANKS=3 WEFT_LOCAL_RANK=$rank WEFT_LOCAL_RANKS=3 \
+        timeout 60 "$WEFT" merge ties.yaml merged --shard-size 100K --threads 1 --memory 32Mi --json >rank-$rank 2>err-$rank &
+done
+wait
+run plan ties.yaml --shard-size 100K --threads 1 --memory 32Mi --ranks 3 --json
+for rank in 0 1 2; do
+    planned=$(sed -n "s/.*\"plan_rank\",\"rank\":$rank,.*\"bytes_read\":\([0-9]*\),.*/\1/p" stdout)
+    [[ $rank == 0 ]] && planned=$(value plan_ranks bytes_read)
+    got=$(sed -n 's/.*"event":"done".*"bytes_read":\([0-9]*\),.*/\1/p' rank-$rank)
+    [[ -n $got && $got == "$planned" ]] || fail "rank $rank: $got bytes read, $planned planned; $(tail -n 1 err-$rank)"
 done
