@@ -25,7 +25,7 @@
 #define LINGER_S 5u /* one that failed stays for the others to read why */
 #define TELL_S 3u
 #define ALIVE_NS (3 * SECOND_NS) /* several beats */
-#define FOLDER_WAIT_S 60u        /* for a sign of rank 0 */
+#define FOLDER_WAIT_S 30u        /* for a sign of rank 0 */
 
 /* What is known of another rank. */
 struct peer {
