@@ -317,7 +317,7 @@ static int print_setup(struct wf_err *e, const struct weft_options *o, struct wf
 {
     FILE *out = o->out;
     bool placed = !o->diffable && !fused;
-    int status = o->ranks && !fused ? wf_plan_ranks_budget(e, o, s) : WF_OK;
+    int status = fused ? WF_OK : wf_plan_ranks_lanes(e, o, s);
     if (status)
         return status;
     if (!o->json) {

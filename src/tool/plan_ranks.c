@@ -5,7 +5,6 @@
 #include <inttypes.h>
 
 #include "../base/num.h"
-#include "../dist/join_ranks.h"
 #include "../plan/sizing.h"
 #include "plan_time.h"
 #include "report.h"
@@ -29,21 +28,21 @@ int wf_plan_ranks_check(struct wf_err *e, const struct weft_options *o)
     return WF_OK;
 }
 
-int wf_plan_ranks_budget(struct wf_err *e, const struct weft_options *o, struct wf_setup *s)
+int wf_plan_ranks_lanes(struct wf_err *e, const struct weft_options *o, struct wf_setup *s)
 {
     struct wf_budget *b = &s->budget;
     unsigned gpus = o->gpus_per_rank;
+    if (!gpus)
+        return WF_OK;
     struct wf_means means = {.memory_bytes = b->memory_bytes,
                              .meta_bytes = b->meta_bytes,
                              .threads = b->threads,
-                             .lanes = b->lanes || gpus,
-                             .ranks = o->ranks};
-    if (o->ranks > 1 && s->plan.n_model_jobs)
-        means.meta_bytes += WF_JOIN_ROOM_BYTES;
+                             .lanes = true,
+                             .ranks = b->ranks};
     if (!o->threads && means.threads < LANES_EACH * gpus)
         means.threads = LANES_EACH * gpus;
     int status = wf_budget_set(e, &s->plan, &means, b);
-    if (status || !gpus)
+    if (status)
         return status;
     s->gpu.need = (struct wf_device_need){.tiles = b->scratch,
                                           .input_bytes = b->input_bytes,
