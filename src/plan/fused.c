@@ -125,6 +125,31 @@ uint64_t wf_fused_read_bytes(const struct wf_tensor *t, uint64_t bytes)
     return sum;
 }
 
+static bool is_first_of_stage(const struct wf_plan *plan, size_t ckpt)
+{
+    for (size_t c = 0; c < ckpt; c++) /* an adapter may lie on it elsewhere */
+        if (plan->ckpts[c].ckpt->fused == plan->ckpts[ckpt].ckpt->fused)
+            return false;
+    return true;
+}
+
+bool wf_fused_pays(const struct wf_plan *plan)
+{
+    uint64_t computed = 0, written = 0;
+    for (size_t c = 0; c < plan->n_ckpts; c++) {
+        const struct wf_plan *stage = plan->ckpts[c].ckpt->fused;
+        if (stage && is_first_of_stage(plan, c))
+            written += stage->bytes_read + stage->bytes_written;
+    }
+    for (size_t j = 0; j < plan->n_jobs; j++)
+        for (uint32_t i = 0; i < plan->jobs[j].n_inputs; i++) {
+            const struct wf_tensor *t = plan->jobs[j].in[i];
+            computed += t->fused ? wf_fused_read_bytes(t, t->bytes) : 0;
+            written += t->fused ? t->bytes : 0;
+        }
+    return computed <= written;
+}
+
 uint64_t wf_fused_stored_bytes(const struct wf_job *job, uint32_t i, uint32_t chunk)
 {
     uint64_t width = wf_max_u64(wf_dtype_info((enum wf_dtype)job->in[i]->dtype)->bits / 8, 1);

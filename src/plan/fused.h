@@ -38,6 +38,10 @@ bool wf_fused_suits(const struct wf_plan *plan);
 int wf_fused_ckpt(struct wf_err *e, struct wf_arena *a, const struct wf_plan *plan,
                   struct wf_ckpt *c);
 
+/* True unless the plan reads so much of its fused stages more than once that it were less to write
+ * them: stages that read stages twice, and so on, would read the first's inputs without end. */
+bool wf_fused_pays(const struct wf_plan *plan);
+
 /* What is read from files for `bytes` of the tensor as it is stored; those themselves if it is in a
  * file. */
 uint64_t wf_fused_read_bytes(const struct wf_tensor *t, uint64_t bytes);

@@ -220,7 +220,7 @@ static int join_base(struct wf_matcher *m, bool has_base)
 {
     const struct wf_recipe *r = m->recipe;
     bool joins = has_base && r->method->base == WF_BASE_NONE && r->method->max_models > 1 &&
-                 !strcmp(m->plan->compat, "mergekit");
+                 wf_plan_is_mergekit(m->plan);
     for (uint32_t i = 0; i < m->n_inputs; i++)
         joins &= m->inputs[i] != 0;
     if (!joins)

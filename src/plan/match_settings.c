@@ -39,7 +39,7 @@ static double position_of(const struct wf_matcher *m, const char *name)
         n = stack == stacks->main ? stacks->depth : stack->last + 1;
         layer = layer < n ? layer : n - 1;
     } else {
-        return wf_is_behind_layers(name) && strcmp(m->plan->compat, "mergekit") != 0;
+        return wf_is_behind_layers(name) && !wf_plan_is_mergekit(m->plan);
     }
     return n < 2 ? 1.0 : (double)layer / (double)(n - 1);
 }
@@ -145,7 +145,7 @@ int wf_match_settings(struct wf_matcher *m, const char *name, const struct wf_te
                             .n = m->n_inputs,
                             .has_base = m->has_base,
                             .one_row = (class & ONE_ROW) != 0,
-                            .compat = !strcmp(m->plan->compat, "mergekit")};
+                            .compat = wf_plan_is_mergekit(m->plan)};
     const char *why = method->prepare(&s, args);
     if (why)
         return wf_fail(m->e, WF_USAGE, "%s:%d: tensor '%s': %s", m->recipe->path,

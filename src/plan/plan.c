@@ -23,6 +23,11 @@ const char *wf_plan_part_name(enum wf_plan_part part)
     return names[part];
 }
 
+bool wf_plan_is_mergekit(const struct wf_plan *plan)
+{
+    return !strcmp(plan->compat, "mergekit");
+}
+
 const char *wf_job_action_name(const struct wf_plan *plan, const struct wf_job *job)
 {
     if (job->action == WF_ACTION_COPY)
@@ -417,19 +422,18 @@ int wf_plan_build(struct wf_err *e, struct wf_arena *a, const struct wf_recipe *
                   const struct wf_ckpt *base, const struct wf_ckpt *const *models,
                   const struct wf_plan_options *options, struct wf_plan *out)
 {
-    *out =
-        (struct wf_plan){.arena = a,
-                         .recipe = recipe,
-                         .sidecars = options->sidecars,
-                         .side_texts = options->side_texts,
-                         .shard_bytes = options->shard_bytes,
-                         .manifest = options->manifest,
-                         .compat = options->compat,
-                         .cast = strcmp(options->compat, "mergekit") ? WF_DTYPE_NONE : recipe->cast,
-                         .null_compute = options->null_compute,
-                         .components = options->components,
-                         .thread_bytes = options->sink_bytes,
-                         .facts = options->facts};
+    *out = (struct wf_plan){.arena = a,
+                            .recipe = recipe,
+                            .sidecars = options->sidecars,
+                            .side_texts = options->side_texts,
+                            .shard_bytes = options->shard_bytes,
+                            .manifest = options->manifest,
+                            .compat = options->compat,
+                            .null_compute = options->null_compute,
+                            .components = options->components,
+                            .thread_bytes = options->sink_bytes,
+                            .facts = options->facts};
+    out->cast = wf_plan_is_mergekit(out) ? recipe->cast : WF_DTYPE_NONE;
     int status = wf_match(e, out, base, models);
     if (!status)
         status = wf_result_config(e, out, models);

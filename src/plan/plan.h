@@ -189,6 +189,9 @@ uint64_t wf_plan_places_bytes(void);
 #define WF_ROW_CHUNK 8192u
 uint64_t wf_plan_rows_bytes(void);
 
+/* The merge gives mergekit's result where recipes depend on it. */
+bool wf_plan_is_mergekit(const struct wf_plan *plan);
+
 /* One and the same files, however they were named. */
 bool wf_plan_same_ckpt(const struct wf_ckpt *a, const struct wf_ckpt *b);
 

@@ -74,7 +74,7 @@ static void add_front_matter(struct wf_str *s, const struct wf_plan *plan,
                   "base_model_relation: merge\n"
                   "library_name: transformers\n"
                   "tags:\n%s- merge\n- weft\n---\n\n",
-                  !strcmp(plan->compat, "mergekit") ? "- mergekit\n" : "");
+                  wf_plan_is_mergekit(plan) ? "- mergekit\n" : "");
 }
 
 static void add_models(struct wf_str *s, const struct wf_plan *plan)

@@ -312,6 +312,8 @@ static int plan_fused(struct job *j, size_t i, const struct weft_options *o,
                                  (uint32_t)i + 1, true, &j->planned[i]);
     if (!status)
         wf_tied_check(&s->plan);
+    wf_devices_close(s->gpu.devices); /* readers compute it, on the CPU */
+    s->gpu = (struct wf_device_run){0};
     j->stages[i].planned = &j->planned[i];
     j->result->tensors_merged += s->plan.n_merged;
     j->result->tensors_copied += s->plan.n_copied;

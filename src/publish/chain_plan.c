@@ -50,11 +50,11 @@ static int set_up(struct wf_err *e, const struct weft_options *options, const ch
     return status ? status : wf_setup_create(e, &o, &source, false, &p->setups[i]);
 }
 
-/* Wants its inputs as files: it has no memory to compute them in, reads them more than once, or
+/* Wants its inputs as files: it has no memory to compute them in, reads them again and again, or
  * gathers their rows anew. */
 static bool wants_files(int status, const struct wf_setup *s)
 {
-    bool wants = status == WF_MACHINE || s->budget.again_bytes > 0;
+    bool wants = status == WF_MACHINE || s->budget.again_bytes > 0 || !wf_fused_pays(&s->plan);
     for (size_t c = 0; c < s->plan.n_ckpts; c++)
         wants |= s->plan.ckpts[c].ckpt->rows != NULL;
     return wants;

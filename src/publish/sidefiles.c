@@ -108,7 +108,7 @@ static int put_recipe(struct writer *w)
     const struct wf_recipe *r = w->plan->recipe;
     int status =
         put_text(w, r->is_json ? "weft_recipe.json" : "weft_recipe.yaml", r->text, r->text_n);
-    if (!status && !r->is_made && !strcmp(w->plan->compat, "mergekit"))
+    if (!status && !r->is_made && wf_plan_is_mergekit(w->plan))
         status = put_text(w, "mergekit_config.yml", r->text, r->text_n);
     return status;
 }

@@ -17,25 +17,12 @@ static const char *const keys[] = {"density", "scope", "store", "dir", NULL};
 
 static int check_map(struct wf_recipe_reader *r, const struct wf_yaml *map)
 {
-    struct wf_clip clip;
-    char hint[128];
     if (map->kind != WF_YAML_MAP)
         return wf_recipe_fail(r, map->key_line,
                               "'task_deltas' needs a map such as {density: 0.1}, not %s",
                               wf_recipe_kind(map));
-    for (size_t i = 0; i < map->n; i++) {
-        const char *name = map->children[i]->key;
-        bool known = false;
-        for (size_t k = 0; keys[k]; k++)
-            known |= !strcmp(keys[k], name);
-        if (!known)
-            return wf_recipe_fail(r, map->children[i]->key_line,
-                                  "unknown key '%s'%s in 'task_deltas'; it holds density, scope, "
-                                  "store and dir",
-                                  wf_clip(name, &clip),
-                                  wf_did_you_mean(name, keys, hint, sizeof hint));
-    }
-    return WF_OK;
+    return wf_recipe_check_map(r, map, keys,
+                               "'task_deltas'; it holds density, scope, store and dir");
 }
 
 static int read_density(struct wf_recipe_reader *r, const struct wf_yaml *map)

@@ -98,6 +98,32 @@ int wf_recipe_fail(struct wf_recipe_reader *r, int line, const char *format, ...
     return wf_fail(r->e, WF_USAGE, "%s:%d: %s", r->path, line, text);
 }
 
+bool wf_recipe_is_key(const char *const *keys, const char *name)
+{
+    while (*keys && strcmp(*keys, name) != 0)
+        keys++;
+    return *keys != NULL;
+}
+
+int wf_recipe_check_map(struct wf_recipe_reader *r, const struct wf_yaml *map,
+                        const char *const *keys, const char *place, ...)
+{
+    size_t i = 0;
+    while (i < map->n && wf_recipe_is_key(keys, map->children[i]->key))
+        i++;
+    if (i == map->n)
+        return WF_OK;
+    const struct wf_yaml *v = map->children[i];
+    struct wf_clip clip;
+    char hint[128], where[512];
+    va_list args;
+    va_start(args, place);
+    vsnprintf(where, sizeof where, place, args);
+    va_end(args);
+    return wf_recipe_fail(r, v->key_line, "unknown key '%s'%s in %s", wf_clip(v->key, &clip),
+                          wf_did_you_mean(v->key, keys, hint, sizeof hint), where);
+}
+
 bool wf_recipe_silent(const struct wf_recipe_reader *r)
 {
     return r->compat && r->ignored >= WARNINGS_MAX;

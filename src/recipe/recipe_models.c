@@ -19,23 +19,16 @@ static int path_map(struct wf_recipe_reader *r, const struct wf_yaml *map, const
                     struct wf_reference *out)
 {
     static const char *const keys[] = {"path", "revision", NULL};
-    struct wf_clip clip;
-    char hint[128];
-    for (size_t i = 0; i < map->n; i++) {
-        const char *name = map->children[i]->key;
-        if (strcmp(name, "path") != 0 && strcmp(name, "revision") != 0)
-            return wf_recipe_fail(r, map->children[i]->key_line,
-                                  "unknown key '%s'%s in the reference of '%s'; it holds 'path' "
-                                  "and 'revision'",
-                                  wf_clip(name, &clip),
-                                  wf_did_you_mean(name, keys, hint, sizeof hint), key);
-    }
+    int s = wf_recipe_check_map(r, map, keys,
+                                "the reference of '%s'; it holds 'path' and 'revision'", key);
+    if (s)
+        return s;
     const struct wf_yaml *path = wf_yaml_get(map, "path");
     const struct wf_yaml *revision = wf_recipe_get(map, "revision");
     if (!path)
         return wf_recipe_fail(r, map->line, "the reference of '%s' has no 'path'", key);
     const char *text, *at;
-    int s = wf_recipe_text(r, path, "path", &text);
+    s = wf_recipe_text(r, path, "path", &text);
     if (s)
         return s;
     if (revision) {
@@ -98,21 +91,12 @@ static int full_map(struct wf_recipe_reader *r, const struct wf_yaml *map, const
                     struct wf_reference *out)
 {
     static const char *const keys[] = {"model", "lora", "override_architecture", NULL};
-    for (size_t i = 0; i < map->n; i++) {
-        const struct wf_yaml *v = map->children[i];
-        struct wf_clip clip;
-        char hint[128];
-        bool known = false;
-        for (size_t k = 0; keys[k]; k++)
-            known |= !strcmp(v->key, keys[k]);
-        if (!known)
-            return wf_recipe_fail(r, v->key_line, "unknown key '%s'%s in the reference of '%s'",
-                                  wf_clip(v->key, &clip),
-                                  wf_did_you_mean(v->key, keys, hint, sizeof hint), key);
-    }
+    int s = wf_recipe_check_map(r, map, keys, "the reference of '%s'", key);
+    if (s)
+        return s;
     const struct wf_yaml *lora = wf_recipe_get(map, "lora");
     const struct wf_yaml *architecture = wf_recipe_get(map, "override_architecture");
-    int s = part_map(r, wf_yaml_get(map, "model"), "model", out);
+    s = part_map(r, wf_yaml_get(map, "model"), "model", out);
     if (!s && lora)
         s = add_lora(r, lora, out);
     if (!s && architecture)

@@ -95,6 +95,15 @@ int wf_recipe_line(const struct wf_yaml *v);
 int wf_recipe_check_keys(struct wf_recipe_reader *r, const struct wf_yaml *map,
                          enum wf_recipe_level level, const struct wf_method *method);
 
+/* True if `keys` (NULL-terminated) has the name. */
+bool wf_recipe_is_key(const char *const *keys, const char *name);
+
+/* Every key of a small map is one of `keys`; another is WF_USAGE: "unknown key 'x' in PLACE", with
+ * the nearest of them. `place` and what follows are as for printf. */
+int wf_recipe_check_map(struct wf_recipe_reader *r, const struct wf_yaml *map,
+                        const char *const *keys, const char *place, ...)
+    __attribute__((format(printf, 4, 5)));
+
 /* The value of a key, NULL if it is absent or null. */
 const struct wf_yaml *wf_recipe_get(const struct wf_yaml *map, const char *key);
 

@@ -28,13 +28,11 @@ static int check_keys(struct wf_recipe_reader *r, const struct wf_yaml *map,
     char hint[128];
     for (size_t i = 0; i < map->n; i++) {
         const struct wf_yaml *v = map->children[i];
-        bool known = false;
-        for (size_t k = 0; keys[k]; k++)
-            known |= !strcmp(keys[k], v->key);
-        int s = known ? WF_OK
-                      : wf_recipe_ignore(r, v->key_line, "unknown key '%s' in %s%s",
-                                         wf_clip(v->key, &clip), what,
-                                         wf_did_you_mean(v->key, keys, hint, sizeof hint));
+        int s = wf_recipe_is_key(keys, v->key)
+                    ? WF_OK
+                    : wf_recipe_ignore(r, v->key_line, "unknown key '%s' in %s%s",
+                                       wf_clip(v->key, &clip), what,
+                                       wf_did_you_mean(v->key, keys, hint, sizeof hint));
         if (s)
             return s;
     }

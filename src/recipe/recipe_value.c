@@ -135,26 +135,19 @@ static int filtered(struct wf_recipe_reader *r, const struct wf_yaml *v,
                     const struct wf_option *option, struct wf_value_case *out)
 {
     static const char *const keys[] = {"filter", "value", NULL};
-    struct wf_clip clip;
-    char hint[128];
     if (v->kind != WF_YAML_MAP)
         return wf_recipe_fail(r, wf_recipe_line(v),
                               "'%s' has {filter, value} entries and %s among them; give each value "
                               "its entry",
                               option->name, wf_recipe_kind(v));
-    for (size_t i = 0; i < v->n; i++) {
-        const char *key = v->children[i]->key;
-        if (strcmp(key, keys[0]) != 0 && strcmp(key, keys[1]) != 0)
-            return wf_recipe_fail(r, v->children[i]->key_line,
-                                  "unknown key '%s'%s in an entry of '%s'; it holds 'filter' and "
-                                  "'value'",
-                                  wf_clip(key, &clip),
-                                  wf_did_you_mean(key, keys, hint, sizeof hint), option->name);
-    }
+    int s = wf_recipe_check_map(r, v, keys, "an entry of '%s'; it holds 'filter' and 'value'",
+                                option->name);
+    if (s)
+        return s;
     const struct wf_yaml *filter = wf_recipe_get(v, "filter"), *value = wf_recipe_get(v, "value");
     if (!value)
         return wf_recipe_fail(r, v->line, "an entry of '%s' has no 'value'", option->name);
-    int s = filter ? filter_text(r, filter, &out->filter) : WF_OK;
+    s = filter ? filter_text(r, filter, &out->filter) : WF_OK;
     return s ? s : numbers(r, value, option, out);
 }
 

@@ -9,14 +9,9 @@
 #include "../../src/base/log.h"
 #include "../../src/base/str.h"
 #include "../../src/recipe/chain.h"
+#include "check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-#define CHECK(truth)                                                                               \
-    do {                                                                                           \
-        if (!(truth))                                                                              \
-            abort();                                                                               \
-    } while (0)
 
 /* A reference to a stage is to one that runs before. */
 static void check_reference(const struct wf_chain *c, size_t at, const struct wf_reference *ref)

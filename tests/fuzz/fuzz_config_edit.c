@@ -7,14 +7,7 @@
 
 #include "../../src/format/config_edit.h"
 #include "../../src/format/json.h"
-
-#define CHECK(x)                                                                                   \
-    do {                                                                                           \
-        if (!(x)) {                                                                                \
-            fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #x, err.text);                  \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "check.h"
 
 static struct wf_err err;
 

@@ -15,14 +15,7 @@
 
 #include "../../src/format/delta_file.h"
 #include "../../src/format/st_header.h"
-
-#define CHECK(x)                                                                                   \
-    do {                                                                                           \
-        if (!(x)) {                                                                                \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "check.h"
 
 #define ELEMENTS_MAX (3 * 65535)
 

@@ -6,14 +6,7 @@
 
 #include "../../src/base/str.h"
 #include "../../src/format/st_index.h"
-
-#define CHECK(x)                                                                                   \
-    do {                                                                                           \
-        if (!(x)) {                                                                                \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "check.h"
 
 /* Says it in another way than the reader does: walks the path and counts how deep it stands. */
 static void check_inside(const char *file)

@@ -10,14 +10,9 @@
 #include "../../src/base/log.h"
 #include "../../src/base/str.h"
 #include "../../src/recipe/recipe.h"
+#include "check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-#define CHECK(truth)                                                                               \
-    do {                                                                                           \
-        if (!(truth))                                                                              \
-            abort();                                                                               \
-    } while (0)
 
 static bool is_choice(const struct wf_option *o, double number)
 {

@@ -10,14 +10,7 @@
 #include <string.h>
 
 #include "../../src/stage/saved.h"
-
-#define CHECK(x)                                                                                   \
-    do {                                                                                           \
-        if (!(x)) {                                                                                \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "check.h"
 
 enum { INPUTS = 3, TENSORS = 2, PIECES = 5, FIRST = 3000, SECOND = 200 };
 static const uint64_t counts[TENSORS] = {FIRST, SECOND};

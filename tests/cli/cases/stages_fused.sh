@@ -78,12 +78,19 @@ slices:
 slices:
   - sources: [{model: first, layer_range: [1, 4]}]'
 
-# Not these: a stage with statistics, and one that two stages name.
+# Not these: a stage with statistics, one that two stages name, and one whose inputs would be read more often than it is.
 same 'statistics of its own' 0 bf16 \
     $'name: first\nmerge_method: slerp\nbase_model: @1\nmodels: [model: @2]\nparameters: {t: 0.3}' \
     $'merge_method: linear\nparameters: {weight: 1}\nmodels: [{model: first}, {model: @3}]'
 same 'two that name it' 1 bf16 "$linear" "$arithmetic" \
     $'merge_method: linear\nparameters: {weight: 1}\nmodels: [{model: second}, {model: first}]'
+
+same 'one that is read three times' 0 bf16 \
+    $'name: first\nmerge_method: linear\nparameters: {weight: 1}\nmodels: [{model: @1}, {model: @2}, {model: @3}]' \
+    $'merge_method: passthrough\nslices:
+  - sources: [{model: first, layer_range: [0, 2]}]
+  - sources: [{model: first, layer_range: [0, 2]}]
+  - sources: [{model: first, layer_range: [0, 2]}]'
 
 # What is on top of a stage is added to what was computed.
 mkdir tiny

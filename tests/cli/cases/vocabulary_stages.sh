@@ -61,8 +61,9 @@ echo '{"eos_token_id": 33}' >base/generation_config.json
 echo '{"eos_token_id": 32}' >one/generation_config.json
 for source in joined one; do
     rm -rf merged
-    printf '%s\n' 'name: joined' 'merge_method: passthrough' 'models: [{model: one}]' --- 'merge_method: linear' 'base_model: base' \
-        'parameters: {weight: 1}' 'models: [{model: base}, {model: joined}]' "tokenizer_source: $source" >ids.yml
+    printf '%s\n' 'name: joined' 'merge_method: passthrough' 'models: [{model: one}]' --- 'merge_method: linear' \
+        'base_model: base' 'parameters: {weight: 1}' 'models: [{model: base}, {model: joined}]' \
+        "tokenizer_source: $source" >ids.yml
     run plan ids.yml
     expect_exit 0
     run merge ids.yml merged
