@@ -125,11 +125,18 @@ int wf_ranks_gather(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *
     return status;
 }
 
+/* One process that goes on with the work of several finds the records of those. */
+static int remove_records(struct wf_err *e, const struct wf_plan *plan, const struct wf_output *o)
+{
+    const char *folder = wf_path_join(plan->arena, e, o->partial, WF_RANKS_FOLDER);
+    return folder ? wf_remove_tree(e, folder) : WF_MACHINE;
+}
+
 int wf_ranks_leave(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan,
                    const struct wf_output *o)
 {
     if (!wf_ranks_several(r))
-        return WF_OK;
+        return remove_records(e, plan, o);
     int status = wf_session_dissolve(e, r->session);
     return status || !o->follows ? status : wf_output_await(e, o, plan);
 }

@@ -10,7 +10,7 @@
 #   mpi N COMMAND...          by mpirun, if $mpirun is not empty (else $no_mpi says why)
 #   step N NODES COMMAND...   by srun --mpi=$mpi
 #   all_ended CODE            whether all exited with it
-#   errors                    the error lines of all ranks, each once
+#   errors, reasons           the error lines of all ranks, each once; the same without "rank 3 on n4: "
 #
 # shellcheck shell=bash disable=SC2034
 source tests/suite/suite.sh
@@ -88,6 +88,7 @@ step() { # N NODES COMMAND...
 
 all_ended() { [[ $codes =~ ^$1(\ $1)*$ ]]; }
 errors() { grep -h '^weft: error: ' "$logs"/*.err | sort -u; }
+reasons() { errors | sed -E 's/rank [0-9]+ on [^ :]+: //' | sort -u; } # where all ranks find the same by themselves
 said() { head -c 400 "$logs"/*.err 2>/dev/null | tr '\n' ' '; } # for messages of failures
 
 # Every file of an OUT, by name and content. Results are compared as folders of one name in different places, as the

@@ -36,7 +36,7 @@ for way in "2 1" "4 2" "3 3" "8 3"; do
 done
 rm -rf steps/*
 mpi=none step 4 2 "$weft" merge model.yaml steps/out "${flags[@]}"
-if all_ended '[24]' && errors | grep -q MPI && [ ! -e steps/out ]; then
+if all_ended '[24]' && reasons | grep -q MPI && [ ! -e steps/out ]; then
     pass
 else
     fail "srun without MPI, scope model" "no refusal: exit $codes, $(said)"

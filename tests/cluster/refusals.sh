@@ -7,12 +7,12 @@ large_models "$SCRATCH/large" 150MB
 "$mkckpt" --out "$SCRATCH/other/m2" --bytes 150MB --seed 2 --base-seed 1 --delta 0.1 --dtype f16 --config
 "$mkckpt" --out "$SCRATCH/other/nan" --bytes 150MB --seed 2 --base-seed 1 --delta 0.1 --config --nan lm_head.weight:12345
 cd "$SCRATCH" || exit 1
-for name in m2 nan; do
-    { echo "merge_method: task_arithmetic"; echo "base_model: large/m1"; echo "parameters: {weight: 0.5}"; } >$name.yaml
+for name in m2 nan; do # with one thread slow enough to be stopped
+    { echo "merge_method: della"; echo "base_model: large/m1"; echo "parameters: {weight: 0.5, density: 0.5}"; } >$name.yaml
 done
 echo 'models: [model: large/m3, model: $WHERE/m2]' >>m2.yaml
 echo 'models: [model: large/m3, model: other/nan]' >>nan.yaml
-sed 's/0\.5/0.6/' m2.yaml >heavier.yaml
+sed 's/weight: 0\.5/weight: 0.6/' m2.yaml >heavier.yaml
 export WHERE=large
 flags=(--progress none --threads 1 --shard-size 20MB)
 mkdir one
@@ -27,7 +27,7 @@ all_say() {
         fail "$name" "exit codes $codes, not $code: $(said)"
     elif [ "$took" -gt 30 ]; then
         fail "$name" "took $took s"
-    elif [ "$(errors | wc -l)" != 1 ]; then
+    elif [ "$(errors | wc -l)" != 1 ] && [ "$(reasons | wc -l)" != 1 ]; then
         fail "$name" "not one error: $(errors | head -n 4 | tr '\n' ' ')"
     elif [ -e many/out ]; then
         fail "$name" "OUT exists"
@@ -62,7 +62,7 @@ disagree() { # NAME PATTERN: as `on` has set it; first from nothing, then on top
     slurm_wait 60 blocks_done many/out 2
     kill -USR1 "${pids[1]}"
     end_ranks
-    if ! all_ended 75 && ! all_ended 0; then fail "$1" "stopped by USR1 on one rank, exit codes $codes: $(said)"; fi
+    if ! all_ended 75; then fail "$1" "stopped by USR1 on one rank, exit codes $codes: $(said)"; fi
     local before after
     before=$(cat many/out.partial/weft.journal* | grep -c '^block ')
     ranks 4 ./on.sh --resume
@@ -82,8 +82,7 @@ disagree "other flags" "options|shard"
 # ---- a rank that cannot ----
 
 anew
-on 1 "ulimit -f 40000; $merge" '"$@"' # a file of at most 40 MB: where the fourth rank would write there is no place
-sed -i 's/20MB/100GB/g' on.sh
+on 1 "ulimit -f 5000; $merge" '"$@"' # no file of more than 5 MB
 ranks 4 ./on.sh
 all_say "no space on one node" 4 "rank 1 on [^ :]+" "out.partial"
 anew
