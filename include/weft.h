@@ -106,6 +106,7 @@ struct weft_times {
     uint64_t plan_ns;       /* until the first thread starts */
     uint64_t statistics_ns; /* of the whole model; those of tensors are found on the way */
     uint64_t map_ns;        /* everything is read, merged and written */
+    uint64_t ranks_ns;      /* waiting for the other processes of the merge */
     uint64_t components_ns, deltas_ns;
     uint64_t publish_ns; /* side files, manifest, rename */
     /* Summed over threads: how long they were there, and how long busy. Of compute threads, what
@@ -215,6 +216,10 @@ int weft_methods(struct weft *w, const char *name, bool markdown);
 /* Prints what was built in, what this machine has, and a short read and write rate of `folder`
  * (NULL: the working directory). */
 int weft_doctor(struct weft *w, const char *folder);
+
+/* The number of this process among those that make one merge; 0 if it is alone, or before a session
+ * was made. */
+unsigned weft_rank(void);
 
 /* Asks running work, of any session of the process, to stop soon; a merge saves what it has.
  * Async-signal-safe. The request stands until the next weft_create(). */

@@ -6,11 +6,30 @@
  */
 #include <new>
 
+#if __has_include(<nvtx3/nvToolsExt.h>)
+#include <nvtx3/nvToolsExt.h>
+#define WF_HAS_NVTX 1
+#endif
+
 #include "check.cuh"
 #include "methods.h"
 #include "nccl_cuda.h"
 
 extern "C" int wf_frame_launch(const wf_work *work, void *stream);
+
+/* A range of time on the calling thread, which a profiler shows above the copies and kernels that
+ * were queued in it. With no profiler attached it is a test of a pointer, and another at the end.
+ */
+struct wf_range {
+#ifdef WF_HAS_NVTX
+    explicit wf_range(const char *name) { nvtxRangePushA(name); }
+    ~wf_range() { nvtxRangePop(); }
+#else
+    explicit wf_range(const char *) {}
+#endif
+    wf_range(const wf_range &) = delete;
+    wf_range &operator=(const wf_range &) = delete;
+};
 
 struct wf_plugin_lane {
     int device;
@@ -138,12 +157,14 @@ static int copy_any(wf_plugin_err *e, wf_plugin_lane *lane, void *to, const void
 static int copy_in(wf_plugin_err *e, wf_plugin_lane *lane, void *device, const void *host,
                    uint64_t bytes)
 {
+    wf_range range("copy in");
     return copy_any(e, lane, device, host, bytes, cudaMemcpyHostToDevice);
 }
 
 static int copy_out(wf_plugin_err *e, wf_plugin_lane *lane, void *host, const void *device,
                     uint64_t bytes)
 {
+    wf_range range("copy out");
     return copy_any(e, lane, host, device, bytes, cudaMemcpyDeviceToHost);
 }
 
@@ -161,28 +182,43 @@ static int clear(wf_plugin_err *e, wf_plugin_lane *lane, void *device, uint64_t 
     return 0;
 }
 
-/* "map ties_map, 3 inputs, elements 0 to 4096", for a message. */
+/* "map ties", "statistics: count ties": what the profiler and messages call a launch. */
+static const char *name_of(const wf_work *w)
+{
+#define WF_TEXT_MAP(name, ...) "map " #name,
+#define WF_TEXT_FOLD(name, ...) "statistics: fold " #name,
+#define WF_TEXT_COLUMNS(name, ...) "statistics: columns of " #name,
+#define WF_TEXT_COUNT(name, ...) "statistics: count " #name,
+#define WF_TEXT_RANK(name, ...) "statistics: rank " #name,
+    static const char *const maps[] = {WF_MAP_LIST(WF_TEXT_MAP)};
+    static const char *const folds[] = {WF_FOLD_LIST(WF_TEXT_FOLD)};
+    static const char *const columns[] = {WF_FOLD_LIST(WF_TEXT_COLUMNS)};
+    static const char *const counts[] = {WF_KEY_LIST(WF_TEXT_COUNT)};
+    static const char *const ranks[] = {WF_KEY_LIST(WF_TEXT_RANK)};
+    if (w->kind == WF_WORK_MAP && w->function < WF_MAP_IDS)
+        return maps[w->function];
+    if (w->kind == WF_WORK_FOLD && w->function < WF_FOLD_IDS)
+        return folds[w->function];
+    if (w->kind == WF_WORK_COLUMNS && w->function < WF_FOLD_IDS)
+        return columns[w->function];
+    if (w->kind == WF_WORK_COUNT && w->function < WF_KEY_IDS)
+        return counts[w->function];
+    if (w->kind == WF_WORK_RANK && w->function < WF_KEY_IDS)
+        return ranks[w->function];
+    return "an unknown kernel";
+}
+
+/* "launch of map ties, 3 inputs, elements 0 to 4096", for a message. */
 static void describe_work(const wf_work *w, char *text, size_t size)
 {
-#define WF_TEXT(name, ...) #name,
-    static const char *const maps[] = {WF_MAP_LIST(WF_TEXT)};
-    static const char *const folds[] = {WF_FOLD_LIST(WF_TEXT)};
-    static const char *const keys[] = {WF_KEY_LIST(WF_TEXT)};
-#undef WF_TEXT
-    const char *name = "?";
-    if (w->kind == WF_WORK_MAP)
-        name = w->function < WF_MAP_IDS ? maps[w->function] : name;
-    else if (w->kind == WF_WORK_FOLD || w->kind == WF_WORK_COLUMNS)
-        name = w->function < WF_FOLD_IDS ? folds[w->function] : name;
-    else
-        name = w->function < WF_KEY_IDS ? keys[w->function] : name;
-    snprintf(text, size, "launch of %s (kind %d), %u inputs, elements %llu to %llu", name, w->kind,
-             w->n, (unsigned long long)w->from, (unsigned long long)w->to);
+    snprintf(text, size, "launch of %s, %u inputs, elements %llu to %llu", name_of(w), w->n,
+             (unsigned long long)w->from, (unsigned long long)w->to);
 }
 
 static int launch(wf_plugin_err *e, wf_plugin_lane *lane, const wf_work *work)
 {
     char text[160];
+    wf_range range(name_of(work));
     if (wf_cuda_enter_fails(e, lane->device))
         return e->code;
     int impossible = wf_frame_launch(work, lane->stream);
@@ -202,6 +238,7 @@ static int launch(wf_plugin_err *e, wf_plugin_lane *lane, const wf_work *work)
 static int finish(wf_plugin_err *e, wf_plugin_lane *lane)
 {
     int d = lane->device;
+    wf_range range("wait for the lane");
     if (wf_cuda_enter_fails(e, d) || WF_FAILS(e, d, cudaEventRecord(lane->end, lane->stream)) ||
         WF_FAILS(e, d, cudaEventSynchronize(lane->end)))
         return e->code;

@@ -339,7 +339,7 @@ static void write_event(int status, const char *message)
 {
     fprintf(stdout, "{\"event\":\"error\",\"exit\":%d,\"message\":", status);
     weft_write_json_string(stdout, message);
-    fputs("}\n", stdout);
+    fprintf(stdout, ",\"rank\":%u}\n", weft_rank());
 }
 
 int cli_fail(const struct cli_args *args, int status, const char *format, ...)

@@ -57,9 +57,13 @@ static void print_times(const struct weft_merge_result *r)
         const char *name;
         uint64_t ns;
         bool always;
-    } phases[] = {{"planning", t->plan_ns, true},       {"statistics", t->statistics_ns, false},
-                  {"merging", t->map_ns, true},         {"components", t->components_ns, false},
-                  {"task deltas", t->deltas_ns, false}, {"publishing", t->publish_ns, true}};
+    } phases[] = {{"planning", t->plan_ns, true},
+                  {"statistics", t->statistics_ns, false},
+                  {"merging", t->map_ns, true},
+                  {"waiting for other ranks", t->ranks_ns, false},
+                  {"components", t->components_ns, false},
+                  {"task deltas", t->deltas_ns, false},
+                  {"publishing", t->publish_ns, true}};
     uint64_t computing = t->arithmetic_ns + t->devices_ns + t->hashing_ns;
     fputs("weft: ", stderr);
     for (size_t i = 0; i < sizeof phases / sizeof phases[0]; i++)

@@ -35,6 +35,11 @@ void weft_stop(void)
     stop_asked = 1;
 }
 
+unsigned weft_rank(void)
+{
+    return wf_log_rank();
+}
+
 void weft_options_init(struct weft_options *options)
 {
     *options = (struct weft_options){

@@ -42,6 +42,7 @@ fuzz_replay    900  tests/suite/fuzz_replay.sh
 golden         900  tests/suite/golden.sh
 recipes        900  tests/suite/recipes.sh
 deltas         900  tests/suite/deltas.sh
+balance        900  tests/suite/balance.sh
 install        900  tests/suite/install.sh
 cuda_build     900  tests/suite/cuda_build.sh
 style          300  tests/style/check.sh"
@@ -63,7 +64,7 @@ began=$SECONDS build_failures=0
 echo "building: plain, asan, tsan, clang, O0"
 emu='' device=''
 command -v g++ >/dev/null && emu=variant-emu device=variant-device
-build plain "build variant variant-unit variant-tools $emu $device"
+build plain "build variant variant-unit variant-tools variant-transport $emu $device"
 if [ $build_failures != 0 ]; then # nothing could be told from the rest
     echo "0 passed, $build_failures failed, 0 skipped"
     exit 1

@@ -20,6 +20,7 @@
 #define WF_DEVICE_H
 
 #include "../base/status.h"
+#include "../base/trace.h"
 #include "../../kernels/plugin.h"
 #include "backend.h"
 #include "scratch.h"
@@ -107,6 +108,11 @@ struct wf_lane *wf_lane_of(struct wf_lanes *l, uint32_t k);
  * first tile that is computed there, unless a lane of the device brought the same `key` before: a
  * key, never 0, stands for one range with the same bytes in it as long as the lanes live. */
 void wf_lane_inputs(struct wf_lane *lane, uint64_t key, const void *host, uint64_t bytes);
+
+/* From now on the trace shows when the lane's thread waits for its device. Track NULL: no more. */
+void wf_lane_record(struct wf_lane *lane, struct wf_track *track);
+/* How long it has waited for copies and kernels since the last call. */
+uint64_t wf_lane_waited_ns(struct wf_lane *lane);
 
 /* The operations; wf_tile.lane is the calling thread's. Small tiles are left to the CPU backend. A
  * call of the device that fails gives the verdict WF_TILE_FAILED with its text. */

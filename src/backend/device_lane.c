@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../base/clock.h"
 #include "../base/mem.h"
 #include "../base/num.h"
 #include "device_lane.h"
@@ -222,12 +223,35 @@ static bool fail(struct wf_lane *l, const struct wf_plugin_err *pe)
     return false;
 }
 
+/* The thread has waited since `begin_ns`. */
+static void count_wait(struct wf_lane *l, const char *what, uint64_t begin_ns)
+{
+    uint64_t end = wf_now_ns();
+    l->waited_ns += end - begin_ns;
+    wf_trace_span(l->track, what, "device", begin_ns, end, NULL);
+}
+
+void wf_lane_record(struct wf_lane *l, struct wf_track *track)
+{
+    l->track = track;
+}
+
+uint64_t wf_lane_waited_ns(struct wf_lane *l)
+{
+    uint64_t ns = l->waited_ns;
+    l->waited_ns = 0;
+    return ns;
+}
+
 bool wf_lane_bring_inputs(struct wf_lane *l)
 {
     struct wf_plugin_err pe = {0};
+    uint64_t begin = wf_now_ns();
     if (l->mirror)
         return true;
     l->mirror = wf_mirror_take(l->mirrors, l->key, &l->filling);
+    if (!l->filling)
+        count_wait(l, "wait for another lane's copy", begin);
     if (l->filling && l->plugin->copy_in(&pe, l->queue, mirror_start(l), l->inputs, l->input_bytes))
         return fail(l, &pe);
     return true;
@@ -266,7 +290,10 @@ bool wf_lane_launch(struct wf_lane *l, const struct wf_work *work)
 bool wf_lane_finish(struct wf_lane *l)
 {
     struct wf_plugin_err pe = {0};
-    if (l->plugin->finish(&pe, l->queue))
+    uint64_t begin = wf_now_ns();
+    int failed = l->plugin->finish(&pe, l->queue);
+    count_wait(l, "wait for the device", begin);
+    if (failed)
         return fail(l, &pe);
     if (l->filling)
         wf_mirror_settle(l->mirrors, l->mirror, true);

@@ -82,6 +82,8 @@ struct wf_lane {
     struct wf_mirror *mirror; /* taken, or NULL */
     bool filling;             /* its copy is in the queue */
     uint64_t views_used;
+    uint64_t waited_ns; /* since wf_lane_waited_ns was called last */
+    struct wf_track *track;
     char why[sizeof(struct wf_plugin_err) + 16]; /* the last failure */
 };
 

@@ -15,6 +15,18 @@ void wf_log_set_level(enum wf_log_level level)
     threshold = level;
 }
 
+static unsigned own_rank;
+
+void wf_log_set_rank(unsigned rank)
+{
+    own_rank = rank;
+}
+
+unsigned wf_log_rank(void)
+{
+    return own_rank;
+}
+
 void wf_log_set_hook(void (*before)(void *), void *arg)
 {
     pthread_mutex_lock(&lock);

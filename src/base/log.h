@@ -13,6 +13,11 @@ void wf_log_set_level(enum wf_log_level level);
 /* Called (under the log's lock) before each message; NULL takes it away. */
 void wf_log_set_hook(void (*before)(void *), void *arg);
 
+/* The number of this process among those that make one merge, for events and messages: 0 unless it
+ * was set, once at start. */
+void wf_log_set_rank(unsigned rank);
+unsigned wf_log_rank(void);
+
 void wf_log(enum wf_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

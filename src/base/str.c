@@ -41,16 +41,22 @@ void wf_str_puts(struct wf_str *s, const char *text)
     wf_str_add(s, text, strlen(text));
 }
 
+/* Straight into the room that there is; once more where it was too little. */
 void wf_str_printf(struct wf_str *s, const char *format, ...)
 {
     va_list args, again;
+    size_t room = s->text && !s->failed ? s->capacity - s->n : 0;
     va_start(args, format);
     va_copy(again, args);
-    int n = vsnprintf(NULL, 0, format, args);
-    if (n >= 0 && reserve(s, (size_t)n)) {
+    int n = vsnprintf(room ? s->text + s->n : NULL, room, format, args);
+    if (n >= 0 && (size_t)n < room) {
+        s->n += (size_t)n;
+    } else if (n >= 0 && reserve(s, (size_t)n)) {
         vsnprintf(s->text + s->n, (size_t)n + 1, format, again);
         s->n += (size_t)n;
     }
+    if (s->text) /* nothing of what did not fit */
+        s->text[s->n] = 0;
     va_end(again);
     va_end(args);
 }

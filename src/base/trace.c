@@ -55,15 +55,26 @@ char *wf_trace_path(struct wf_arena *a, struct wf_err *e, const char *path, unsi
 
 /* ---- the file ---- */
 
-/* Appends `text`, in which the events have no closing bracket yet, and leaves it empty. */
+/* A write failed half-way: takes back what there is of it. */
+static void mend(struct wf_trace *t)
+{
+    struct wf_err ignored = {0};
+    size_t n = sizeof closing - 1;
+    if (wf_pwrite(&ignored, t->fd, t->path, closing, n, t->end) ||
+        ftruncate(t->fd, (off_t)(t->end + n)))
+        t->lost = true;
+}
+
+/* Appends `text`, whose events no closing bracket follows yet, and leaves it empty. */
 static void write_events(struct wf_trace *t, struct wf_str *text)
 {
     wf_str_add(text, closing, sizeof closing - 1);
     pthread_mutex_lock(&t->lock);
-    if (text->failed)
+    if (text->failed || wf_err_status(&t->why))
         t->lost = true;
-    else if (!wf_err_status(&t->why) &&
-             !wf_pwrite(&t->why, t->fd, t->path, text->text, text->n, t->end))
+    else if (wf_pwrite(&t->why, t->fd, t->path, text->text, text->n, t->end))
+        mend(t);
+    else
         t->end += text->n - (sizeof closing - 1);
     pthread_mutex_unlock(&t->lock);
     if (text->failed)

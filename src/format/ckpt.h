@@ -18,6 +18,8 @@
 #include "hub.h"
 #include "json.h"
 
+struct wf_fused;
+struct wf_plan;
 struct wf_row_view;
 struct wf_side_text;
 struct wf_sidecars;
@@ -37,10 +39,12 @@ struct wf_tensor {
     const uint64_t *shape;
     uint64_t count; /* elements */
     uint64_t bytes;
-    uint32_t file;            /* index into files */
-    uint64_t offset;          /* of the first byte, from the start of the file */
-    struct wf_addend *addend; /* NULL: nothing is added */
-    struct wf_row_view *rows; /* NULL: rows as they are stored (row_map.h) */
+    uint32_t file;                /* index into files */
+    uint64_t offset;              /* of the first byte, from the start of the file */
+    struct wf_addend *addend;     /* NULL: nothing is added */
+    struct wf_row_view *rows;     /* NULL: rows as they are stored (row_map.h) */
+    const struct wf_fused *fused; /* NULL: it is stored; else computed when it is read
+                                     (plan/fused.h) */
 };
 
 struct wf_ckpt {
@@ -52,6 +56,8 @@ struct wf_ckpt {
     const struct wf_hash128 *plan;     /* of the merge that makes it, where that is a stage on the
                                           way: it may not be there yet. Else NULL. An
                                           overlay has that of what it is on */
+    const struct wf_plan *fused;       /* planned, and never written: that merge itself, with which
+                                          its tensors are computed; else NULL. Likewise */
     const struct wf_sidecars *cars;    /* planned: the small files that will be there ... */
     const struct wf_side_text *texts;  /* ... and those that are made; else NULL */
     const void *rows; /* tensors along the vocabulary are seen through this map; else NULL */

@@ -35,6 +35,7 @@ struct wf_tokenizer_source {
     const struct wf_sidecars *cars;   /* NULL: the folder's */
     const struct wf_side_text *texts; /* with `cars` */
     const struct wf_hash128 *plan;    /* of the merge that makes the model; NULL: none does */
+    const struct wf_json *config;     /* with `cars`: config.json as it will be; NULL: none */
 };
 
 /* Reads a model's tokenizer; everything lives in `a`. A folder without one, or a single file, is

@@ -27,11 +27,19 @@
 #define BINS_MIN (1u << 10)
 #define KEYS_MIN (1u << 10)
 #define STATISTICS_SHARE 4u /* of the memory, at most one in so many, while there is a choice */
-#define LANES_WANTED 3u     /* while one computes, others copy in and out */
+#define FUSED_CHUNK_MAX (1u << 17) /* elements */
+#define FUSED_CHUNK_MIN (1u << 12)
+#define FUSED_SHARE 8u
+#define LANES_WANTED 3u /* while one computes, others copy in and out */
 
 uint64_t wf_budget_ring_bytes(const struct wf_budget *b)
 {
     return b->slots * b->input_bytes + b->outputs * b->span_bytes;
+}
+
+uint64_t wf_budget_fused_bytes(const struct wf_budget *b)
+{
+    return b->fused.chunk ? b->fused.buffer_bytes + wf_scratch_bytes(&b->fused.scratch) : 0;
 }
 
 bool wf_budget_holds(const struct wf_budget *b, const struct wf_job *job)
@@ -206,6 +214,7 @@ static uint64_t statistics_bytes(const struct wf_budget *b)
 {
     uint64_t bytes = b->compute * (capped(wf_scratch_bytes(&b->scratch)) + b->fetch_bytes);
     bytes += pinned_bytes(b) + b->compute * capped(b->thread_bytes);
+    bytes += b->readers * capped(wf_budget_fused_bytes(b));
     if (b->inside.pieces)
         bytes += b->compute * capped(wf_unit_bytes(&b->inside));
     if (b->apart.pieces)
@@ -246,6 +255,18 @@ static void set_statistics(const struct wf_plan *plan, struct wf_budget *b)
     b->statistics_bytes = statistics_bytes(b);
 }
 
+/* Runs of a stage that is computed on the way: long enough for direct reads, while memory allows.
+ */
+static void set_fused(const struct wf_plan *plan, struct wf_budget *b)
+{
+    uint32_t chunk = FUSED_CHUNK_MAX;
+    do {
+        b->fused = wf_fused_needs(plan, chunk);
+        chunk /= 2;
+    } while (b->readers * capped(wf_budget_fused_bytes(b)) > b->memory_bytes / FUSED_SHARE &&
+             chunk >= FUSED_CHUNK_MIN);
+}
+
 /* ---- both ---- */
 
 /* Slots that would hold all spans of the largest tensor, or of the whole output. Small tensors with
@@ -261,22 +282,31 @@ static uint64_t slots_to_hold(const struct wf_plan *plan, const struct wf_budget
     return most;
 }
 
-/* Input bytes of a job, times its stages that have to see all of a tensor (or model) first, and the
- * looks for the element at which equal keys are cut. A bracket that misses adds one more. */
-static uint64_t again_bytes(const struct wf_job *job, bool model)
+/* Stages that have to see all of a tensor (or model) first, and the looks for the element at which
+ * equal keys are cut. A bracket that misses adds one more. */
+static unsigned visits(const struct wf_job *job, bool model)
 {
-    uint64_t sum = 0, stages = 0;
-    for (uint32_t i = 0; i < job->n_inputs; i++)
-        sum += job->in[i]->bytes;
+    unsigned n = 0;
     for (size_t s = 0; s < job->method->n_stages; s++) {
         enum wf_scope scope = job->args->scope[s];
         bool gathers =
             model ? scope == WF_SCOPE_MODEL : scope == WF_SCOPE_TENSOR || scope == WF_SCOPE_COLUMN;
         bool ties =
             job->method->stages[s].kind == WF_STAGE_SELECT && job->args->ties != WF_TIES_INCLUSIVE;
-        stages += gathers ? 1u + ties : 0u;
+        n += gathers ? 1u + ties : 0u;
     }
-    return sum * stages;
+    return n;
+}
+
+unsigned wf_budget_visits_tensor(const struct wf_budget *b, const struct wf_job *job)
+{
+    bool apart = b->apart.pieces && wf_job_is_apart(b, job);
+    return apart && !wf_budget_holds(b, job) ? visits(job, false) : 0;
+}
+
+unsigned wf_budget_visits_model(const struct wf_budget *b, const struct wf_job *job)
+{
+    return b->passes > 1 && wf_job_has_scope(job, WF_SCOPE_MODEL) ? visits(job, true) : 0;
 }
 
 static void set_residency(const struct wf_plan *plan, struct wf_budget *b, uint64_t to_hold)
@@ -287,10 +317,8 @@ static void set_residency(const struct wf_plan *plan, struct wf_budget *b, uint6
     b->again_bytes = 0;
     for (size_t j = 0; j < plan->n_jobs; j++) {
         const struct wf_job *job = &plan->jobs[j];
-        if (b->passes > 1 && wf_job_has_scope(job, WF_SCOPE_MODEL))
-            b->again_bytes += again_bytes(job, true);
-        if (b->apart.pieces && wf_job_is_apart(b, job) && !wf_budget_holds(b, job))
-            b->again_bytes += again_bytes(job, false);
+        b->again_bytes += (wf_budget_visits_model(b, job) + wf_budget_visits_tensor(b, job)) *
+                          wf_job_inputs(job, job->bytes);
     }
 }
 
@@ -340,6 +368,7 @@ static bool lanes_are_too_large(const struct wf_budget *b)
 /* False if the memory is too little even for the smallest of everything. */
 static bool choose(const struct wf_plan *plan, struct wf_budget *b)
 {
+    set_fused(plan, b);
     for (uint64_t span = SPAN_BYTES_MAX; span >= SPAN_BYTES_MIN; span /= 2) {
         b->compute = b->threads;
         set_slot(plan, b, span);
@@ -373,6 +402,9 @@ uint64_t wf_budget_resident(const struct wf_plan *plan, const struct wf_budget *
     struct wf_budget b = *present;
     if (!reads_again(present))
         return present->memory_bytes;
+    b.memory_bytes = most; /* a ring has only so many slots */
+    if (!choose(plan, &b) || reads_again(&b))
+        return 0;
     do {
         high = round_up_digits(2 * high);
         b.memory_bytes = high;

@@ -2,6 +2,7 @@
  *
  *   memory_bytes = meta (tables)
  *                + threads x (scratch, unit, and fetch buffer or pinned memory of a lane)
+ *                + readers x (scratch and buffers for stages that are computed on the way)
  *                + gathers x unit + model unit
  *                + slots x input buffer + output buffers
  *
@@ -16,6 +17,7 @@
 
 #include "../backend/scratch.h"
 #include "../stage/unit.h"
+#include "fused.h"
 #include "plan.h"
 
 #define WF_SEGMENT_INPUTS 2048u /* segments x inputs in a span; one segment always fits */
@@ -38,6 +40,7 @@ struct wf_budget {
     bool lanes;                         /* compute threads have lanes on devices */
     unsigned ranks;                     /* that join statistics of the model; 0 for 1 */
     uint64_t thread_bytes;              /* of each compute thread, as the plan wants */
+    struct wf_fused_need fused;         /* of each reader: stages that are computed on the way */
 
     struct wf_need scratch;     /* of each compute thread */
     struct wf_unit_need inside; /* of each compute thread: tensors that lie in one span */
@@ -69,10 +72,18 @@ int wf_budget_set(struct wf_err *e, const struct wf_plan *plan, const struct wf_
  * trying; 0: no machine has as much. */
 uint64_t wf_budget_resident(const struct wf_plan *plan, const struct wf_budget *b);
 
+/* Of each reader; 0 where nothing is computed on the way. */
+uint64_t wf_budget_fused_bytes(const struct wf_budget *b);
+
 /* Buffers of the ring: inputs and outputs. */
 uint64_t wf_budget_ring_bytes(const struct wf_budget *b);
 
 /* True if the ring can hold all spans of a job that is apart. */
 bool wf_budget_holds(const struct wf_budget *b, const struct wf_job *job);
+
+/* How often all elements of the job's inputs are read for statistics of its tensor, or of the
+ * model, before they are read to be merged; 0: the ring holds them. */
+unsigned wf_budget_visits_tensor(const struct wf_budget *b, const struct wf_job *job);
+unsigned wf_budget_visits_model(const struct wf_budget *b, const struct wf_job *job);
 
 #endif

@@ -24,6 +24,7 @@ struct gathered {
 /* By border k, 0 to blocks: sums over all blocks before it. */
 struct before {
     uint64_t read, written; /* of blocks; without the inputs of gathered tensors */
+    uint64_t model;         /* one pass over elements of model scope, which is not in `read` */
     uint64_t gathered;      /* inputs of gathered tensors that begin there and have work left */
     uint64_t left;          /* blocks that are not done */
     uint32_t cut;           /* the gathered tensor that lies on both sides, or NO_TENSOR */
@@ -31,6 +32,7 @@ struct before {
 
 struct loads {
     uint64_t blocks;
+    unsigned model_passes;
     struct before *before; /* blocks + 1 */
     struct gathered *gathered;
     size_t n_gathered;
@@ -38,37 +40,27 @@ struct loads {
 
 /* ---- loads ---- */
 
-/* Input bytes from which output bytes [0, at) of a job are made. */
-static uint64_t inputs_before(const struct wf_job *job, uint64_t at)
-{
-    if (job->action == WF_ACTION_COPY)
-        return at * job->n_inputs;
-    uint64_t width = 0;
-    for (uint32_t i = 0; i < job->n_inputs; i++)
-        width += wf_dtype_info(job->in[i]->dtype)->bits / 8;
-    return at / (wf_dtype_info(job->dtype)->bits / 8) * width;
-}
-
 static bool is_done(const struct wf_deal_work *work, uint64_t block)
 {
     return work->done && work->done[block];
 }
 
 /* Adds a job to the sums, which are still those of single blocks, at the border before each. */
-static void add_job(struct loads *l, const struct wf_deal_work *work, const struct wf_job *job,
-                    uint64_t shard_first)
+static void add_job(struct loads *l, const struct wf_deal_work *work, bool null_compute,
+                    const struct wf_job *job, uint64_t shard_first)
 {
     uint64_t first = job->offset / WF_BLOCK_BYTES;
     uint64_t last = (job->offset + job->bytes - 1) / WF_BLOCK_BYTES;
-    bool whole = wf_job_gathers(job) && last > first, left = false;
-    uint64_t again = wf_job_has_scope(job, WF_SCOPE_MODEL) ? work->model_passes : 0;
+    bool whole = !null_compute && wf_job_gathers(job) && last > first, left = false;
+    bool model = !null_compute && wf_job_has_scope(job, WF_SCOPE_MODEL);
     for (uint64_t k = first; k <= last; k++) {
         uint64_t begin = wf_max_u64(job->offset, k * WF_BLOCK_BYTES) - job->offset;
         uint64_t end = wf_min_u64(job->offset + job->bytes, (k + 1) * WF_BLOCK_BYTES) - job->offset;
-        uint64_t inputs = inputs_before(job, end) - inputs_before(job, begin);
+        uint64_t inputs = wf_job_inputs(job, end) - wf_job_inputs(job, begin);
         struct before *b = &l->before[shard_first + k];
         bool done = is_done(work, shard_first + k);
-        b->read += inputs * again + (done || whole ? 0 : inputs);
+        b->read += done || whole ? 0 : inputs;
+        b->model += model && work->model_passes ? inputs : 0;
         b->written += done ? 0 : end - begin;
         left |= !done;
         if (whole && k > first)
@@ -77,7 +69,7 @@ static void add_job(struct loads *l, const struct wf_deal_work *work, const stru
     if (!whole)
         return;
     struct gathered *g = &l->gathered[l->n_gathered++];
-    *g = (struct gathered){shard_first + first, shard_first + last, inputs_before(job, job->bytes)};
+    *g = (struct gathered){shard_first + first, shard_first + last, wf_job_inputs(job, job->bytes)};
     l->before[g->first].gathered += left ? g->bytes : 0;
 }
 
@@ -90,6 +82,7 @@ static void sum_up(struct loads *l, const struct wf_deal_work *work)
         sum.cut = here.cut;
         l->before[k] = sum;
         sum.read += here.read;
+        sum.model += here.model;
         sum.written += here.written;
         sum.gathered += here.gathered;
         sum.left += k < l->blocks && !is_done(work, k);
@@ -113,7 +106,7 @@ static int make_loads(struct wf_err *e, const struct wf_plan *plan, const struct
         l->before[k].cut = NO_TENSOR;
     for (size_t j = 0; ok && j < plan->n_jobs; j++)
         if (plan->jobs[j].bytes)
-            add_job(l, work, &plan->jobs[j], first[plan->jobs[j].shard]);
+            add_job(l, work, plan->null_compute, &plan->jobs[j], first[plan->jobs[j].shard]);
     if (ok)
         sum_up(l, work);
     wf_free(first);
@@ -135,17 +128,18 @@ static bool has_work(const struct loads *l, uint64_t from, uint64_t to)
 static struct wf_deal_load range_load(const struct loads *l, uint64_t from, uint64_t to)
 {
     const struct before *a = &l->before[from], *b = &l->before[to];
-    struct wf_deal_load load = {b->read - a->read + b->gathered - a->gathered,
+    struct wf_deal_load load = {b->read - a->read + b->gathered - a->gathered, b->model - a->model,
                                 b->written - a->written};
     const struct gathered *head = cut_at(l, from), *tail = cut_at(l, to);
     if (from == to || l->before[l->blocks].left == 0)
-        return (struct wf_deal_load){0, 0};
+        return (struct wf_deal_load){0};
     if (head && has_work(l, from, wf_min_u64(to, head->last + 1)))
         load.read += head->bytes;
     /* Its inputs are in the sums if any of it has work; not, if none of that is here. */
     if (tail && tail->first >= from && has_work(l, tail->first, tail->last + 1) &&
         !has_work(l, tail->first, to))
         load.read -= tail->bytes;
+    load.read += load.model * l->model_passes;
     return load;
 }
 
@@ -248,7 +242,7 @@ static void set_borders(const struct loads *l, uint32_t ranks, uint64_t *first)
 int wf_deal_make(struct wf_err *e, struct wf_arena *a, const struct wf_plan *plan,
                  const struct wf_deal_work *work, uint32_t ranks, struct wf_deal *out)
 {
-    struct loads l = {0};
+    struct loads l = {.model_passes = work->model_passes};
     uint64_t *first = wf_arena_alloc(a, e, (size_t)ranks + 1, sizeof *first);
     struct wf_deal_load *loads = first ? wf_arena_alloc(a, e, ranks, sizeof *loads) : NULL;
     int status = loads ? make_loads(e, plan, work, &l) : WF_MACHINE;

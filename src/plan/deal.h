@@ -34,6 +34,7 @@ struct wf_deal_work {
 
 struct wf_deal_load {
     uint64_t read;    /* input bytes, each as often as it is read */
+    uint64_t model;   /* of these, those of one pass over elements of model scope */
     uint64_t written; /* output bytes, headers aside */
 };
 

@@ -19,6 +19,7 @@
 #include "../base/num.h"
 #include "../format/shape.h"
 #include "../format/delta_file.h"
+#include "lone_tensors.h"
 #include "matcher.h"
 
 static const char *where(const struct wf_matcher *m)
@@ -36,7 +37,8 @@ bool wf_plan_same_ckpt(const struct wf_ckpt *a, const struct wf_ckpt *b)
      * folders may share that. */
     if (a->under || b->under)
         return a->under && b->under && a->top == b->top && wf_plan_same_ckpt(a->under, b->under);
-    if (a->n_files != b->n_files)
+    /* Of two stages that are computed on the way the files are those of their inputs. */
+    if (a->plan != b->plan || a->n_files != b->n_files)
         return false;
     for (size_t i = 0; i < a->n_files; i++)
         if (a->files[i].id.dev != b->files[i].id.dev ||
@@ -644,6 +646,11 @@ int wf_match(struct wf_err *e, struct wf_plan *plan, const struct wf_ckpt *base,
         status = match_slices(&m, base != NULL);
     if (!status && plan->recipe->n_modules)
         status = add_unclaimed(&m);
+    bool stacked = false;
+    for (size_t i = 0; i < plan->recipe->n_slices; i++)
+        stacked |= plan->recipe->slices[i].has_layers;
+    if (!status && stacked)
+        status = wf_lone_tensors_warn(e, plan, m.stacks);
     if (!status)
         status = list_unused(&m, plan->recipe->include);
     if (!status)

@@ -10,6 +10,7 @@
 #include "../format/outfile.h"
 #include "../recipe/coefficients.h"
 #include "../stage/unit.h"
+#include "fused.h"
 #include "result_config.h"
 
 const char *wf_plan_part_name(enum wf_plan_part part)
@@ -215,20 +216,27 @@ static void add_addends(struct loads *l, const struct wf_tensor *t, bool wide)
         add_load(l, (struct load){.addend = a, .wide = a->kind == WF_ADDEND_PRODUCT && wide});
 }
 
+/* Of all inputs; of those that are computed on the way also what these are computed from. */
+static void find_job_loads(const struct wf_job *job, struct loads *l)
+{
+    for (uint32_t i = 0; i < job->n_inputs; i++) {
+        const struct wf_tensor *t = job->in[i];
+        add_addends(l, t, job->wide);
+        if (t->rows && t->rows->map->n_means)
+            add_load(l, (struct load){.rows = t->rows, .wide = job->wide});
+        for (size_t d = 0; t->rows && d < t->rows->n_donors; d++)
+            if (t->rows->donors[d].tensor)
+                add_addends(l, t->rows->donors[d].tensor, job->wide);
+        if (t->fused)
+            find_job_loads(t->fused->job, l);
+    }
+}
+
 static void find_loads(const struct wf_plan *plan, struct loads *l)
 {
     l->n = 0;
     for (size_t j = 0; j < plan->n_jobs; j++)
-        for (uint32_t i = 0; i < plan->jobs[j].n_inputs; i++) {
-            const struct wf_tensor *t = plan->jobs[j].in[i];
-            bool wide = plan->jobs[j].wide;
-            add_addends(l, t, wide);
-            if (t->rows && t->rows->map->n_means)
-                add_load(l, (struct load){.rows = t->rows, .wide = wide});
-            for (size_t d = 0; t->rows && d < t->rows->n_donors; d++)
-                if (t->rows->donors[d].tensor)
-                    add_addends(l, t->rows->donors[d].tensor, wide);
-        }
+        find_job_loads(&plan->jobs[j], l);
 }
 
 static int by_load(const void *left, const void *right)
@@ -280,7 +288,7 @@ static int count_loads(struct wf_err *e, struct wf_plan *plan)
 /* What a job reads of an input, besides what is loaded. */
 static void count_input(struct wf_plan *plan, const struct wf_tensor *t)
 {
-    plan->bytes_read += t->bytes;
+    plan->bytes_read += wf_fused_read_bytes(t, t->bytes);
     plan->has_made_rows |= t->rows && t->rows->map->makes;
     for (const struct wf_addend *a = t->addend; a; a = a->next)
         if (a->kind == WF_ADDEND_SPARSE)
@@ -380,23 +388,26 @@ static int by_tensor_name(const void *left, const void *right)
     return strcmp(a->name, b->name);
 }
 
+struct wf_tensor wf_plan_tensor(const struct wf_job *job)
+{
+    return (struct wf_tensor){.name = job->name,
+                              .dtype = job->dtype,
+                              .n_dims = job->n_dims,
+                              .shape = job->shape,
+                              .count = job->count,
+                              .bytes = job->bytes,
+                              .file = job->shard,
+                              .offset = job->offset};
+}
+
 int wf_plan_list_tensors(struct wf_err *e, struct wf_arena *a, const struct wf_plan *plan,
                          struct wf_ckpt *c)
 {
     c->tensors = wf_arena_alloc(a, e, plan->n_jobs, sizeof *c->tensors);
     if (!c->tensors)
         return WF_MACHINE;
-    for (c->n_tensors = 0; c->n_tensors < plan->n_jobs; c->n_tensors++) {
-        const struct wf_job *job = &plan->jobs[c->n_tensors];
-        c->tensors[c->n_tensors] = (struct wf_tensor){.name = job->name,
-                                                      .dtype = job->dtype,
-                                                      .n_dims = job->n_dims,
-                                                      .shape = job->shape,
-                                                      .count = job->count,
-                                                      .bytes = job->bytes,
-                                                      .file = job->shard,
-                                                      .offset = job->offset};
-    }
+    for (c->n_tensors = 0; c->n_tensors < plan->n_jobs; c->n_tensors++)
+        c->tensors[c->n_tensors] = wf_plan_tensor(&plan->jobs[c->n_tensors]);
     if (c->n_tensors)
         qsort(c->tensors, c->n_tensors, sizeof *c->tensors, by_tensor_name);
     return WF_OK;

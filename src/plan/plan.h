@@ -174,7 +174,9 @@ int wf_plan_hash(struct wf_err *e, struct wf_plan *plan);
 uint64_t wf_plan_blocks(const struct wf_plan *plan, uint32_t shard);
 void wf_plan_number_blocks(const struct wf_plan *plan, uint64_t *first);
 
-/* The tensors of the result as a checkpoint of it lists them, sorted by name, into c->tensors. */
+/* What a job makes, as a checkpoint of the result lists it. */
+struct wf_tensor wf_plan_tensor(const struct wf_job *job);
+/* All of them, sorted by name, into c->tensors. */
 int wf_plan_list_tensors(struct wf_err *e, struct wf_arena *a, const struct wf_plan *plan,
                          struct wf_ckpt *c);
 

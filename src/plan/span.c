@@ -74,6 +74,16 @@ uint64_t wf_window_made_bytes(const struct wf_segment *s, uint32_t i)
     return (w.to - w.from) * width(s->job->in_dtype[i]);
 }
 
+uint64_t wf_job_inputs(const struct wf_job *job, uint64_t at)
+{
+    if (job->action == WF_ACTION_COPY)
+        return at * job->n_inputs;
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < job->n_inputs; i++)
+        sum += width(job->in[i]->dtype);
+    return at / width(job->dtype) * sum;
+}
+
 #define FETCH_BYTES (256u << 10) /* inputs of a piece together: a quarter of a common L2 */
 
 /* Output bytes after which pieces may be cut: whole pages of a COPY. */
@@ -88,10 +98,8 @@ static uint64_t cut_bytes(const struct wf_job *job)
 /* Output bytes for which FETCH_BYTES are read. */
 static uint64_t step_bytes(const struct wf_job *job)
 {
-    uint64_t in_bytes = 0;
-    for (uint32_t i = 0; i < job->n_inputs; i++)
-        in_bytes += job->in[i]->bytes;
-    return (uint64_t)((double)FETCH_BYTES * ((double)job->bytes / (double)in_bytes));
+    double in_bytes = (double)wf_job_inputs(job, job->bytes);
+    return (uint64_t)((double)FETCH_BYTES * ((double)job->bytes / in_bytes));
 }
 
 uint64_t wf_piece_end(const struct wf_job *job, uint64_t at, uint64_t end)
@@ -233,6 +241,12 @@ static void place_made(struct wf_span *span, uint64_t top)
     span->input_end = top;
 }
 
+/* A read of its own, which no neighbour extends: its bytes are not a range of a file. */
+static bool stands_alone(const struct wf_tensor *t)
+{
+    return t->rows || t->fused;
+}
+
 /* Places the inputs of all segments in the buffer, input by input, so that neighbours in a file
  * become one read. Element alignment within a page is kept, as direct reads need. */
 void wf_span_close(struct wf_span *span)
@@ -252,7 +266,7 @@ void wf_span_close(struct wf_span *span)
                 const struct wf_tensor *t = g->job->in[i];
                 uint32_t ckpt = g->job->input_ckpt[i];
                 uint64_t offset = wf_window_offset(g, i), bytes = wf_window_bytes(g, i);
-                if (!open || t->rows || open->tensor->rows || open->ckpt != ckpt ||
+                if (!open || stands_alone(t) || stands_alone(open->tensor) || open->ckpt != ckpt ||
                     open->tensor->file != t->file || open->offset + open->bytes != offset) {
                     open = &span->reads[span->n_reads++];
                     uint64_t page = wf_round_up(top, WF_DIRECT_ALIGN);
@@ -305,6 +319,16 @@ uint64_t wf_span_count(const struct wf_plan *plan, const struct wf_budget *budge
     while (walk_on(plan, budget, &walk, skip_block, arg, &span))
         n++;
     return n;
+}
+
+void wf_span_count_blocks(const struct wf_plan *plan, const struct wf_budget *budget,
+                          const uint64_t *first, uint32_t *of_block)
+{
+    struct wf_place_in_slot sum;
+    struct wf_span_walk walk = {0};
+    struct wf_span span = {.places = &sum};
+    while (walk_on(plan, budget, &walk, NULL, NULL, &span))
+        of_block[first[span.shard] + span.begin / WF_BLOCK_BYTES]++;
 }
 
 void wf_span_of_job(const struct wf_budget *budget, const struct wf_job *job, uint64_t skip,

@@ -36,7 +36,7 @@ struct wf_segment {
 
 struct wf_read {
     const struct wf_tensor *tensor; /* the first that it reads of: its file; or, by itself, a range
-                                       of its rows in their new order */
+                                       of its rows in their new order, or of what is computed */
     uint32_t ckpt;
     uint32_t bytes;
     uint64_t offset; /* of the file */
@@ -82,6 +82,9 @@ uint64_t wf_window_made_bytes(const struct wf_segment *s, uint32_t i);
 uint64_t wf_piece_end(const struct wf_job *job, uint64_t at, uint64_t end);
 uint64_t wf_piece_bytes(const struct wf_job *job);
 
+/* Input bytes, of all inputs, from which bytes [0, at) of a job's output are made. */
+uint64_t wf_job_inputs(const struct wf_job *job, uint64_t at);
+
 /* A stage sums over the model. */
 bool wf_job_folds_model(const struct wf_job *job);
 /* A stage needs to see all of the tensor before the next one begins. */
@@ -110,6 +113,11 @@ bool wf_span_next(const struct wf_plan *plan, const struct wf_budget *budget,
 /* How many there are, without tables to put them in. */
 uint64_t wf_span_count(const struct wf_plan *plan, const struct wf_budget *budget,
                        bool (*skip_block)(void *arg, uint32_t shard, uint64_t block), void *arg);
+
+/* Adds, for each block by its number, how many spans it has: first as wf_plan_number_blocks sets
+ * it. */
+void wf_span_count_blocks(const struct wf_plan *plan, const struct wf_budget *budget,
+                          const uint64_t *first, uint32_t *of_block);
 
 /* The span of a job that begins at byte `skip` of its output: up to the next cut, or its end. */
 void wf_span_of_job(const struct wf_budget *budget, const struct wf_job *job, uint64_t skip,

@@ -9,7 +9,8 @@
 #include "../base/str.h"
 
 /* A union that appends more ordinary tokens than this joins vocabularies that have little in
- * common: they would be matched literally, before the base segments. */
+ * common: they would be matched literally, before the base segments. A tokenizer with more tokens
+ * than this beyond its table's rows is another model's. */
 #define STRANGERS_SHARE 0.01
 #define STRANGERS_LEAST 4u
 
@@ -55,23 +56,41 @@ static int append(struct planning *p, const char *text, size_t n, uint32_t flags
     return s;
 }
 
-/* A donor's token without a row would be asked of the model and find none. */
+static bool are_many(const struct planning *p, size_t n)
+{
+    return n > STRANGERS_LEAST && (double)n > STRANGERS_SHARE * (double)p->q->donor->vocab.n;
+}
+
+/* Tokens of the donor behind the last row of its table, as a fine-tune leaves them that added a
+ * token of padding to its tokenizer alone: they get rows, like any token that a model lacks. Many
+ * of them are a tokenizer of another model. */
 static int check_donor(const struct planning *p)
 {
     const struct wf_vocab_request *q = p->q;
     const struct wf_vocab *v = &q->donor->vocab;
+    const struct wf_token *first = NULL;
     char buf[WF_TOKEN_TEXT_MAX];
-    if (q->section->source == WF_VOCAB_MODEL || v->rows_least <= q->donor_rows)
+    size_t n = 0;
+    for (size_t i = 0; i < v->n && q->section->source != WF_VOCAB_MODEL; i++)
+        if (v->tokens[i].id >= q->donor_rows && !n++)
+            first = &v->tokens[i];
+    if (!n)
         return WF_OK;
-    const struct wf_token *t = v->tokens;
-    while (t->id < q->donor_rows)
-        t++;
-    return wf_fail(p->e, WF_USAGE,
-                   "%s:%d: token '%s' of %s has id %" PRIu32 ", and the base's table of embeddings "
-                   "has %" PRIu64 " rows; take the token out of the tokenizer, or name a model "
-                   "with all rows as 'source'",
-                   q->where, q->section->line, wf_token_text(t->text, t->n, buf), q->donor->path,
-                   t->id, q->donor_rows);
+    wf_token_text(first->text, first->n, buf);
+    if (are_many(p, n) && !q->section->force && !q->compat)
+        return wf_fail(p->e, WF_USAGE,
+                       "%s:%d: %zu tokens of %s have ids beyond the %" PRIu64
+                       " rows of the base's table of embeddings (first: '%s', id %" PRIu32
+                       "): it is the tokenizer of another model; name the model that it belongs "
+                       "to as 'source', or say 'force: true' in 'tokenizer' to give them rows",
+                       q->where, q->section->line, n, q->donor->path, q->donor_rows, buf,
+                       first->id);
+    wf_log(WF_LOG_WARNING,
+           "%s:%d: %zu token%s of %s %s beyond the %" PRIu64
+           " rows of the base's table of embeddings (first: '%s', id %" PRIu32 ") and get%s %s",
+           q->where, q->section->line, n, n == 1 ? "" : "s", q->donor->path, n == 1 ? "is" : "are",
+           q->donor_rows, buf, first->id, n == 1 ? "s" : "", n == 1 ? "a row" : "rows");
+    return WF_OK;
 }
 
 static int copy_donor(struct planning *p)
@@ -124,7 +143,7 @@ static int check_strangers(const struct planning *p)
 {
     const struct wf_vocab_request *q = p->q;
     size_t n = p->out->n_appended, base = q->donor->vocab.n;
-    if (n <= STRANGERS_LEAST || (double)n <= STRANGERS_SHARE * (double)base || q->section->force)
+    if (!are_many(p, n) || q->section->force)
         return WF_OK;
     if (!q->compat)
         return wf_fail(p->e, WF_USAGE,

@@ -302,7 +302,7 @@ int wf_byom_run(struct wf_err *e, const struct weft_options *options, struct wf_
     if (!status)
         status = make_record(&j);
     if (!status && trace_file)
-        status = wf_trace_open(e, trace_file, 0, WF_TRACE_BUFFER, &watch->trace);
+        status = wf_trace_open(e, trace_file, wf_log_rank(), WF_TRACE_BUFFER, &watch->trace);
     if (!status)
         status = wf_output_begin(e, &j.output, &j.record.plan);
     result->already_done = !status && j.output.state == WF_OUTPUT_PUBLISHED;

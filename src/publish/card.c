@@ -36,21 +36,6 @@ static void add_key(struct wf_str *s, const char *key, const char *text)
     wf_str_puts(s, "\n");
 }
 
-/* What all inputs state alike; a part that is not stated by all of them, or not alike, is NULL. */
-static struct wf_licence shared_licence(const struct wf_licence *of, size_t n)
-{
-    struct wf_licence shared = of[0];
-    for (size_t c = 1; c < n; c++) {
-        if (!wf_licence_equal(shared.id, of[c].id))
-            return (struct wf_licence){0};
-        if (!wf_licence_equal(shared.name, of[c].name))
-            shared.name = NULL;
-        if (!wf_licence_equal(shared.link, of[c].link))
-            shared.link = NULL;
-    }
-    return shared;
-}
-
 static bool is_input(const struct wf_plan *plan, const char *id)
 {
     bool is = false;
@@ -196,7 +181,7 @@ int wf_card_format(struct wf_err *e, const char *title, const struct wf_plan *pl
     int s = wf_licences_read(e, plan, &licences);
     if (s)
         return s;
-    struct wf_licence shared = shared_licence(licences, plan->n_ckpts);
+    struct wf_licence shared = wf_licence_shared(licences, plan->n_ckpts);
     add_front_matter(out, plan, &shared);
     wf_str_printf(out, "# %s\n\n", r->name ? r->name : title);
     wf_str_printf(out, "A merge of pre-trained language models, made with weft %s.\n\n",

@@ -9,11 +9,16 @@
 #include "../base/clock.h"
 #include "../base/file.h"
 #include "../base/log.h"
+#include "../dist/session.h"
 #include "chain_plan.h"
 #include "output.h"
+#include "planned_ckpt.h"
 #include "provenance.h"
+#include "tied_check.h"
 #include "times.h"
 #include "trace_file.h"
+
+#define LOOK_US 20000
 
 /* A chain under way. */
 struct job {
@@ -22,15 +27,20 @@ struct job {
     const char *recipe;
     struct wf_arena arena;
     struct wf_chain chain;
+    struct wf_rank self; /* of how many processes of this chain; rank 0 makes and removes folders */
     struct wf_output output; /* of OUT; looked at only */
     const char *folder;      /* OUT.stages */
     int lock_fd;
     struct wf_opened_stage *stages; /* all but the result */
+    bool *fused;                    /* which of them are computed on the way: no folder ... */
+    struct wf_setup *setups;        /* ... but a plan that stays, and gives ... */
+    struct wf_ckpt *planned;        /* ... what the stage behind it reads */
     struct wf_plan *identities;     /* of all: hash and parts of their plans, nothing else */
     const char **origins;           /* hub ids of the stages' inputs, each once; ends with NULL */
     size_t n_origins;
     struct wf_str provenance; /* a member of the manifest: what the stages were made from */
     const volatile int *stop;
+    const char *trace_file;
     struct wf_trace *trace; /* of all stages; NULL: none is wanted */
     struct weft_merge_result *result;
 };
@@ -45,7 +55,8 @@ static size_t n_stages(const struct job *j)
 static int check_folder(const struct job *j)
 {
     const struct weft_options *o = j->options;
-    if (!wf_exists(j->folder) || (wf_is_folder(j->folder) && (o->resume || o->overwrite)))
+    if (j->self.rank || !wf_exists(j->folder) ||
+        (wf_is_folder(j->folder) && (o->resume || o->overwrite)))
         return WF_OK;
     if (!wf_is_folder(j->folder))
         return wf_fail(j->e, WF_USAGE, "%s exists and is not a folder; stages go there: move it",
@@ -88,13 +99,17 @@ static int add_origins(struct job *j, const struct wf_plan *plan)
 static int keep(struct job *j, const struct wf_chain_plan *p)
 {
     j->stages = wf_arena_alloc(&j->arena, j->e, p->n, sizeof *j->stages);
+    j->fused = wf_arena_alloc(&j->arena, j->e, p->n, sizeof *j->fused);
+    j->setups = wf_arena_alloc(&j->arena, j->e, p->n, sizeof *j->setups);
+    j->planned = wf_arena_alloc(&j->arena, j->e, p->n, sizeof *j->planned);
     j->identities = wf_arena_alloc(&j->arena, j->e, p->n, sizeof *j->identities);
     size_t n_inputs = 0;
     for (size_t i = 0; i < n_stages(j); i++)
         n_inputs += p->setups[i].plan.n_ckpts;
     j->origins = wf_arena_alloc(&j->arena, j->e, n_inputs + 1, sizeof *j->origins);
-    if (!j->stages || !j->identities || !j->origins)
+    if (!j->stages || !j->fused || !j->setups || !j->planned || !j->identities || !j->origins)
         return WF_MACHINE;
+    memcpy(j->fused, p->fused, p->n * sizeof *j->fused);
     wf_str_puts(&j->provenance, ",\n  \"stages\": [");
     for (size_t i = 0; i < p->n; i++) {
         const struct wf_plan *plan = &p->setups[i].plan;
@@ -129,9 +144,8 @@ static int look_at_published(struct job *j, const struct wf_chain_plan *p, const
 static int check_setup(struct job *j, const struct wf_setup *s)
 {
     int status = wf_output_check_inputs(j->e, &j->output, &s->plan);
-    return status
-               ? status
-               : wf_trace_file_check(j->e, j->options->trace, &j->output, &s->recipe, &s->opened);
+    return status ? status
+                  : wf_trace_file_check(j->e, j->trace_file, &j->output, &s->recipe, &s->opened);
 }
 
 /* All plans. Warnings wait: each stage gives its own when it runs. */
@@ -155,8 +169,33 @@ static int plan_all(struct job *j, const char *out, bool *published)
 
 /* ---- OUT.stages ---- */
 
+/* Made for a stage that goes there, and taken over to be emptied from an earlier run. */
+static bool wants_folder(const struct job *j)
+{
+    bool wants = j->self.rank == 0 && wf_exists(j->folder);
+    for (size_t i = 0; i < n_stages(j); i++)
+        wants |= !j->fused[i];
+    return wants;
+}
+
+static int await_folder(struct job *j)
+{
+    uint64_t begin = wf_now_ns();
+    while (!wf_is_folder(j->folder)) {
+        if (*j->stop)
+            return wf_fail(j->e, WF_STOPPED, "stopped by a signal before anything was written");
+        if (wf_now_ns() - begin > WF_MEET_S * UINT64_C(1000000000))
+            return wf_fail(j->e, WF_MACHINE, "rank %u: no sign of rank 0 in %s; did it fail?",
+                           j->self.rank, j->folder);
+        usleep(LOOK_US);
+    }
+    return WF_OK;
+}
+
 static int claim_folder(struct job *j)
 {
+    if (j->self.rank)
+        return await_folder(j);
     int status = wf_make_folder(j->e, j->folder);
     if (status)
         return status;
@@ -173,13 +212,26 @@ static int claim_folder(struct job *j)
     return status;
 }
 
+/* What an earlier run began, under other options, of a stage that this one computes on the way. */
+static int remove_begun(struct job *j, struct wf_err *e, size_t i)
+{
+    const char *path =
+        j->fused[i] ? wf_arena_printf(&j->arena, e, "%s.partial", j->stages[i].place.path) : NULL;
+    if (!j->fused[i])
+        return WF_OK;
+    return path ? wf_remove_tree(e, path) : WF_MACHINE;
+}
+
 /* The result is published: what is left to do can fail without taking that back. */
 static void remove_stages(struct job *j)
 {
     struct wf_err e = {0};
     int status = WF_OK;
-    for (size_t i = 0; !status && i < n_stages(j); i++)
+    for (size_t i = 0; !status && i < n_stages(j); i++) {
         status = wf_remove_tree(&e, j->stages[i].place.path);
+        if (!status)
+            status = remove_begun(j, &e, i);
+    }
     if (!status && rmdir(j->folder))
         wf_fail_errno(&e, WF_MACHINE, errno, "%s: cannot remove", j->folder);
     if (*e.text)
@@ -212,10 +264,16 @@ static void add_result(struct weft_merge_result *sum, const struct weft_merge_re
 static void announce(const struct job *j, size_t i, bool finished)
 {
     const char *name = j->chain.run[i].name;
+    bool fused = i < n_stages(j) && j->fused[i];
     struct wf_str s = {0};
+    if (!j->options->json && j->self.rank)
+        return;
     if (!j->options->json) {
         wf_log(WF_LOG_INFO, "stage %zu of %zu%s%s%s%s", i + 1, j->chain.n, name ? ": '" : "",
-               name ? name : "", name ? "'" : "", finished ? ", which is finished already" : "");
+               name ? name : "", name ? "'" : "",
+               finished ? ", which is finished already"
+               : fused  ? ", computed on the way"
+                        : "");
         return;
     }
     wf_str_puts(&s, "{\"event\":\"stage\",\"name\":");
@@ -223,8 +281,9 @@ static void announce(const struct job *j, size_t i, bool finished)
         wf_str_json(&s, name, strlen(name));
     else
         wf_str_puts(&s, "null");
-    wf_str_printf(&s, ",\"number\":%zu,\"stages\":%zu,\"finished\":%s}\n", i + 1, j->chain.n,
-                  finished ? "true" : "false");
+    wf_str_printf(&s, ",\"number\":%zu,\"stages\":%zu,\"finished\":%s,\"fused\":%s,\"rank\":%u}\n",
+                  i + 1, j->chain.n, finished ? "true" : "false", fused ? "true" : "false",
+                  wf_log_rank());
     if (!s.failed)
         fputs(s.text, j->options->out);
     fflush(j->options->out);
@@ -238,6 +297,25 @@ static bool is_finished(const struct job *j, size_t i)
     enum wf_plan_part differs;
     return j->options->resume &&
            wf_manifest_matches(j->stages[i].place.path, &j->identities[i], &same, &differs) && same;
+}
+
+/* Nothing is written: plans it as if it were, and leaves that to the stage behind it. */
+static int plan_fused(struct job *j, size_t i, const struct weft_options *o,
+                      const struct wf_merge_source *source)
+{
+    struct wf_setup *s = &j->setups[i];
+    int status = wf_setup_recipe(j->e, o, source, s);
+    if (!status)
+        status = wf_setup_create(j->e, o, source, false, s);
+    if (!status)
+        status = wf_planned_ckpt(j->e, &j->arena, &s->plan, j->stages[i].place.path,
+                                 (uint32_t)i + 1, true, &j->planned[i]);
+    if (!status)
+        wf_tied_check(&s->plan);
+    j->stages[i].planned = &j->planned[i];
+    j->result->tensors_merged += s->plan.n_merged;
+    j->result->tensors_copied += s->plan.n_copied;
+    return status;
 }
 
 static int run_stage(struct job *j, size_t i, const char *out, uint64_t start_ns)
@@ -255,7 +333,7 @@ static int run_stage(struct job *j, size_t i, const char *out, uint64_t start_ns
                                      .trace = j->trace,
                                      .more = last ? j->provenance.text : NULL,
                                      .origins = last ? (const char *const *)j->origins : NULL};
-    bool finished = !last && is_finished(j, i);
+    bool fused = !last && j->fused[i], finished = !last && !fused && is_finished(j, i);
     announce(j, i, finished);
     if (finished)
         return WF_OK;
@@ -265,12 +343,23 @@ static int run_stage(struct job *j, size_t i, const char *out, uint64_t start_ns
                        "go on");
     o.emit_components = o.emit_components && last;
     o.no_tokenizer = o.no_tokenizer && last;
+    if (fused)
+        return plan_fused(j, i, &o, &source);
     const char *made = last ? out : j->stages[i].place.path;
     int status = wf_merge_run(j->e, &o, &source, made, j->stop, &r);
     add_result(j->result, &r, start_ns);
     if (!status)
         wf_merge_emit_done(&o, last ? "done" : "stage_done", last ? j->result : &r, made);
     return status;
+}
+
+static int find_rank(struct job *j)
+{
+    int status = wf_rank_find(j->e, j->options->ranks, &j->self);
+    if (status)
+        return status;
+    wf_log_set_rank(j->self.rank);
+    return wf_trace_file_name(j->e, &j->arena, j->options->trace, &j->self, &j->trace_file);
 }
 
 static int run_chain(struct job *j, const char *out)
@@ -280,7 +369,10 @@ static int run_chain(struct job *j, const char *out)
         .resume = o->resume, .overwrite = o->overwrite, .replace_merges = o->replace_merges};
     uint64_t start_ns = wf_now_ns();
     bool published = false;
-    int status = wf_output_check(j->e, &j->arena, out, &rules, &j->output);
+    int status = find_rank(j);
+    rules.follows = j->self.rank > 0;
+    if (!status)
+        status = wf_output_check(j->e, &j->arena, out, &rules, &j->output);
     if (!status) {
         j->folder = wf_arena_printf(&j->arena, j->e, "%s.stages", j->output.out);
         status = j->folder ? check_folder(j) : WF_MACHINE;
@@ -289,19 +381,23 @@ static int run_chain(struct job *j, const char *out)
         status = plan_all(j, out, &published);
     if (status || published)
         return status;
-    if (o->trace)
-        status = wf_trace_open(j->e, o->trace, 0, WF_TRACE_BUFFER, &j->trace);
-    if (!status)
+    if (j->trace_file)
+        status = wf_trace_open(j->e, j->trace_file, wf_log_rank(), WF_TRACE_BUFFER, &j->trace);
+    if (!status && wants_folder(j))
         status = claim_folder(j);
     for (size_t i = 0; !status && i < j->chain.n; i++)
         status = run_stage(j, i, out, start_ns);
-    if (!status)
+    if (!status && j->lock_fd >= 0)
         remove_stages(j);
     else if (j->lock_fd >= 0)
         leave_stages(j);
     wf_close(j->lock_fd);
+    for (size_t i = 0; j->setups && i < n_stages(j); i++)
+        wf_setup_destroy(&j->setups[i]);
     wf_trace_close(j->trace);
-    if (!status)
+    j->result->rank = j->self.rank;
+    j->result->ranks = j->self.size;
+    if (!status && j->self.rank == 0)
         wf_times_log(j->result);
     return status;
 }

@@ -13,6 +13,7 @@ struct wf_chain_plan {
     struct wf_setup *setups;        /* n of them; the last is the result's */
     struct wf_ckpt *planned;        /* what each but the last makes */
     struct wf_opened_stage *stages; /* the same for references, below `folder` */
+    bool *fused;                    /* which of them are computed on the way (plan/fused.h) */
     size_t n;                       /* planned so far */
 };
 

@@ -137,8 +137,10 @@ static void announce(const struct running *r)
         wf_log(WF_LOG_DEBUG, "task deltas: looking for what each task keeps");
         return;
     }
-    fprintf(o->out, "{\"event\":\"step\",\"step\":\"task_deltas\",\"bytes_total\":%" PRIu64 "}\n",
-            r->d->plan.bytes_written);
+    fprintf(o->out,
+            "{\"event\":\"step\",\"step\":\"task_deltas\",\"bytes_total\":%" PRIu64
+            ",\"rank\":%u}\n",
+            r->d->plan.bytes_written, wf_log_rank());
     fflush(o->out);
 }
 
@@ -365,15 +367,15 @@ static void print_json(FILE *out, const struct wf_setup *s, const struct wf_delt
         put_json(&line, "file", m->file.name);
         wf_str_printf(&line,
                       ",\"kept\":%" PRIu64 ",\"elements\":%" PRIu64
-                      ",\"tensors\":%zu,\"bytes\":%" PRIu64 "}\n",
-                      m->kept, s->deltas.count, m->n_tensors, m->file.bytes);
+                      ",\"tensors\":%zu,\"bytes\":%" PRIu64 ",\"rank\":%u}\n",
+                      m->kept, s->deltas.count, m->n_tensors, m->file.bytes, wf_log_rank());
         deltas += m->file.bytes;
         separate += s->deltas.tasks[i].bytes;
     }
     wf_str_printf(&line,
                   "{\"event\":\"task_deltas\",\"shared_bytes\":%" PRIu64 ",\"delta_bytes\":%" PRIu64
-                  ",\"separate_bytes\":%" PRIu64 "}\n",
-                  s->plan.bytes_written, deltas, separate);
+                  ",\"separate_bytes\":%" PRIu64 ",\"rank\":%u}\n",
+                  s->plan.bytes_written, deltas, separate, wf_log_rank());
     if (!line.failed)
         fputs(line.text, out);
     fflush(out);

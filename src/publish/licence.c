@@ -138,17 +138,41 @@ static int read_licence(struct wf_err *e, struct wf_arena *a, const struct wf_ck
     return s;
 }
 
-int wf_licences_read(struct wf_err *e, const struct wf_plan *plan, struct wf_licence **out)
+struct wf_licence wf_licence_shared(const struct wf_licence *of, size_t n)
 {
-    *out = wf_arena_alloc(plan->arena, e, plan->n_ckpts, sizeof **out);
+    struct wf_licence shared = of[0];
+    for (size_t c = 1; c < n; c++) {
+        if (!wf_licence_equal(shared.id, of[c].id))
+            return (struct wf_licence){0};
+        if (!wf_licence_equal(shared.name, of[c].name))
+            shared.name = NULL;
+        if (!wf_licence_equal(shared.link, of[c].link))
+            shared.link = NULL;
+    }
+    return shared;
+}
+
+/* Stages within stages go as deep as recipes have documents. */
+static int read_all(struct wf_err *e, struct wf_arena *a, const struct wf_plan *plan,
+                    struct wf_licence **out)
+{
+    int s = WF_OK;
+    *out = wf_arena_alloc(a, e, plan->n_ckpts, sizeof **out);
     if (!*out)
         return WF_MACHINE;
-    for (size_t c = 0; c < plan->n_ckpts; c++) {
-        int s = read_licence(e, plan->arena, plan->ckpts[c].ckpt, &(*out)[c]);
-        if (s)
-            return s;
+    for (size_t c = 0; c < plan->n_ckpts && !s; c++) {
+        const struct wf_ckpt *k = plan->ckpts[c].ckpt;
+        struct wf_licence *inner;
+        s = k->fused ? read_all(e, a, k->fused, &inner) : read_licence(e, a, k, &(*out)[c]);
+        if (!s && k->fused)
+            (*out)[c] = wf_licence_shared(inner, k->fused->n_ckpts);
     }
-    return WF_OK;
+    return s;
+}
+
+int wf_licences_read(struct wf_err *e, const struct wf_plan *plan, struct wf_licence **out)
+{
+    return read_all(e, plan->arena, plan, out);
 }
 
 bool wf_licence_equal(const char *a, const char *b)

@@ -18,6 +18,7 @@
 #include "output.h"
 #include "ranks.h"
 #include "sidefiles.h"
+#include "tied_check.h"
 #include "times.h"
 #include "trace_file.h"
 
@@ -94,9 +95,10 @@ static void emit_plan(const struct job *j)
     fprintf(j->options->out,
             "{\"event\":\"plan\",\"plan\":\"%s\",\"method\":\"%s\",\"tensors\":%zu,"
             "\"merged\":%" PRIu64 ",\"copied\":%" PRIu64 ",\"shards\":%zu,\"bytes_read\":%" PRIu64
-            ",\"bytes_written\":%" PRIu64 ",\"passes\":%u}\n",
+            ",\"bytes_written\":%" PRIu64 ",\"passes\":%u,\"rank\":%u}\n",
             wf_hash128_hex(&p->hash, hex), p->recipe->method->name, p->n_jobs, p->n_merged,
-            p->n_copied, p->n_shards, p->bytes_read, p->bytes_written, j->setup.budget.passes);
+            p->n_copied, p->n_shards, p->bytes_read, p->bytes_written, j->setup.budget.passes,
+            wf_log_rank());
     fflush(j->options->out);
 }
 
@@ -112,11 +114,12 @@ void wf_merge_emit_done(const struct weft_options *o, const char *event,
     fprintf(o->out,
             "%s,\"already_done\":%s,\"tensors_merged\":%" PRIu64 ",\"tensors_copied\":%" PRIu64
             ",\"bytes_read\":%" PRIu64 ",\"bytes_written\":%" PRIu64
-            ",\"seconds\":%.6f,\"first_read_ns\":%" PRIu64 ",\"peak_rss_bytes\":%" PRIu64 "%s}\n",
+            ",\"seconds\":%.6f,\"first_read_ns\":%" PRIu64 ",\"peak_rss_bytes\":%" PRIu64
+            "%s,\"rank\":%u}\n",
             s.text ? s.text : "{\"event\":\"done\"", r->already_done ? "true" : "false",
             r->tensors_merged, r->tensors_copied, r->bytes_read, r->bytes_written,
             (double)r->wall_ns / 1e9, r->first_read_ns, r->peak_rss_bytes,
-            times.text ? times.text : "");
+            times.text ? times.text : "", wf_log_rank());
     fflush(o->out);
     wf_str_free(&times);
     wf_str_free(&s);
@@ -181,6 +184,12 @@ static int stream(struct job *j)
     return status;
 }
 
+static void begin_waiting(struct job *j)
+{
+    if (wf_ranks_several(&j->ranks))
+        wf_watch_phase(&j->watch, WF_PHASE_RANKS);
+}
+
 /* The shards, and who makes which of their blocks; then this process' part. */
 static int make_shards(struct job *j)
 {
@@ -190,11 +199,13 @@ static int make_shards(struct job *j)
     int status = WF_OK;
     if (!j->output.follows)
         status = wf_shards_make(j->e, plan, j->output.partial, there);
+    begin_waiting(j);
     if (!status)
         status = wf_ranks_share(j->e, &j->ranks, plan, &j->output, &j->blocks, alone);
     j->keep = !status && wf_ranks_several(&j->ranks); /* what others have done is not known here */
     if (!status)
         status = stream(j);
+    begin_waiting(j);
     if (!status)
         status = wf_ranks_gather(j->e, &j->ranks, plan, &j->output, &j->blocks,
                                  &j->stats.bytes_read, &j->stats.bytes_written);
@@ -270,9 +281,10 @@ static int make_deltas(struct job *j)
     int status = wf_deltas_run(j->e, &run, &j->deltas);
     j->stats.bytes_read += j->deltas.bytes_read;
     wf_stream_times_add(&j->stats.times, &j->deltas.times);
-    for (size_t i = 0; i < j->deltas.n; i++)
+    for (size_t i = 0; i < j->deltas.n; i++) {
         j->stats.bytes_written += j->deltas.files[i].bytes;
-    j->watch.written = j->stats.bytes_written;
+        j->watch.written += j->deltas.files[i].bytes;
+    }
     return status;
 }
 
@@ -296,9 +308,10 @@ static int make_rest(struct job *j)
 static int publish(struct job *j)
 {
     int status = wf_ranks_leave(j->e, &j->ranks, &j->setup.plan, &j->output);
+    if (status || j->output.follows)
+        return status;
     uint64_t begin = wf_now_ns();
-    if (!status && !j->output.follows)
-        status = wf_output_publish(j->e, &j->output);
+    status = wf_output_publish(j->e, &j->output);
     wf_watch_part(&j->watch, "rename", begin);
     return status;
 }
@@ -337,15 +350,10 @@ static int run_adapters(struct job *j, const char *out, bool *already_done)
 /* Once it is known that the file is nobody's, and before anything is written. */
 static int open_trace(struct job *j)
 {
-    const struct wf_rank *self = &j->ranks.self;
     struct wf_trace *trace = j->source->trace;
     int status = WF_OK;
-    if (j->trace_file) {
-        j->trace_file = wf_trace_path(&j->arena, j->e, j->trace_file, self->rank, self->size);
-        status = j->trace_file
-                     ? wf_trace_open(j->e, j->trace_file, self->rank, WF_TRACE_BUFFER, &trace)
-                     : WF_MACHINE;
-    }
+    if (j->trace_file)
+        status = wf_trace_open(j->e, j->trace_file, wf_log_rank(), WF_TRACE_BUFFER, &trace);
     wf_watch_set_trace(&j->watch, trace);
     return status;
 }
@@ -354,9 +362,11 @@ static int run(struct job *j, const char *out, bool *already_done)
 {
     const struct weft_options *o = j->options;
     const struct wf_merge_source *source = j->source;
-    j->trace_file = source->trace ? NULL : o->trace;
     int status = wf_rank_find(j->e, o->ranks, &j->ranks.self);
     j->setup.rank = j->ranks.self;
+    wf_log_set_rank(j->ranks.self.rank);
+    if (!status && !source->trace)
+        status = wf_trace_file_name(j->e, &j->arena, o->trace, &j->ranks.self, &j->trace_file);
     if (!status)
         status = wf_setup_recipe(j->e, o, source, &j->setup);
     if (!status && j->setup.recipe.method->adapters)
@@ -397,7 +407,10 @@ static int run(struct job *j, const char *out, bool *already_done)
     emit_plan(j);
     j->watch.json = o->json ? o->out : NULL;
     *already_done = j->output.state == WF_OUTPUT_PUBLISHED;
-    return *already_done ? WF_OK : fill_and_publish(j);
+    if (*already_done)
+        return WF_OK;
+    wf_tied_check(&j->setup.plan);
+    return fill_and_publish(j);
 }
 
 static void fill_result(const struct job *j, uint64_t start_ns, struct weft_merge_result *r)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../plan/fused.h"
 #include "sidefiles.h"
 
 static int add_files(struct wf_err *e, struct wf_arena *a, const struct wf_plan *plan,
@@ -45,15 +46,16 @@ static int add_config(struct wf_err *e, struct wf_arena *a, const struct wf_plan
 }
 
 int wf_planned_ckpt(struct wf_err *e, struct wf_arena *a, const struct wf_plan *plan,
-                    const char *folder, uint32_t number, struct wf_ckpt *out)
+                    const char *folder, uint32_t number, bool fused, struct wf_ckpt *out)
 {
     *out = (struct wf_ckpt){.place.path = folder,
                             .is_folder = true,
                             .plan = &plan->hash,
                             .cars = plan->sidecars,
                             .texts = plan->side_texts};
-    int status = add_files(e, a, plan, folder, number, out);
-    if (!status)
+    int status =
+        fused ? wf_fused_ckpt(e, a, plan, out) : add_files(e, a, plan, folder, number, out);
+    if (!status && !fused)
         status = wf_plan_list_tensors(e, a, plan, out);
     return status ? status : add_config(e, a, plan, folder, out);
 }

@@ -6,6 +6,7 @@
 #include "../base/num.h"
 #include "../base/thread.h"
 #include "../dist/join_ranks.h"
+#include "../format/renamed.h"
 #include "../recipe/coefficients.h"
 #include "chat_template.h"
 #include "components.h"
@@ -27,6 +28,32 @@ static int open_references(struct wf_err *e, struct wf_setup *s)
     for (size_t i = 0; !status && i < r->n_models; i++)
         status = wf_opened_reference(e, &s->arena, &s->opened, r->path, &r->models[i].ref,
                                      r->folder, &s->models[i]);
+    return status;
+}
+
+/* A model whose names differ from the first's by what stands in front of all of them is that model
+ * under the first's names. */
+static int align_names(struct wf_err *e, struct wf_setup *s)
+{
+    const struct wf_recipe *r = &s->recipe;
+    const struct wf_ckpt *like = s->base ? s->base : s->models[0];
+    int status = WF_OK;
+    for (size_t i = 0; !status && i < r->n_models; i++) {
+        const struct wf_ckpt *c = s->models[i];
+        struct wf_prefix p;
+        if (c == like || !wf_prefix_find(c, like, &p))
+            continue;
+        struct wf_ckpt *renamed = wf_arena_alloc(&s->arena, e, 1, sizeof *renamed);
+        if (!renamed)
+            return WF_MACHINE;
+        status = wf_ckpt_rename(e, &s->arena, c, like, &p, renamed);
+        wf_log(WF_LOG_INFO, "%s:%d: the names of %s %s '%.*s' in front and are taken %s it",
+               r->path, r->models[i].line, r->models[i].ref.text, p.lacks ? "lack" : "have",
+               (int)p.n, p.text, p.lacks ? "with" : "without");
+        for (size_t k = i; k < r->n_models; k++) /* the same model may be there twice */
+            if (s->models[k] == c)
+                s->models[k] = renamed;
+    }
     return status;
 }
 
@@ -183,8 +210,8 @@ static int set_budget(struct wf_err *e, const struct weft_options *o, struct wf_
                              .meta_bytes = meta,
                              .threads = wf_setup_threads(o, s),
                              .lanes = s->gpu.devices != NULL,
-                             .ranks = s->rank.size};
-    if (s->rank.size > 1 && s->plan.n_model_jobs)
+                             .ranks = s->rank.size ? s->rank.size : o->ranks};
+    if (means.ranks > 1 && s->plan.n_model_jobs)
         means.meta_bytes += WF_JOIN_ROOM_BYTES;
     if (o->emit_components)
         means.meta_bytes += wf_components_table_bytes(s);
@@ -257,6 +284,8 @@ int wf_setup_create(struct wf_err *e, const struct weft_options *o,
     int status = wf_coefficients_read(e, &s->arena, &s->recipe);
     if (!status)
         status = source->open ? source->open(e, source->arg, s) : open_references(e, s);
+    if (!status)
+        status = align_names(e, s);
     if (!status)
         status = list_sidecars(e, s);
     struct wf_tokenizers tokenizers = {0};

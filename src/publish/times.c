@@ -40,6 +40,7 @@ void wf_times_fill(const struct wf_watch *w, const struct wf_stream_times *t,
     r->times = (struct weft_times){.plan_ns = w->ns[WF_PHASE_PLAN],
                                    .statistics_ns = w->ns[WF_PHASE_STATISTICS],
                                    .map_ns = w->ns[WF_PHASE_MAP],
+                                   .ranks_ns = w->ns[WF_PHASE_RANKS],
                                    .components_ns = w->ns[WF_PHASE_COMPONENTS],
                                    .deltas_ns = w->ns[WF_PHASE_DELTAS],
                                    .publish_ns = w->ns[WF_PHASE_PUBLISH]};
@@ -52,6 +53,7 @@ void wf_times_add(struct weft_merge_result *sum, const struct weft_merge_result 
     sum->times.plan_ns += r->times.plan_ns;
     sum->times.statistics_ns += r->times.statistics_ns;
     sum->times.map_ns += r->times.map_ns;
+    sum->times.ranks_ns += r->times.ranks_ns;
     sum->times.components_ns += r->times.components_ns;
     sum->times.deltas_ns += r->times.deltas_ns;
     sum->times.publish_ns += r->times.publish_ns;
@@ -68,11 +70,12 @@ void wf_times_json(struct wf_str *s, const struct weft_merge_result *r)
 {
     const struct weft_times *t = &r->times;
     wf_str_printf(s,
-                  ",\"stages\":{\"plan\":%.6f,\"statistics\":%.6f,\"map\":%.6f,\"components\":%.6f,"
+                  ",\"stages\":{\"plan\":%.6f,\"statistics\":%.6f,\"map\":%.6f,\"ranks\":%.6f,"
+                  "\"components\":%.6f,"
                   "\"deltas\":%.6f,\"publish\":%.6f},\"bound_by\":",
                   (double)t->plan_ns / 1e9, (double)t->statistics_ns / 1e9, (double)t->map_ns / 1e9,
-                  (double)t->components_ns / 1e9, (double)t->deltas_ns / 1e9,
-                  (double)t->publish_ns / 1e9);
+                  (double)t->ranks_ns / 1e9, (double)t->components_ns / 1e9,
+                  (double)t->deltas_ns / 1e9, (double)t->publish_ns / 1e9);
     if (r->bound_by)
         wf_str_printf(s, "\"%s\"", r->bound_by);
     else

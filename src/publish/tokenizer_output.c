@@ -18,7 +18,6 @@
 #include "../format/vocab_tensors.h"
 #include "vocab_models.h"
 
-#define CONFIG_BYTES_MAX ((size_t)16 << 20)
 #define GENERATION_NAME "generation_config.json"
 
 /* ---- which files travel ---- */
@@ -307,36 +306,54 @@ int wf_vocab_size_edit(struct wf_vocab_work *w, uint64_t rows)
     return c->config ? edit_size(&d, c->config, rows) : WF_OK;
 }
 
+/* Has the model this small file, or will it have it? */
+static bool has_other(struct wf_vocab_work *w, const struct wf_tokenizer_source *from,
+                      const char *name)
+{
+    struct wf_err none = {0};
+    const struct wf_side_text *made = from->cars ? wf_side_text_find(from->texts, name) : NULL;
+    if (from->cars)
+        return made ? made->text != NULL : wf_sidecar_find(from->cars, name) != NULL;
+    char *path = wf_path_join(&w->scratch, &none, from->place->path, name);
+    return path && wf_is_file(path);
+}
+
 /* A small JSON file of the vocabulary's donor; *out NULL if there is none that can be read. */
-static void read_other(struct wf_vocab_work *w, const struct wf_place *place, const char *name,
-                       const struct wf_json **out)
+static void read_other(struct wf_vocab_work *w, const struct wf_tokenizer_source *from,
+                       const char *name, const struct wf_json **out)
 {
     struct wf_err none = {0};
     struct wf_json *json = NULL;
-    char *path = wf_path_join(&w->scratch, &none, place->path, name);
-    if (path && wf_is_file(path) &&
-        !wf_json_read(&none, &w->scratch, path, CONFIG_BYTES_MAX, WF_JSON_CONFIG, &json))
+    const char *path;
+    char *text = NULL;
+    size_t n;
+    if (has_other(w, from, name) &&
+        !wf_tokenizer_read(&none, &w->scratch, from, name, &path, &text, &n) &&
+        !wf_json_parse(&none, &w->scratch, path, text, n, WF_JSON_CONFIG, &json))
         *out = json;
+    wf_free(text);
 }
 
+/* generation_config.json of the config's donor, as it is or, where that is planned, as it will be.
+ */
 static int edit_generation(struct editing *d)
 {
     struct wf_vocab_work *w = d->w;
-    const struct wf_sidecar *car = wf_sidecar_find(&w->s->sidecars, GENERATION_NAME);
+    const struct wf_tokenizer_source from = {
+        .place = &config_donor(w)->place, .cars = &w->s->sidecars, .texts = w->s->side_texts};
     struct wf_json *json = NULL;
     struct wf_str edited = {0};
     char *text = NULL;
     size_t n;
-    if (!car)
+    if (!has_other(w, &from, GENERATION_NAME))
         return WF_OK;
-    d->path = car->path;
-    int s = wf_read_small(w->e, WF_INPUT, car->path, CONFIG_BYTES_MAX, &text, &n);
+    int s = wf_tokenizer_read(w->e, &w->scratch, &from, GENERATION_NAME, &d->path, &text, &n);
     if (!s)
-        s = wf_json_parse(w->e, &w->scratch, car->path, text, n, WF_JSON_CONFIG, &json);
+        s = wf_json_parse(w->e, &w->scratch, d->path, text, n, WF_JSON_CONFIG, &json);
     if (!s)
         s = edit_ids(d, "", json);
     if (!s && d->edits->n)
-        s = wf_config_apply(w->e, car->path, text, n, d->edits->list, d->edits->n, &edited);
+        s = wf_config_apply(w->e, d->path, text, n, d->edits->list, d->edits->n, &edited);
     if (!s && d->edits->n)
         s = keep_text(w, GENERATION_NAME, &edited);
     wf_free(text);
@@ -346,7 +363,7 @@ static int edit_generation(struct editing *d)
 
 /* Ids of configs count in the vocabulary of the model that gives them. */
 static int edit_configs(struct wf_vocab_work *w, const struct wf_new_vocab *v,
-                        const struct wf_tokenizer *own, const struct wf_place *place)
+                        const struct wf_tokenizer *own, const struct wf_tokenizer_source *donor)
 {
     const struct wf_ckpt *c = config_donor(w);
     struct editing d = {
@@ -358,13 +375,15 @@ static int edit_configs(struct wf_vocab_work *w, const struct wf_new_vocab *v,
     bool said = wf_vocab_size(c->config, &size) && size == v->rows;
     int s = said ? WF_OK : edit_size(&d, c->config, v->rows);
     if (!s && moved) {
-        read_other(w, place, "config.json", &d.other);
+        d.other = donor->config;
+        if (!donor->cars)
+            read_other(w, donor, "config.json", &d.other);
         s = edit_ids(&d, "", c->config);
     }
     struct wf_config_edits generation = {0};
     struct editing g = {.w = w, .from = &own->vocab, .to = v, .edits = &generation};
     if (!s && moved) {
-        read_other(w, place, GENERATION_NAME, &g.other);
+        read_other(w, donor, GENERATION_NAME, &g.other);
         s = edit_generation(&g);
     }
     return s;
@@ -383,5 +402,5 @@ int wf_tokenizer_output(struct wf_vocab_work *w, const struct wf_new_vocab *v,
         s = take_files(w, donor);
     if (!s && v->n_appended)
         s = append_tokens(w, v, donor);
-    return s ? s : edit_configs(w, v, tokenizers[i], donor->place);
+    return s ? s : edit_configs(w, v, tokenizers[i], donor);
 }

@@ -91,7 +91,8 @@ struct wf_tokenizer_source wf_vocab_tokenizer_of(const struct wf_ckpt *c)
     return (struct wf_tokenizer_source){.place = resized ? &c->top->place : &c->place,
                                         .cars = resized ? NULL : c->cars,
                                         .texts = resized ? NULL : c->texts,
-                                        .plan = resized ? NULL : c->plan};
+                                        .plan = resized ? NULL : c->plan,
+                                        .config = resized || !c->cars ? NULL : c->config};
 }
 
 /* The model's tokenizer, or that of an earlier model whose files are the same. */

@@ -51,6 +51,13 @@ static bool is_output(const char *file, const struct wf_output *o)
            wf_territory_set(&t, stages, o->parent) && wf_territory_holds(&t, file);
 }
 
+int wf_trace_file_name(struct wf_err *e, struct wf_arena *a, const char *file,
+                       const struct wf_rank *self, const char **out)
+{
+    *out = file ? wf_trace_path(a, e, file, self->rank, self->size) : NULL;
+    return !file || *out ? WF_OK : WF_MACHINE;
+}
+
 int wf_trace_file_check(struct wf_err *e, const char *file, const struct wf_output *o,
                         const struct wf_recipe *recipe, const struct wf_opened *opened)
 {

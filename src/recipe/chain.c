@@ -200,9 +200,25 @@ static int place(struct reading *g, size_t document, enum mark *marks, struct wf
             return s;
     }
     marks[document] = PLACED;
-    out->run[out->n++] = (struct wf_chain_stage){
-        .name = g->names[document], .line = g->lines[document], .recipe = g->recipes[document]};
+    out->run[out->n++] = (struct wf_chain_stage){.name = g->names[document],
+                                                 .line = g->lines[document],
+                                                 .recipe = g->recipes[document],
+                                                 .document = document};
     return WF_OK;
+}
+
+static void find_users(const struct reading *g, struct wf_chain *chain)
+{
+    for (size_t i = 0; i < chain->n; i++) {
+        size_t users = 0;
+        for (size_t k = i + 1; k < chain->n; k++)
+            if (g->used[chain->run[k].document * g->n + chain->run[i].document]) {
+                chain->run[i].user = k;
+                users++;
+            }
+        if (users != 1)
+            chain->run[i].user = 0;
+    }
 }
 
 /* The needed ones first; the others, to find their circles, go to a list that nobody runs. */
@@ -215,6 +231,7 @@ static int put_in_order(struct reading *g, struct wf_chain *out)
     if (!others.run || !out->run || !marks)
         return WF_MACHINE;
     int s = place(g, g->result, marks, out);
+    find_users(g, out);
     for (size_t i = 0; !s && i < g->n; i++)
         s = marks[i] == UNSEEN ? place(g, i, marks, &others) : WF_OK;
     for (size_t i = 0; !s && i < others.n; i++)

@@ -17,6 +17,8 @@ struct wf_chain_stage {
     const char *name; /* NULL: the result may have none */
     int line;         /* of the name, or of the document */
     struct wf_recipe recipe;
+    size_t document; /* of the file, from 0 */
+    size_t user;     /* the only stage of `run` that names it; 0, which never can: it has several */
 };
 
 struct wf_chain {

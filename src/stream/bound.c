@@ -29,6 +29,8 @@ enum wf_bound wf_bound_of(const struct wf_stream_times *t)
                  {WF_BOUND_DEVICES, t->device_ns},
                  {WF_BOUND_COPIES, t->copy_ns}};
     enum wf_bound bound = WF_BOUND_NONE;
+    if (t->arithmetic_ns + t->device_ns + t->copy_ns == 0)
+        return bound;
     uint64_t most = 0, rest = t->compute_ns;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         rest -= parts[i].ns < rest ? parts[i].ns : rest;

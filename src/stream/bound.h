@@ -18,7 +18,7 @@ struct wf_stream_times {
     uint64_t read_ns, write_ns;                  /* of readers and writers */
     /* Of compute threads. The rest is waiting for each other: for the end of a step, for a turn. */
     uint64_t arithmetic_ns;
-    uint64_t device_ns; /* with a GPU, in place of arithmetic: copies, kernels, waiting for them */
+    uint64_t device_ns; /* waiting for copies to a GPU, from it, and for its kernels */
     uint64_t copy_ns;   /* out of the page cache (segment.c) */
     uint64_t hash_ns;
     uint64_t wait_read_ns, wait_write_ns;

@@ -56,8 +56,10 @@ static const char *name_of(const struct wf_slot *slot, const struct wf_gather *g
 static void count_time(struct wf_ring *r, const struct wf_bench *bench, uint64_t ns)
 {
     struct wf_stream_times *t = &r->stats.times;
+    uint64_t device = bench->lane ? wf_lane_waited_ns(bench->lane) : 0;
     t->copy_ns += *bench->copy_ns;
-    *(bench->lane ? &t->device_ns : &t->arithmetic_ns) += ns - *bench->copy_ns;
+    t->device_ns += device;
+    t->arithmetic_ns += ns - *bench->copy_ns - device;
     *bench->copy_ns = 0;
 }
 
@@ -114,7 +116,7 @@ static uint64_t *waits_for(struct wf_ring *r)
 #define WAIT_SHOWN_NS 100000u /* shorter ones would fill the trace */
 
 /* Under the lock, which is given up: until there may be something to do. */
-static void wait(struct wf_ring *r, const struct wf_bench *bench)
+static void idle(struct wf_ring *r, const struct wf_bench *bench)
 {
     uint64_t *sum = waits_for(r), begin = wf_now_ns();
     pthread_cond_wait(&r->changed[WF_SLOT_READY], &r->lock);
@@ -137,6 +139,8 @@ void *wf_compute_run(void *ring)
     struct wf_bench own = r->benches[r->n_benches++], *bench = &own;
     own.copy_ns = &copy_ns;
     own.track = wf_ring_track(r, "compute", own.number);
+    if (own.lane)
+        wf_lane_record(own.lane, own.track);
     for (;;) {
         struct wf_gather *gather = NULL;
         struct wf_slot *slot = r->abandon ? NULL : wf_gather_next(r, bench->device, &gather);
@@ -145,7 +149,7 @@ void *wf_compute_run(void *ring)
         else if (r->closing)
             break;
         else
-            wait(r, bench);
+            idle(r, bench);
         if (r->abandon)
             wf_ring_drop_idle(r);
     }

@@ -30,8 +30,9 @@ static void report(struct wf_ring *r, uint64_t waited_from)
     wf_progress_tick(r->options->progress, now.bytes_read, now.bytes_written);
     if (r->options->watch) {
         uint64_t written = wf_stream_sinks_only(r->options) ? 0 : now.bytes_written;
-        wf_watch_stream(r->options->watch, now.bytes_read, written, number, step);
         wf_watch_wait(r->options->watch, waited_from);
+        wf_watch_stream(r->options->watch, now.bytes_read, written, number, step);
+        r->options->progress->stage = wf_watch_stage(r->options->watch);
     }
     pthread_mutex_lock(&r->lock);
 }
@@ -74,7 +75,8 @@ static bool is_late(const struct wf_ring *r, const struct wf_span *span)
     if (r->lanes)
         return false;
     for (uint32_t i = 0; i < span->n_reads; i++)
-        if (!r->inputs[span->reads[i].ckpt][span->reads[i].tensor->file].cached)
+        if (span->reads[i].tensor->fused ||
+            !r->inputs[span->reads[i].ckpt][span->reads[i].tensor->file].cached)
             return false;
     for (uint32_t s = 0; s < span->n_segments; s++) {
         if (span->segments[s].job->has_addends) /* which are applied in the slot */

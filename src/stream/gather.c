@@ -11,6 +11,7 @@
 #include "source.h"
 #include "statistics_file.h"
 
+#include "../base/clock.h"
 #include "../base/mem.h"
 #include "../base/num.h"
 
@@ -221,12 +222,22 @@ void wf_gather_add(struct wf_gather *g, bool held)
     g->unserved++;
 }
 
+/* What the other ranks have found is added to what this one has; a span of a track of its own, as
+ * any thread may be the one that comes last. */
+static int join_ranks(struct wf_ring *r, struct wf_gather *g)
+{
+    uint64_t begin = wf_now_ns();
+    int status = wf_unit_join(r->e, g->unit, r->options->join);
+    wf_trace_span(wf_ring_track(r, "ranks", WF_TRACE_ONLY), "join statistics", "wait", begin,
+                  wf_now_ns(), NULL);
+    return status;
+}
+
 /* Under the lock, but for the arithmetic: all slots have served the step. */
 static void end_step(struct wf_ring *r, struct wf_gather *g)
 {
     pthread_mutex_unlock(&r->lock);
-    const struct wf_join *join = g == r->model ? r->options->join : NULL;
-    int joined = join ? wf_unit_join(r->e, g->unit, join) : WF_OK;
+    int joined = g == r->model && r->options->join ? join_ranks(r, g) : WF_OK;
     const char *why = joined ? NULL : wf_unit_advance(g->unit);
     if (why && g->job)
         wf_fail(r->e, WF_INPUT, "tensor '%s': %s", g->job->name, why);

@@ -31,7 +31,8 @@ void wf_progress_start(struct wf_progress *p, enum wf_progress_style style, FILE
                               .json = json,
                               .written_total = total,
                               .written_before = before,
-                              .start_ns = wf_now_ns()};
+                              .start_ns = wf_now_ns(),
+                              .stage = "map"};
     p->last_ns = p->start_ns;
     if (style == WF_PROGRESS_BAR)
         wf_log_set_hook(wipe, p);
@@ -60,8 +61,9 @@ static void show(struct wf_progress *p, uint64_t read, uint64_t written)
     if (p->style == WF_PROGRESS_JSON) {
         fprintf(p->json,
                 "{\"event\":\"progress\",\"bytes_read\":%" PRIu64 ",\"bytes_written\":%" PRIu64
-                ",\"bytes_total\":%" PRIu64 ",\"seconds\":%.3f,\"seconds_left\":%.1f}\n",
-                read, done, p->written_total, seconds, left);
+                ",\"bytes_total\":%" PRIu64 ",\"seconds\":%.3f,\"seconds_left\":%.1f,"
+                "\"stage\":\"%s\",\"rank\":%u}\n",
+                read, done, p->written_total, seconds, left, p->stage, wf_log_rank());
         fflush(p->json);
         return;
     }

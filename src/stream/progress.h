@@ -18,7 +18,8 @@ struct wf_progress {
     uint64_t written_total;  /* output bytes of the whole merge */
     uint64_t written_before; /* done by an earlier run */
     uint64_t start_ns, last_ns;
-    bool drawn; /* a bar stands on the terminal */
+    const char *stage; /* for events: where the merge is, "map" unless set */
+    bool drawn;        /* a bar stands on the terminal */
     /* Called at every tick, whatever is shown; may be NULL. What it makes of the numbers is shown.
      */
     void (*count)(void *arg, uint64_t *read, uint64_t *written);

@@ -1,5 +1,6 @@
 /* reader.c - reader threads: each takes the next read of the earliest span. */
 #include "../base/clock.h"
+#include "fused_read.h"
 #include "ring.h"
 
 /* Under the lock: the earliest slot that still has a read to hand out. */
@@ -15,8 +16,11 @@ static struct wf_slot *next_slot(struct wf_ring *r)
     return first;
 }
 
-static int read_one(struct wf_ring *r, struct wf_slot *slot, const struct wf_read *read)
+static int read_one(struct wf_ring *r, const struct wf_maker *maker, struct wf_slot *slot,
+                    const struct wf_read *read)
 {
+    if (read->tensor->fused)
+        return wf_fused_read(r, maker, read, slot->in + read->at);
     struct wf_infile *f = &r->inputs[read->ckpt][read->tensor->file];
     if (read->tensor->rows)
         return wf_row_view_read(r->e, read->tensor->rows, f, slot->in + read->at, read->offset,
@@ -30,8 +34,9 @@ static void record(const struct wf_ring *r, struct wf_track *track, const struct
     if (!track)
         return;
     const struct wf_ckpt *k = r->options->plan->ckpts[read->ckpt].ckpt;
+    const char *file = read->tensor->fused ? k->place.path : k->files[read->tensor->file].path;
     struct wf_trace_arg args[] = {{.name = "tensor", .text = read->tensor->name},
-                                  {.name = "file", .text = k->files[read->tensor->file].path},
+                                  {.name = "file", .text = file},
                                   {.name = "at", .number = read->offset},
                                   {.name = "bytes", .number = read->bytes},
                                   {.name = NULL}};
@@ -57,7 +62,9 @@ void *wf_reader_run(void *ring)
 {
     struct wf_ring *r = ring;
     pthread_mutex_lock(&r->lock);
-    struct wf_track *track = wf_ring_track(r, "reader", r->n_readers++);
+    unsigned number = r->n_readers++;
+    struct wf_track *track = wf_ring_track(r, "reader", number);
+    const struct wf_maker *maker = r->makers ? &r->makers[number] : NULL;
     for (;;) {
         struct wf_slot *slot = r->abandon ? NULL : next_slot(r);
         if (!slot) {
@@ -71,13 +78,13 @@ void *wf_reader_run(void *ring)
         if (!r->stats.first_read_at_ns)
             r->stats.first_read_at_ns = begin;
         pthread_mutex_unlock(&r->lock);
-        int status = read_one(r, slot, read);
+        int status = read_one(r, maker, slot, read);
         uint64_t end = wf_now_ns();
         record(r, track, read, begin, end);
         if (status)
             wf_ring_abandon(r);
         pthread_mutex_lock(&r->lock);
-        finish_read(r, slot, read->bytes, end - begin);
+        finish_read(r, slot, wf_fused_read_bytes(read->tensor, read->bytes), end - begin);
     }
     pthread_mutex_unlock(&r->lock);
     return NULL;

@@ -5,6 +5,7 @@
 
 #include "../base/log.h"
 #include "../base/num.h"
+#include "fused_read.h"
 #include "source.h"
 #include "statistics_file.h"
 
@@ -111,6 +112,8 @@ int wf_ring_create(struct wf_err *e, const struct wf_stream_options *options, st
     if (!status)
         status = wf_gathers_create(r);
     if (!status)
+        status = wf_makers_create(r);
+    if (!status)
         status = wf_sources_create(r);
     if (!status)
         status = wf_remarks_create(r);
@@ -124,6 +127,7 @@ void wf_ring_destroy(struct wf_ring *r)
     const struct wf_plan *plan = r->options->plan;
     wf_gathers_destroy(r);
     wf_sources_destroy(r);
+    wf_makers_destroy(r);
     wf_remarks_destroy(r);
     for (uint32_t i = 0; i < r->n_slots; i++) {
         wf_free(r->slots[i].span.segments);

@@ -68,6 +68,12 @@ struct wf_bench {
     struct wf_track *track; /* the thread's; NULL: nothing is recorded */
 };
 
+/* What a reader has of its own to compute stages with that nobody wrote (fused_read.c). */
+struct wf_maker {
+    void *scratch;
+    char *buffers; /* of budget->fused.buffer_bytes */
+};
+
 /* Everything the threads of one run share. */
 struct wf_ring {
     const struct wf_stream_options *options;
@@ -91,6 +97,7 @@ struct wf_ring {
     struct wf_lanes *lanes;        /* theirs, on devices; NULL: the CPU computes */
     uint32_t n_devices;            /* that slots are dealt to; 1 on the CPU */
     unsigned n_benches;            /* handed out so far */
+    struct wf_maker *makers;       /* one for each reader; NULL: they only read */
     unsigned n_readers, n_writers; /* that have begun, for the names of their tracks */
     struct wf_infile **inputs;     /* [checkpoint][file] */
     struct wf_outfile *outputs;    /* one per shard */

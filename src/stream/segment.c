@@ -1,15 +1,14 @@
-/* segment.c - the segments of a slot: COPY, MAP, and statistics, and the sentence when that fails.
+/* segment.c - the segments of a slot: COPY, MAP, and statistics.
  *
  * Inputs are in the slot already, or, in a slot marked `late`, still in the page cache. Then the
  * compute thread fetches them itself, a piece at a time that fits its second-level cache: the copy
  * that read(2) makes is the copy that the arithmetic needs (docs/PERFORMANCE.md).
  */
-#include <inttypes.h>
-#include <string.h>
 
 #include "../base/clock.h"
 #include "../base/num.h"
 #include "ring.h"
+#include "tile_report.h"
 
 /* What is being done with a segment, or a piece of one. */
 struct work {
@@ -21,85 +20,6 @@ struct work {
     bool serves;                          /* add to the unit; else MAP by what it found */
     const struct wf_place_in_slot *place; /* of the segment's inputs, unless the slot is late */
 };
-
-static const struct wf_plan_ckpt *ckpt_of(const struct wf_ring *r, const struct wf_job *job,
-                                          uint32_t input)
-{
-    return &r->options->plan->ckpts[job->input_ckpt[input]];
-}
-
-static const char *file_of(const struct wf_ring *r, const struct wf_job *job, uint32_t input)
-{
-    return ckpt_of(r, job, input)->ckpt->files[job->in[input]->file].path;
-}
-
-/* COPY: the first input's bytes; every other input must hold the same. */
-static int run_copy(struct wf_ring *r, const struct wf_segment *g, const char *const *in, char *out)
-{
-    const struct wf_job *job = g->job;
-    for (uint32_t i = 1; i < job->n_inputs; i++) {
-        if (!memcmp(in[0], in[i], g->bytes))
-            continue;
-        uint64_t at = 0;
-        while (in[0][at] == in[i][at])
-            at++;
-        return wf_fail(r->e, WF_INPUT,
-                       "%s: tensor '%s' (%s) differs from %s at byte %" PRIu64
-                       " of the tensor; tensors of this type are copied and must be equal in "
-                       "all models: exclude it to take the base's or first model's",
-                       file_of(r, job, i), job->name, wf_dtype_info(job->dtype)->name,
-                       file_of(r, job, 0), g->skip + at);
-    }
-    memcpy(out, in[0], g->bytes);
-    return WF_OK;
-}
-
-/* NaN or infinity in a tensor whose rows have moved. */
-static int report_row(struct wf_ring *r, const struct wf_job *job, uint32_t input, uint64_t index)
-{
-    const struct wf_row_view *view = job->in[input]->rows;
-    uint64_t row = index / view->cols;
-    int32_t from = view->map->from[row];
-    char place[96] = "made of rows of other models";
-    if (from == WF_ROW_MEAN)
-        snprintf(place, sizeof place, "the mean of the model's rows");
-    else if (from >= 0)
-        snprintf(place, sizeof place, "row %" PRId32 " of the file", from);
-    return wf_fail(r->e, WF_INPUT,
-                   "%s: tensor '%s' holds NaN or infinity in row %" PRIu64
-                   " of the new vocabulary (%s); mend the model, or say non_finite: allow in the "
-                   "recipe",
-                   file_of(r, job, input), job->name, row, place);
-}
-
-static int report(struct wf_ring *r, const struct wf_job *job, const struct wf_tile_result *result)
-{
-    if (result->verdict == WF_TILE_FAILED)
-        return wf_fail(r->e, WF_MACHINE, "tensor '%s': %s", job->name, result->why);
-    if (result->verdict == WF_TILE_REFUSED)
-        return wf_fail(r->e, WF_INPUT, "tensor '%s', the row or column of element %" PRIu64 ": %s",
-                       job->name, result->index, result->why);
-    if (result->verdict == WF_TILE_OVERFLOW)
-        return wf_fail(r->e, WF_INPUT,
-                       "tensor '%s': the result at element %" PRIu64 " does not fit %s; choose a "
-                       "wider dtype or smaller weights, or say non_finite: allow",
-                       job->name, result->index, wf_dtype_info(job->dtype)->name);
-    const struct wf_tensor *t = job->in[result->input];
-    if (t->rows)
-        return report_row(r, job, result->input, result->index);
-    if (t->addend)
-        return wf_fail(r->e, WF_INPUT,
-                       "%s: tensor '%s', with what is on top of it in '%s', holds NaN or infinity "
-                       "at element %" PRIu64 "; mend that, or say non_finite: allow in the recipe",
-                       file_of(r, job, result->input), job->name,
-                       ckpt_of(r, job, result->input)->text, result->index);
-    uint64_t width = wf_dtype_info(t->dtype)->bits / 8;
-    return wf_fail(r->e, WF_INPUT,
-                   "%s: tensor '%s' holds NaN or infinity at element %" PRIu64 " (byte %" PRIu64
-                   " of the file); mend the model, or say non_finite: allow in the recipe",
-                   file_of(r, job, result->input), job->name, result->index,
-                   t->offset + result->index * width);
-}
 
 static uint32_t row_stages(const struct wf_job *job)
 {
@@ -125,7 +45,7 @@ static int take_share(const struct work *w, const struct wf_job *job, const stru
     tile.out_dtype = tile.wide ? WF_F64 : WF_F32;
     wf_unit_map_share(w->unit, w->r->options->backend, w->piece, &share, &tile, &result);
     if (result.verdict != WF_TILE_OK)
-        return report(w->r, job, &result);
+        return wf_tile_report(w->r->e, w->r->options->plan, job, &result);
     for (uint32_t i = 0; i < job->n_inputs; i++) {
         uint64_t width = wf_dtype_info(job->in_dtype[i])->bits / 8;
         in[i] = (const char *)whole->in[i] + (from - whole->first) * width;
@@ -192,7 +112,7 @@ static int run_tile(const struct work *w, const struct wf_segment *g, const char
     else if (out) /* else only a sink wants it */
         backend->map(&tile, &result);
     if (result.verdict != WF_TILE_OK)
-        return report(w->r, job, &result);
+        return wf_tile_report(w->r->e, w->r->options->plan, job, &result);
     return w->serves ? WF_OK : take_shares(w, g->job, &tile);
 }
 
@@ -202,7 +122,7 @@ static int run_piece(const struct work *w, const struct wf_segment *g, const cha
     if (w->r->options->null_compute)
         return WF_OK; /* without arithmetic there is nothing left to do */
     if (g->job->action == WF_ACTION_COPY)
-        return out ? run_copy(w->r, g, in, out) : WF_OK;
+        return out ? wf_segment_copy(w->r->e, w->r->options->plan, g, in, out) : WF_OK;
     return run_tile(w, g, in, out);
 }
 

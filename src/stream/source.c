@@ -8,6 +8,7 @@
 #include "../base/mem.h"
 #include "../base/num.h"
 #include "../format/delta_file.h"
+#include "fused_read.h"
 
 /* ---- factors ---- */
 
@@ -63,9 +64,9 @@ static int read_factor(struct wf_ring *r, struct wf_infile *file, const struct w
 }
 
 /* A factor is read whole: what is loaded at a time is small beside what stays. */
-static int load_factor(struct wf_ring *r, uint32_t ckpt, struct wf_factor *f, bool wide)
+static int load_factor(struct wf_ring *r, const struct wf_owner *o, struct wf_factor *f, bool wide)
 {
-    struct wf_infile *file = &r->inputs[ckpt][f->tensor->file];
+    struct wf_infile *file = wf_owner_file(r, o, f->tensor->file);
     uint64_t count = f->tensor->count, width = width_of(wide);
     char *turned = NULL;
     char *values = f->values[wide] = wf_alloc(r->e, WF_MEM_RING, count, width, "an adapter");
@@ -81,22 +82,22 @@ static int load_factor(struct wf_ring *r, uint32_t ckpt, struct wf_factor *f, bo
     return WF_OK;
 }
 
-static int load_part(struct wf_ring *r, uint32_t ckpt, struct wf_delta_part *part)
+static int load_part(struct wf_ring *r, const struct wf_owner *o, struct wf_delta_part *part)
 {
     r->stats.bytes_read += part->positions->bytes;
-    return wf_delta_load(r->e, part, &r->inputs[ckpt][part->positions->file]);
+    return wf_delta_load(r->e, part, wf_owner_file(r, o, part->positions->file));
 }
 
-static int load_addends(struct wf_ring *r, uint32_t ckpt, struct wf_addend *a, bool wide)
+static int load_addends(struct wf_ring *r, const struct wf_owner *o, struct wf_addend *a, bool wide)
 {
     int status = WF_OK;
     for (; a && !status; a = a->next) {
         if (a->kind == WF_ADDEND_SPARSE && !a->part->marks)
-            status = load_part(r, ckpt, a->part);
+            status = load_part(r, o, a->part);
         if (!status && a->row.tensor && !a->row.values[wide])
-            status = load_factor(r, ckpt, &a->row, wide);
+            status = load_factor(r, o, &a->row, wide);
         if (!status && a->col.tensor && !a->col.values[wide])
-            status = load_factor(r, ckpt, &a->col, wide);
+            status = load_factor(r, o, &a->col, wide);
     }
     return status;
 }
@@ -105,10 +106,31 @@ static int load_addends(struct wf_ring *r, uint32_t ckpt, struct wf_addend *a, b
 static int load_donors(struct wf_ring *r, const struct wf_row_view *rows, bool wide)
 {
     int status = WF_OK;
-    for (size_t d = 0; d < rows->n_donors && !status; d++)
-        if (rows->donors[d].tensor && rows->donors[d].tensor->addend)
-            status = load_addends(r, wf_rows_donor(r, &rows->donors[d]),
-                                  rows->donors[d].tensor->addend, wide);
+    for (size_t d = 0; d < rows->n_donors && !status; d++) {
+        const struct wf_tensor *t = rows->donors[d].tensor;
+        if (!t || !t->addend)
+            continue;
+        struct wf_owner donor = {.ckpt = wf_rows_donor(r, &rows->donors[d])};
+        status = load_addends(r, &donor, t->addend, wide);
+    }
+    return status;
+}
+
+/* Of all inputs; of those that are computed on the way also what these are computed from. */
+static int load_inputs(struct wf_ring *r, const struct wf_job *job, const struct wf_owner *up)
+{
+    int status = WF_OK;
+    for (uint32_t i = 0; i < job->n_inputs && !status; i++) {
+        const struct wf_tensor *t = job->in[i];
+        struct wf_owner own = {up, job->input_ckpt[i], t->fused};
+        status = load_addends(r, &own, t->addend, job->wide);
+        if (!status && t->fused)
+            status = load_inputs(r, t->fused->job, &own);
+        if (!status && t->rows)
+            status = load_donors(r, t->rows, job->wide);
+        if (!status && t->rows)
+            status = wf_rows_prepare(r, job, i);
+    }
     return status;
 }
 
@@ -116,16 +138,8 @@ int wf_sources_create(struct wf_ring *r)
 {
     const struct wf_plan *plan = r->options->plan;
     int status = WF_OK;
-    for (size_t j = 0; j < plan->n_jobs && !status; j++) {
-        const struct wf_job *job = &plan->jobs[j];
-        for (uint32_t i = 0; i < job->n_inputs && !status; i++) {
-            status = load_addends(r, job->input_ckpt[i], job->in[i]->addend, job->wide);
-            if (!status && job->in[i]->rows)
-                status = load_donors(r, job->in[i]->rows, job->wide);
-            if (!status && job->in[i]->rows)
-                status = wf_rows_prepare(r, job, i);
-        }
-    }
+    for (size_t j = 0; j < plan->n_jobs && !status; j++)
+        status = load_inputs(r, &plan->jobs[j], NULL);
     return status;
 }
 
@@ -155,6 +169,8 @@ static void unload_tensor(const struct wf_tensor *t)
             unload_addends(t->rows->donors[d].tensor->addend);
     if (t->rows)
         wf_rows_forget(t->rows);
+    for (uint32_t i = 0; t->fused && i < t->fused->job->n_inputs; i++)
+        unload_tensor(t->fused->job->in[i]);
 }
 
 void wf_sources_destroy(struct wf_ring *r)

@@ -71,11 +71,14 @@ static int check_inputs(struct wf_err *e, struct wf_ring *r)
 
 static int sync_outputs(struct wf_err *e, struct wf_ring *r)
 {
+    uint64_t begin = wf_now_ns();
     for (size_t s = 0; r->outputs && s < r->options->plan->n_shards; s++) {
         int status = wf_outfile_sync(e, &r->outputs[s]);
         if (status)
             return status;
     }
+    if (r->options->watch)
+        wf_watch_part(r->options->watch, "sync", begin);
     return WF_OK;
 }
 

@@ -5,17 +5,27 @@
 #include <stdbool.h>
 
 #include "../base/clock.h"
+#include "../base/log.h"
 
 static const char *const names[] = {
-    [WF_PHASE_PLAN] = "plan",     [WF_PHASE_STATISTICS] = "statistics",
-    [WF_PHASE_MAP] = "map",       [WF_PHASE_COMPONENTS] = "components",
-    [WF_PHASE_DELTAS] = "deltas", [WF_PHASE_PUBLISH] = "publish",
+    [WF_PHASE_PLAN] = "plan",
+    [WF_PHASE_STATISTICS] = "statistics",
+    [WF_PHASE_MAP] = "map",
+    [WF_PHASE_RANKS] = "ranks",
+    [WF_PHASE_COMPONENTS] = "components",
+    [WF_PHASE_DELTAS] = "deltas",
+    [WF_PHASE_PUBLISH] = "publish",
 };
 
 void wf_watch_set_trace(struct wf_watch *w, struct wf_trace *trace)
 {
     w->trace = trace;
     w->track = wf_trace_track(trace, "main", WF_TRACE_ONLY);
+}
+
+const char *wf_watch_stage(const struct wf_watch *w)
+{
+    return names[w->phase];
 }
 
 /* One line in one call: other threads write lines, too. */
@@ -31,8 +41,8 @@ static void emit(const struct wf_watch *w, const char *state, uint64_t now)
                  ",\"seconds\":%.6f,\"bytes_read\":%" PRIu64 ",\"bytes_written\":%" PRIu64,
                  (double)(now - w->begin_ns) / 1e9, w->read - w->read_before,
                  w->written - w->written_before);
-    fprintf(w->json, "{\"event\":\"phase\",\"rank\":%u,\"stage\":\"%s\"%s,\"state\":\"%s\"%s}\n",
-            w->rank, names[w->phase], step, state, sums);
+    fprintf(w->json, "{\"event\":\"phase\",\"stage\":\"%s\"%s,\"state\":\"%s\"%s,\"rank\":%u}\n",
+            names[w->phase], step, state, sums, wf_log_rank());
     fflush(w->json);
 }
 

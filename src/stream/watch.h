@@ -1,9 +1,10 @@
 /* watch.h - a merge as it is seen from outside: one phase after the other, with times and bytes.
  *
- *   plan | statistics, step by step | map | components | deltas | publish
+ *   plan | ranks | statistics, step by step | map | ranks | components | deltas | publish
  *
- * Which of them there are depends on the merge. Each phase and each step is two events on `json`,
- * a span of the trace, and a part of the summary. Used by the thread that runs the merge.
+ * Which of them there are depends on the merge, and on the rank. Each phase and each step is two
+ * events on `json`, a span of the trace, and a part of the summary. Used by the thread that runs
+ * the merge.
  */
 #ifndef WF_WATCH_H
 #define WF_WATCH_H
@@ -16,6 +17,7 @@ enum wf_phase {
     WF_PHASE_PLAN,
     WF_PHASE_STATISTICS, /* of model scope: those of tensors are part of MAP */
     WF_PHASE_MAP,        /* everything is read, merged and written */
+    WF_PHASE_RANKS,      /* waiting for the other processes of the merge */
     WF_PHASE_COMPONENTS,
     WF_PHASE_DELTAS,
     WF_PHASE_PUBLISH,
@@ -26,7 +28,6 @@ struct wf_watch {
     struct wf_trace *trace; /* NULL: none is wanted; not owned */
     struct wf_track *track; /* of the thread that runs the merge */
     FILE *json;             /* events, one object a line; NULL: none */
-    unsigned rank;
     uint64_t read, written; /* bytes so far; kept up to date by who reads and writes */
 
     uint64_t ns[WF_PHASES]; /* spent in phases that are over */
@@ -46,6 +47,9 @@ void wf_watch_set_trace(struct wf_watch *w, struct wf_trace *trace);
 void wf_watch_phase(struct wf_watch *w, enum wf_phase phase);
 /* The present phase is over, if there is one, and so is the merge. */
 void wf_watch_end(struct wf_watch *w);
+
+/* What events call the present phase. */
+const char *wf_watch_stage(const struct wf_watch *w);
 
 /* A stream begins; the bytes that it will speak of come on top of those so far. */
 void wf_watch_stream_begin(struct wf_watch *w);

@@ -1,8 +1,4 @@
-/* plan_print.c - prints a plan.
- *
- * The time estimate assumes rates that a good local disk reaches; `weft doctor` measures this
- * machine's. It names the stage that binds, which is what a person can change.
- */
+/* plan_print.c - prints a plan. */
 #include "plan_print.h"
 
 #include <errno.h>
@@ -14,39 +10,18 @@
 #include "../publish/byom.h"
 #include "../publish/chain_plan.h"
 #include "../publish/merge.h"
+#include "plan_ranks.h"
+#include "plan_time.h"
 #include "report.h"
 
-#define READ_RATE 2.0e9 /* bytes per second, local NVMe */
-#define WRITE_RATE 1.5e9
-#define COMPUTE_RATE 4.0e9 /* input bytes per second and core */
-
-struct estimate {
-    double read_s, write_s, compute_s;
-    const char *binds;
-    double seconds;
-};
-
-static struct estimate estimate(const struct wf_setup *s)
+static struct wf_plan_time estimate(const struct weft_options *o, const struct wf_setup *s)
 {
     const struct wf_plan *p = &s->plan;
     const struct wf_delta_plan *d = &s->deltas; /* zeros where there is no second step */
-    double read = (double)p->bytes_read + (double)s->budget.again_bytes;
-    double write = (double)p->bytes_written + 2 * (double)d->most_bytes; /* spooled, then written */
-    read += (double)d->plan.bytes_read + (double)s->deltas_budget.again_bytes;
-    struct estimate t = {.read_s = read / READ_RATE,
-                         .write_s = write / WRITE_RATE,
-                         .compute_s = read / (COMPUTE_RATE * s->budget.compute)};
-    t.binds = "read";
-    t.seconds = t.read_s;
-    if (t.write_s > t.seconds) {
-        t.binds = "write";
-        t.seconds = t.write_s;
-    }
-    if (t.compute_s > t.seconds) {
-        t.binds = "compute";
-        t.seconds = t.compute_s;
-    }
-    return t;
+    uint64_t read = p->bytes_read + s->budget.again_bytes;
+    uint64_t written = p->bytes_written + 2 * d->most_bytes; /* spooled, then written */
+    read += d->plan.bytes_read + s->deltas_budget.again_bytes;
+    return wf_plan_time(o, &s->budget, read, written);
 }
 
 static void print_inputs(FILE *out, const struct wf_plan *p, bool diffable)
@@ -60,7 +35,10 @@ static void print_inputs(FILE *out, const struct wf_plan *p, bool diffable)
             total += k->ckpt->tensors[i].bytes;
         fprintf(out, "  %-8s %s%s", k->is_base ? "base" : "model", k->text,
                 k->ckpt == p->config_donor ? "  (gives config and side files)" : "");
-        if (!diffable)
+        if (!diffable && k->ckpt->fused)
+            fprintf(out, "  %zu tensors, %s computed", k->ckpt->n_tensors,
+                    wf_format_bytes(total, bytes));
+        else if (!diffable)
             fprintf(out, "  %zu tensors, %s in %zu file%s", k->ckpt->n_tensors,
                     wf_format_bytes(total, bytes), k->ckpt->n_files,
                     k->ckpt->n_files == 1 ? "" : "s");
@@ -143,9 +121,21 @@ static void print_deltas(FILE *out, const struct wf_setup *s, bool diffable)
             wf_format_bytes(b->statistics_bytes, text[1]), wf_format_bytes(b->meta_bytes, text[2]));
 }
 
-static void print_summary(FILE *out, const struct wf_setup *s, bool diffable)
+static void print_time(FILE *out, const struct weft_options *o, const struct wf_setup *s)
+{
+    struct wf_plan_time t = estimate(o, s);
+    char rate[32], where[64] = "on a local disk";
+    if (o->bandwidth)
+        snprintf(where, sizeof where, "at %s per second", wf_format_bytes(o->bandwidth, rate));
+    fprintf(out, "time        about %.1f s %s (read %.1f, compute %.1f, write %.1f); %s binds\n",
+            t.seconds, where, t.read_s, t.compute_s, t.write_s, t.binds);
+}
+
+static void print_summary(FILE *out, const struct weft_options *o, const struct wf_setup *s,
+                          bool fused)
 {
     const struct wf_plan *p = &s->plan;
+    bool diffable = o->diffable;
     char text[4][32], hex[33];
     fprintf(out, "method      %s: %s\n", p->recipe->method->name, p->recipe->method->title);
     print_inputs(out, p, diffable);
@@ -153,6 +143,11 @@ static void print_summary(FILE *out, const struct wf_setup *s, bool diffable)
         fprintf(out, "vocabulary  %s\n", p->vocabulary);
     fprintf(out, "output\n  %zu tensors: %" PRIu64 " merged, %" PRIu64 " copied, %zu left out\n",
             p->n_jobs, p->n_merged, p->n_copied, p->n_left_out);
+    if (fused) {
+        fprintf(out,
+                "  not written: computed from these inputs as the stage that names it reads\n");
+        return;
+    }
     if (!diffable)
         fprintf(out, "  %zu shard%s, %s\n", p->n_shards, p->n_shards == 1 ? "" : "s",
                 wf_format_bytes(p->bytes_written, text[0]));
@@ -166,15 +161,12 @@ static void print_summary(FILE *out, const struct wf_setup *s, bool diffable)
     print_memory(out, s);
     if (p->recipe->deltas.wanted)
         print_deltas(out, s, false);
-    struct estimate t = estimate(s);
-    fprintf(out,
-            "time        about %.1f s on a local disk (read %.1f, compute %.1f, write %.1f); "
-            "%s binds\n",
-            t.seconds, t.read_s, t.compute_s, t.write_s, t.binds);
+    if (!o->ranks)
+        print_time(out, o, s);
     fprintf(out, "plan        %s\n", wf_hash128_hex(&p->hash, hex));
 }
 
-static void print_jobs(FILE *out, const struct wf_plan *p, bool diffable)
+static void print_jobs(FILE *out, const struct wf_plan *p, bool placed)
 {
     char shape[WF_SHAPE_TEXT_MAX];
     fprintf(out, "jobs\n");
@@ -183,7 +175,7 @@ static void print_jobs(FILE *out, const struct wf_plan *p, bool diffable)
         fprintf(out, "  %-15s %-5s %s  %s", wf_job_action_name(p, job),
                 wf_dtype_info(job->dtype)->name, job->name,
                 wf_shape_text(job->shape, job->n_dims, WF_SHAPE_SPACED, shape));
-        if (!diffable)
+        if (placed)
             fprintf(out, "  %s at %" PRIu64, p->shards[job->shard].name, job->offset);
         fputc('\n', out);
     }
@@ -192,11 +184,14 @@ static void print_jobs(FILE *out, const struct wf_plan *p, bool diffable)
                 p->left_out[i].ckpt);
 }
 
-static void json_summary(FILE *out, const struct wf_setup *s, bool diffable)
+/* Of a stage that is computed on the way the stage behind it counts the bytes. */
+static void json_summary(FILE *out, const struct weft_options *o, const struct wf_setup *s,
+                         bool fused)
 {
+    bool diffable = o->diffable;
     const struct wf_plan *p = &s->plan;
     const struct wf_budget *b = &s->budget;
-    struct estimate t = estimate(s);
+    struct wf_plan_time t = estimate(o, s);
     char hex[33];
     fprintf(
         out,
@@ -204,8 +199,8 @@ static void json_summary(FILE *out, const struct wf_setup *s, bool diffable)
         ",\"copied\":%" PRIu64 ",\"left_out\":%zu,\"bytes_read\":%" PRIu64
         ",\"bytes_written\":%" PRIu64,
         p->recipe->method->name, diffable ? p->passes : b->passes, p->n_jobs, p->n_merged,
-        p->n_copied, p->n_left_out, p->bytes_read, p->bytes_written);
-    if (!diffable)
+        p->n_copied, p->n_left_out, fused ? 0 : p->bytes_read, fused ? 0 : p->bytes_written);
+    if (!diffable && !fused)
         fprintf(out,
                 ",\"plan\":\"%s\",\"shards\":%zu,\"memory\":{\"budget\":%" PRIu64
                 ",\"ring\":%" PRIu64 ",\"slots\":%u,\"slot_bytes\":%" PRIu64
@@ -217,7 +212,8 @@ static void json_summary(FILE *out, const struct wf_setup *s, bool diffable)
                 wf_hash128_hex(&p->hash, hex), p->n_shards, b->memory_bytes,
                 wf_budget_ring_bytes(b), b->slots, b->input_bytes, b->span_bytes, b->meta_bytes,
                 b->statistics_bytes - b->pinned_bytes, b->pinned_bytes, b->again_bytes,
-                wf_budget_resident(p, b), s->gpu.devices ? wf_devices_count(s->gpu.devices) : 0,
+                wf_budget_resident(p, b),
+                s->gpu.devices ? wf_devices_count(s->gpu.devices) : o->gpus_per_rank,
                 s->gpu.layout.device_bytes, b->readers, b->compute, b->writers, t.seconds, t.binds);
     fputs("}\n", out);
 }
@@ -258,7 +254,7 @@ static int json_deltas(struct wf_err *e, FILE *out, const struct wf_setup *s, bo
     return status;
 }
 
-static int json_jobs(struct wf_err *e, FILE *out, const struct wf_plan *p, bool diffable)
+static int json_jobs(struct wf_err *e, FILE *out, const struct wf_plan *p, bool placed)
 {
     char shape[WF_SHAPE_TEXT_MAX];
     struct wf_str s = {0};
@@ -270,7 +266,7 @@ static int json_jobs(struct wf_err *e, FILE *out, const struct wf_plan *p, bool 
         wf_str_printf(&s, ",\"action\":\"%s\",\"dtype\":\"%s\",\"shape\":%s,\"bytes\":%" PRIu64,
                       wf_job_action_name(p, job), wf_dtype_info(job->dtype)->name,
                       wf_shape_text(job->shape, job->n_dims, WF_SHAPE_TIGHT, shape), job->bytes);
-        if (!diffable)
+        if (placed)
             wf_str_printf(&s, ",\"file\":\"%s\",\"offset\":%" PRIu64, p->shards[job->shard].name,
                           job->offset);
         wf_str_puts(&s, "}\n");
@@ -315,21 +311,33 @@ static int print_adapters(struct wf_err *e, const struct weft_options *o, struct
     return status ? status : finished;
 }
 
-static int print_setup(struct wf_err *e, const struct weft_options *o, const struct wf_setup *s)
+/* `fused`: a stage that is computed on the way. */
+static int print_setup(struct wf_err *e, const struct weft_options *o, struct wf_setup *s,
+                       bool fused)
 {
     FILE *out = o->out;
+    bool placed = !o->diffable && !fused;
+    int status = o->ranks && !fused ? wf_plan_ranks_budget(e, o, s) : WF_OK;
+    if (status)
+        return status;
     if (!o->json) {
-        print_summary(out, s, o->diffable);
-        print_jobs(out, &s->plan, o->diffable);
-        return WF_OK;
+        print_summary(out, o, s, fused);
+        if (o->ranks && !fused)
+            status = wf_plan_ranks_print(e, o, s);
+        if (!status)
+            print_jobs(out, &s->plan, placed);
+        return status;
     }
-    json_summary(out, s, o->diffable);
-    int status = json_deltas(e, out, s, o->diffable);
-    return status ? status : json_jobs(e, out, &s->plan, o->diffable);
+    json_summary(out, o, s, fused);
+    status = json_deltas(e, out, s, o->diffable);
+    if (!status && o->ranks && !fused)
+        status = wf_plan_ranks_print(e, o, s);
+    return status ? status : json_jobs(e, out, &s->plan, placed);
 }
 
 /* The line above a stage's plan. */
-static void print_stage(const struct weft_options *o, const struct wf_chain *chain, size_t i)
+static void print_stage(const struct weft_options *o, const struct wf_chain *chain, size_t i,
+                        bool fused)
 {
     const char *name = chain->run[i].name;
     struct wf_report r;
@@ -340,12 +348,15 @@ static void print_stage(const struct weft_options *o, const struct wf_chain *cha
             wf_report_string(&r, "name", name);
         wf_report_u64(&r, "number", i + 1);
         wf_report_u64(&r, "stages", chain->n);
+        wf_str_printf(&r.line, ",\"fused\":%s", fused ? "true" : "false");
         wf_report_close(&r);
     } else {
         wf_report_text(&r, "%sstage       %zu of %zu%s", i ? "\n" : "", i + 1, chain->n,
                        name ? ": " : "");
         if (name)
             wf_report_name(&r, name, 0);
+        if (fused)
+            wf_report_text(&r, ", computed on the way");
         wf_report_end(&r);
     }
     struct wf_err ignored = {0}; /* what it could not write, the plan behind it cannot, either */
@@ -358,8 +369,8 @@ static int print_chain(struct wf_err *e, const struct weft_options *o, const cha
     struct wf_chain_plan p;
     int status = wf_chain_plan(e, o, recipe, chain, "OUT.stages", &p);
     for (size_t i = 0; !status && i < p.n; i++) {
-        print_stage(o, chain, i);
-        status = print_setup(e, o, &p.setups[i]);
+        print_stage(o, chain, i, p.fused[i]);
+        status = print_setup(e, o, &p.setups[i], p.fused[i]);
     }
     wf_chain_plan_destroy(&p);
     return status;
@@ -376,7 +387,7 @@ static int print_single(struct wf_err *e, const struct weft_options *o, const ch
     } else if (!status) {
         status = wf_setup_create(e, o, &source, false, &s);
         if (!status)
-            status = print_setup(e, o, &s);
+            status = print_setup(e, o, &s, false);
     }
     wf_setup_destroy(&s);
     return status;
@@ -386,7 +397,9 @@ int wf_plan_print_run(struct wf_err *e, const struct weft_options *options, cons
 {
     struct wf_arena a = {0};
     struct wf_chain chain;
-    int status = wf_chain_read(e, &a, recipe, options->compat == WEFT_COMPAT_MERGEKIT, &chain);
+    int status = wf_plan_ranks_check(e, options);
+    if (!status)
+        status = wf_chain_read(e, &a, recipe, options->compat == WEFT_COMPAT_MERGEKIT, &chain);
     if (!status)
         status = chain.n > 1 ? print_chain(e, options, recipe, &chain)
                              : print_single(e, options, recipe, &chain.run[0].recipe);

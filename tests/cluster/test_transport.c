@@ -331,6 +331,30 @@ static void without_a_transport_it_is_refused(void)
     CHECK(!o.devices || strstr(e.text, "no fake NCCL"), "%s", e.text);
 }
 
+/* Without a GPU too (tests/suite/cuda_build.sh): the plugin that WEFT_CUDA_PLUGIN names finds NCCL
+ * and all that it calls there. */
+static void the_plugin_opens_nccl(void)
+{
+    struct wf_plugin_err pe = {0};
+    struct wf_plugin_comm *comm = NULL;
+    wf_plugin_get_fn *get;
+    unsigned char id[WF_PLUGIN_ID_BYTES] = {0};
+    char why[WF_LIBRARY_WHY_BYTES], name[64];
+    *(void **)&get = wf_library_symbol(getenv("WEFT_CUDA_PLUGIN"), WF_PLUGIN_SYMBOL, false, why);
+    CHECK(get, "%s", why);
+    if (!get)
+        return;
+    if (get()->comm_library(&pe, name)) {
+        printf("%s\n", pe.text);
+        exit(77);
+    }
+    CHECK(!strncmp(name, "NCCL ", 5), "%s", name);
+    CHECK(!get()->comm_id(&pe, id) && id[0] + id[1] + id[2], "%s", pe.text);
+    if (get()->comm_open(&pe, 0, id, 0, 1, MIB, &comm))
+        CHECK(strstr(pe.text, "cuda") && !comm, "%s", pe.text);
+    get()->comm_abort(comm);
+}
+
 static void a_rank_that_never_starts_costs_the_limit(void)
 {
     struct wf_err e = {0};
@@ -382,6 +406,7 @@ static const struct {
     {"a_signal_ends_the_wait", a_signal_ends_the_wait},
     {"a_rank_that_never_starts_costs_the_limit", a_rank_that_never_starts_costs_the_limit},
     {"without_a_transport_it_is_refused", without_a_transport_it_is_refused},
+    {"the_plugin_opens_nccl", the_plugin_opens_nccl},
     {"a_killed_rank_ends_the_wait", a_killed_rank_ends_the_wait},
 };
 

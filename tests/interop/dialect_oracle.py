@@ -14,6 +14,7 @@ from harness import run_tests
 ARGS = None
 HIDDEN, LAYERS = 8, 5
 COUNT = 0
+SAID = ""  # what the last merge said
 
 
 def write(folder, tensors, config=None):
@@ -61,7 +62,7 @@ CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "num_hid
 
 def case(models, recipe, *flags, configs=None, expect=0):
     """Writes models {name: tensors}, runs the recipe, and gives tensors and config of the result (or the error's text)."""
-    global COUNT
+    global COUNT, SAID
     COUNT += 1
     folder = f"{ARGS.scratch}/{COUNT}"
     os.makedirs(folder)
@@ -71,6 +72,7 @@ def case(models, recipe, *flags, configs=None, expect=0):
     run = subprocess.run([ARGS.weft, "merge", f"{folder}/recipe.json", f"{folder}/out", "--progress", "none", *flags],
                          capture_output=True,
                          text=True)
+    SAID = run.stderr
     assert run.returncode == expect, f"{run.returncode}: {run.stderr}"
     if expect:
         return run.stderr
@@ -352,6 +354,52 @@ def test_layers_that_are_not_there_are_refused():
     assert "[3, 6]" in message and "5 layers" in message, message
 
 
+def test_a_stack_without_the_layer_that_alone_has_a_tensor_is_warned_of():
+    rng = np.random.default_rng(30)
+    t5 = {"shared.weight": rng.normal(size=(16, HIDDEN)), "encoder.final_layer_norm.weight": rng.normal(size=HIDDEN)}
+    for j in range(LAYERS):
+        t5[f"encoder.block.{j}.layer.0.SelfAttention.q.weight"] = rng.normal(size=(HIDDEN, HIDDEN))
+    t5["encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"] = rng.normal(size=(4, 2))
+
+    def stack(*ranges):
+        return {"merge_method": "passthrough", "slices": [{"sources": [{"model": "t5", "layer_range": r}]} for r in ranges]}
+
+    case({"t5": t5}, stack([2, 5]), configs={"t5": {"architectures": ["T5EncoderModel"], "num_layers": LAYERS}})
+    assert "recipe.json:1: of the layers of t5 only one has a tensor 'encoder.block.0.layer.0.SelfAttention." in SAID, SAID
+    for ranges in ([0, 5],), ([0, 3], [2, 5]):
+        case({"t5": t5}, stack(*ranges), configs={"t5": {"architectures": ["T5EncoderModel"], "num_layers": LAYERS}})
+        assert "of the layers of" not in SAID, SAID
+
+
+def test_names_with_and_without_a_prefix_come_together():
+    full, other = model(31), model(32)
+    bare = {name.removeprefix("model."): value for name, value in other.items() if name != "lm_head.weight"}
+    mean = {"merge_method": "linear", "parameters": {"weight": 1}}
+    recipe = {**mean, "models": [{"model": "full"}, {"model": "bare"}]}
+
+    # The head that one lacks is missing, as ever; a tied one is the table.
+    said = case({"full": full, "bare": bare}, recipe, expect=2)
+    assert "lm_head.weight" in said, said
+    tied = {"full": CONFIG, "bare": {**CONFIG, "tie_word_embeddings": True}}
+    head = {**other, "lm_head.weight": other["model.embed_tokens.weight"]}
+    check(case({"full": full, "bare": bare}, recipe, configs=tied)[0], {n: (full[n] + head[n]) / 2 for n in full})
+    assert "recipe.json:1: the names of bare lack 'model.' in front and are taken with it" in SAID, SAID
+
+    # The other way round the head keeps its name; the same model twice; layers of both.
+    base = {**bare, "lm_head.weight": other["lm_head.weight"]}
+    short = {name.removeprefix("model."): value for name, value in full.items()}
+    recipe = {**mean, "models": [{"model": "base"}, {"model": "full"}, {"model": "full"}]}
+    check(case({"base": base, "full": full}, recipe)[0], {n: (base[n] + 2 * short[n]) / 3 for n in base})
+    assert SAID.count("the names of full have 'model.' in front and are taken without it") == 1, SAID
+    slices = [{"sources": [{"model": m, "layer_range": [j, j + 1]}]} for m, j in (("full", 0), ("base", 1))]
+    got = case({"base": base, "full": full}, {"merge_method": "passthrough", "slices": slices})[0]
+    assert np.array_equal(got["model.layers.1.input_layernorm.weight"], base["layers.1.input_layernorm.weight"])
+
+    # Not where only some names differ so.
+    for odd in ({**bare, "extra.weight": bare["norm.weight"]}, {n: v for n, v in bare.items() if n != "norm.weight"}):
+        case({"full": full, "bare": odd}, {**mean, "models": [{"model": "full"}, {"model": "bare"}]}, configs=tied, expect=2)
+
+
 def test_lists_by_layer_and_nested_counts_follow_the_stack():
     a, b = model(16), model(17)
     kinds = lambda word: [f"{word}{i}" for i in range(LAYERS)]
@@ -542,6 +590,23 @@ def test_layers_whose_numbers_become_one_are_refused():
         "merge_method": "passthrough", "slices": [{"sources": [{"model": "a", "layer_range": [1, 2]}]}]
     }, expect=2)
     assert "'model.layers.0.mlp.up_proj.weight'" in says and "model.layers.01.mlp" in says, says
+
+
+def test_a_head_that_is_tied_by_the_config_and_trained_all_the_same_is_told():
+    tied = {**CONFIG, "tie_word_embeddings": True}
+    a, b = model(33), model(34)
+    a["lm_head.weight"] = a["model.embed_tokens.weight"].copy()
+    mean = {"merge_method": "linear", "parameters": {"weight": 1}, "models": [{"model": "a"}, {"model": "b"}]}
+    got, config = case({"a": a, "b": b}, mean, configs={"a": tied, "b": tied})
+    check(got, {n: (a[n] + b[n]) / 2 for n in a})
+    assert "recipe.json:1: config.json of b ties the head to the embedding table, but 'lm_head.weight' is stored" in SAID, SAID
+    assert "config.json of a" not in SAID and config["tie_word_embeddings"] is True
+    b["lm_head.weight"] = b["model.embed_tokens.weight"].copy()
+    case({"a": a, "b": b}, mean, configs={"a": tied, "b": tied})
+    assert "ties the head" not in SAID, SAID
+    b["lm_head.weight"][-1, -1] += 1
+    case({"a": a, "b": b}, mean, configs={"a": tied, "b": {**CONFIG, "tie_word_embeddings": False}})
+    assert "ties the head" not in SAID, SAID
 
 
 def test_a_stack_that_ends_in_a_tied_model_has_that_models_table_as_its_head():

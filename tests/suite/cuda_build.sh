@@ -14,7 +14,7 @@ expect_text() { # NAME TEXT FILE
 # ---- with and without a compiler for it ----
 
 check "CUDA=0 leaves the plugin out" make -s -n plugin CUDA=0
-for wrong in "CUDA=maybe" "CUDA=1 CUDA_HOME=$SCRATCH/nothing"; do
+for wrong in "CUDA=maybe" "NCCL=maybe" "CUDA=1 CUDA_HOME=$SCRATCH/nothing"; do
     # shellcheck disable=SC2086
     if make -s -n plugin $wrong >"$SCRATCH/said" 2>&1; then
         fail "make $wrong" "was accepted"
@@ -81,6 +81,16 @@ if [ "$has_gpu" = 0 ]; then # the real plugin, opened by name: the runtime itsel
     WEFT_CUDA_PLUGIN=$PWD/$plugin expect_exit "the plugin without a driver" 4 \
         $weft merge "$SCRATCH/recipe.yaml" "$SCRATCH/out" --backend cuda
     expect_text "the runtime's own words" "CUDA" "$SCRATCH/stderr"
+fi
+
+# NCCL is opened by the plugin, with all that is called there; a communicator needs a GPU.
+if [ -x build/plain/test_transport ]; then
+    WEFT_CUDA_PLUGIN=$PWD/$plugin build/plain/test_transport the_plugin_opens_nccl "$SCRATCH" >"$SCRATCH/said" 2>&1
+    case $? in
+    0) pass ;;
+    77) skip "NCCL" "$(head -n 1 "$SCRATCH/said")" ;;
+    *) fail "NCCL" "$(head -c 300 "$SCRATCH/said")" ;;
+    esac
 fi
 
 # ---- the ledger ----

@@ -19,9 +19,13 @@ recipe "$SCRATCH/in/recipe.yaml" task_arithmetic keep "$SCRATCH/in/base" "$SCRAT
 { cat "$SCRATCH/in/recipe.yaml"; echo 'task_deltas: {density: 0.2}'; } >"$SCRATCH/in/deltas.yaml"
 printf 'merge_method: pcb\nbase_model: %s\nmodels: [model: %s]\n' "$SCRATCH/in/base" "$SCRATCH/in/tuned" \
     >"$SCRATCH/in/components.yaml"
-{ echo 'name: first'; cat "$SCRATCH/in/recipe.yaml"; printf 'chat_template: chatml\n---\n'
-  printf 'merge_method: linear\nparameters: {weight: 1}\nmodels: [model: first, model: %s]\nchat_template: auto\n' \
-      "$SCRATCH/in/tuned"; } >"$SCRATCH/in/stages.yaml"
+# Of these stages `first` is computed on the way to `second`, `second` has a folder, and `third` is computed from that.
+{ echo 'name: first'; cat "$SCRATCH/in/recipe.yaml"; printf 'chat_template: chatml\n---\nname: second\n'
+  printf 'merge_method: linear\nparameters: {weight: 1}\nmodels: [model: first, model: %s]\nchat_template: auto\n---\n' \
+      "$SCRATCH/in/tuned"
+  printf 'name: third\nmerge_method: passthrough\nmodels: [model: second]\n---\n'
+  printf 'merge_method: linear\nparameters: {weight: 1}\nmodels: [model: second, model: third]\n'
+} >"$SCRATCH/in/stages.yaml"
 small_models "$SCRATCH/in/small"
 while read -r name memory _; do
     [ -z "$name" ] || stage_recipe "$SCRATCH/in/$name-$memory.yaml" "$name" "$SCRATCH/in/small/"{1,2,3,4}
@@ -136,6 +140,14 @@ rm -rf out out.partial
 "${merge[@]}" >/dev/null 2>err || fail "$what without faults" "$(head -c 300 err)"
 reference=$(digest out)
 for kind in alloc open write sync; do
+    sweep $kind "" merge "${merge[@]}"
+done
+# A trace: its file cannot be made, or grows no more; the merge fails only of the first.
+what="trace" merge=("${plain_merge[@]}" --trace trace)
+rm -rf out out.partial
+"${merge[@]}" >/dev/null 2>err || fail "$what without faults" "$(head -c 300 err)"
+reference=$(digest out)
+for kind in alloc open write; do
     sweep $kind "" merge "${merge[@]}"
 done
 # Stages: merges behind one another, and what is kept between them.

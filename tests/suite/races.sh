@@ -12,7 +12,8 @@ for i in 1 2; do
 done
 for model in m many; do
     recipe "$SCRATCH/$model.yaml" task_arithmetic keep "$SCRATCH/${model}1" "$SCRATCH/${model}2"
-    for flags in "--threads 4 --memory 64Mi" "--threads 3 --io buffered --manifest sha256" "--threads 2 --json --io direct"; do
+    for flags in "--threads 4 --memory 64Mi --trace $SCRATCH/trace" "--threads 3 --io buffered --manifest sha256" \
+        "--threads 2 --json --io direct"; do
         rm -rf "$SCRATCH/out"
         # shellcheck disable=SC2086
         check "merge of $model with $flags" $weft merge "$SCRATCH/$model.yaml" "$SCRATCH/out" --progress plain $flags
@@ -29,7 +30,7 @@ turn=0
 for name in $(stage_names); do
     stage_recipe "$SCRATCH/$name.yaml" "$name" "$SCRATCH/odd/"{1,2,3,4}
     [[ $name == *-compat ]] && compat=mergekit || compat=weft
-    for flags in "--threads 4 --memory 2Mi" "--threads 3 --memory 12Mi --io direct"; do
+    for flags in "--threads 4 --memory 2Mi" "--threads 3 --memory 12Mi --io direct --json --trace $SCRATCH/trace"; do
         turn=$((turn + 1))
         [ "$LONG" = 1 ] || [ $((turn % 4 < 2)) = 1 ] || continue # 1, 4, 5, 8, ...
         rm -rf "$SCRATCH/out"
@@ -52,7 +53,8 @@ done
 
 # Stopped from outside while all threads are at work.
 rm -rf "$SCRATCH/out"
-$weft merge "$SCRATCH/m.yaml" "$SCRATCH/out" --threads 4 --memory 64Mi --progress none >/dev/null 2>"$SCRATCH/err" &
+$weft merge "$SCRATCH/m.yaml" "$SCRATCH/out" --threads 4 --memory 64Mi --progress none --trace "$SCRATCH/trace" \
+    >/dev/null 2>"$SCRATCH/err" &
 sleep 0.4
 kill -TERM $!
 wait $!

@@ -62,6 +62,23 @@ static void stages_run_behind_what_they_need(void **state)
                  "a b c -");
 }
 
+/* A stage can be computed on the way if one stage alone names it, however often. */
+static void stages_know_who_alone_names_them(void **state)
+{
+    (void)state;
+    struct chain_test t;
+    const char *linear = "merge_method: linear\nparameters: {weight: 1}\n";
+    char text[512];
+    snprintf(text, sizeof text, "%s%s%s%smodels: [{model: b}, {model: b+lora}, {model: a}]\n",
+             NAMED("c", "b") NEXT, NAMED("a", "x") NEXT, NAMED("b", "a") NEXT, linear);
+    assert_int_equal(parse(&t, text), WF_OK); /* c is not run, so it does not count */
+    assert_int_equal(t.c.n, 3);
+    assert_int_equal(t.c.run[0].user, 0); /* a: both others */
+    assert_int_equal(t.c.run[1].user, 2);
+    assert_int_equal(t.c.run[2].user, 0); /* the result */
+    wf_arena_destroy(&t.a);
+}
+
 static void stages_that_nobody_needs_are_not_run(void **state)
 {
     (void)state;
@@ -196,6 +213,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stages_run_behind_what_they_need),
+        cmocka_unit_test(stages_know_who_alone_names_them),
         cmocka_unit_test(stages_that_nobody_needs_are_not_run),
         cmocka_unit_test(documents_that_hold_nothing_are_no_stages),
         cmocka_unit_test(names_stand_for_models),

@@ -112,7 +112,9 @@ static struct wf_deal_load slow_load(const struct made *m, uint64_t from, uint64
     for (size_t j = 0; j < m->plan.n_jobs && !all_done(m); j++) {
         const struct wf_job *job = &m->jobs[j];
         bool maps = job->action == WF_ACTION_MAP, makes = false;
-        bool gathers = wf_job_gathers(job), model = wf_job_has_scope(job, WF_SCOPE_MODEL);
+        bool statistics = !m->plan.null_compute;
+        bool gathers = statistics && wf_job_gathers(job);
+        bool model = statistics && wf_job_has_scope(job, WF_SCOPE_MODEL);
         uint64_t map_bytes = 0, at = job->offset, end = job->offset + job->bytes;
         while (at < end) {
             uint64_t block = first[job->shard] + at / WF_BLOCK_BYTES;
@@ -121,6 +123,7 @@ static struct wf_deal_load slow_load(const struct made *m, uint64_t from, uint64
             if (block >= from && block < to) {
                 bool done = m->work.done && m->work.done[block];
                 load.read += model ? inputs * m->work.model_passes : 0;
+                load.model += model && m->work.model_passes ? inputs : 0;
                 load.written += done ? 0 : cut - at;
                 map_bytes += done ? 0 : inputs;
                 makes |= !done;
@@ -167,6 +170,7 @@ static struct wf_deal deal(struct made *m, uint32_t ranks)
         struct wf_deal_load want = slow_load(m, d.first[r], d.first[r + 1]);
         assert_int_equal(d.loads[r].read, want.read);
         assert_int_equal(d.loads[r].written, want.written);
+        assert_int_equal(d.loads[r].model, want.model);
     }
     return d;
 }
@@ -264,6 +268,23 @@ static void a_gathered_tensor_is_read_whole_by_each_who_makes_some(void **state)
     unmake(m);
 }
 
+/* A benchmark that computes nothing has no statistics. */
+static void without_arithmetic_nothing_is_read_twice(void **state)
+{
+    struct made *m = make();
+    (void)state;
+    add_shard(m);
+    struct wf_job *job = add_job(m, WF_ACTION_MAP, 4 * WF_BLOCK_BYTES - HEADER);
+    scope(m, job, TENSOR_SUM, WF_SCOPE_TENSOR);
+    scope(m, job, MODEL_SUM, WF_SCOPE_MODEL);
+    m->work.model_passes = 1;
+    m->plan.null_compute = true;
+    struct wf_deal d = deal(m, 4);
+    for (uint32_t r = 0; r < 4; r++)
+        assert_int_equal(d.loads[r].read, 2 * d.loads[r].written);
+    unmake(m);
+}
+
 /* Two tensors of three blocks, less a page: the border goes between them, through the small one. */
 static void borders_go_where_the_cut_tensor_is_cheap(void **state)
 {
@@ -345,6 +366,7 @@ int main(void)
         cmocka_unit_test(few_blocks_are_spread_over_ranks),
         cmocka_unit_test(what_is_done_is_nobodys_load),
         cmocka_unit_test(a_gathered_tensor_is_read_whole_by_each_who_makes_some),
+        cmocka_unit_test(without_arithmetic_nothing_is_read_twice),
         cmocka_unit_test(borders_go_where_the_cut_tensor_is_cheap),
         cmocka_unit_test(elementwise_work_is_balanced_to_a_block),
         cmocka_unit_test(no_other_borders_have_a_smaller_largest_load),

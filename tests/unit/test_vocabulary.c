@@ -197,6 +197,25 @@ static void sources_and_force_win_over_rules(void **state)
     assert_string_equal(f->v.zero, "m");
 }
 
+/* A tokenizer to which a token was added, and no row to the table. */
+static void tokens_beyond_the_table_get_rows(void **state)
+{
+    struct fixture *f = *state;
+    give(f, 0, "a b <pad>", 2);
+    give(f, 1, "b <pad> c", 0);
+    assert_int_equal(plan(f, WF_VOCAB_BASE, 2), WF_OK);
+    assert_int_equal(f->v.rows, 3);
+    expect_map(f, 0, (const int32_t[]){0, 1, -3}); /* what the other model has */
+    expect_map(f, 1, (const int32_t[]){-2, 0, 1});
+    expect_made(f, 0, 1, 1, (const uint32_t[]){1, 1});
+    assert_int_equal(f->v.n_zero, 0);
+    give(f, 1, "b a", 0);
+    assert_int_equal(plan(f, WF_VOCAB_UNION, 2), WF_OK);
+    assert_int_equal(f->v.rows, 3);
+    assert_int_equal(f->v.n_zero, 1);
+    assert_string_equal(f->v.zero, "<pad>");
+}
+
 static void what_models_do_not_have_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -207,9 +226,10 @@ static void what_models_do_not_have_is_refused(void **state)
     assert_non_null(strstr(f->e.text, "r.yaml:7: token 'c': one has no row for 'c'"));
     wf_err_clear(&f->e);
     f->section.n_tokens = 0;
-    give(f, 0, "a b c", 2);
+    give(f, 0, "a b c d e f g", 2);
     assert_int_equal(plan(f, WF_VOCAB_BASE, 2), WF_USAGE);
-    assert_non_null(strstr(f->e.text, "token 'c' of base has id 2"));
+    assert_non_null(strstr(f->e.text, "5 tokens of base have ids beyond the 2 rows"));
+    assert_non_null(strstr(f->e.text, "(first: 'c', id 2)"));
     wf_err_clear(&f->e);
     give(f, 0, "a - b", 0);
     give(f, 1, "a b x", 0);
@@ -268,6 +288,7 @@ int main(void)
         TEST(a_union_appends_ordinary_tokens_then_added_ones),
         TEST(padding_and_holes_are_the_mean),
         TEST(sources_and_force_win_over_rules),
+        TEST(tokens_beyond_the_table_get_rows),
         TEST(what_models_do_not_have_is_refused),
         TEST(unlike_vocabularies_are_joined_on_demand_alone),
         TEST(models_of_one_vocabulary_share_a_map),

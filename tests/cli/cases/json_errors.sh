@@ -7,7 +7,7 @@ expect_event()
     expect_exit "$1"
     expect_one_error_line
     [[ $(wc -l <stdout) -eq 1 ]] || fail 'standard output is not one line'
-    grep -q "^{\"event\":\"error\",\"exit\":$1,\"message\":\".*\"}\$" stdout ||
+    grep -q "^{\"event\":\"error\",\"exit\":$1,\"message\":\".*\",\"rank\":0}\$" stdout ||
         fail "no error event: $(cat stdout)"
     if command -v python3 >/dev/null; then
         python3 -c 'import json; json.loads(open("stdout", encoding="utf-8").read())' ||

@@ -167,7 +167,8 @@ rm one/tokenizer.json
 merged 'tokenizer_source: base'
 expect_stderr_has 'one has no tokenizer; taken to have that of'
 tokenizer base "$(vocab 33)"
-refused 2 "token 't32'" 'tokenizer_source: base'
+merged 'tokenizer_source: base'
+expect_stderr_has "1 token of ./base/tokenizer.json is beyond the 32 rows of the base's table of embeddings (first: 't32', id 32)"
 rm base/tokenizer.json base/tokenizer_config.json base/merges.txt
 refused 2 'has no tokenizer files' 'tokenizer_source: base'
 
@@ -180,3 +181,25 @@ expect_stderr_has "32 rows of the vocabulary are one token in base and another i
 tokenizer one "$(vocab 32)" '' ' "normalizer": null,'
 merged
 ! grep -q warning stderr || fail 'a warning where ids are the same'
+
+# A token that was added to the base's tokenizer, and no row to its table: it gets one. Many such tokens are another model's
+# tokenizer.
+cp -r base padded && cp -r one other
+rm padded/generation_config.json
+tokenizer padded "$(vocab 32)" '{"id": 32, "content": "<pad>", "special": true}'
+tokenizer other "$(vocab 32)"
+printf 'merge_method: linear\nbase_model: padded\nparameters: {weight: 1}\nmodels: [model: other]\ntokenizer_source: base\n' \
+    >pad.yml
+run merge pad.yml pad
+expect_exit 0
+beyond="the 32 rows of the base's table of embeddings (first: "
+expect_stderr_has "1 token of ./padded/tokenizer.json is beyond $beyond'<pad>', id 32) and gets a row"
+expect_stderr_has "1 token is in no model and gets a row of zeros (first: '<pad>')"
+expect_same_file padded/tokenizer.json pad/tokenizer.json
+has pad/config.json '"vocab_size": 33'
+tokenizer padded "$(vocab 38)"
+run merge pad.yml pad --overwrite
+expect_usage_error "6 tokens of ./padded/tokenizer.json have ids beyond $beyond't32', id 32)"
+run merge pad.yml pad --overwrite --compat mergekit
+expect_exit 0
+has pad/config.json '"vocab_size": 38'

@@ -51,3 +51,34 @@ last='weft-yaml 1.doc --no-copy-tokenizer'
 ./weft-yaml 1.doc made --no-copy-tokenizer 2>stderr || fail 'it fails'
 grep -q '<one>' made/tokenizer.json || fail 'no tokenizer is made'
 [[ -s made/chat_template.jinja ]] || fail 'no chat template is written'
+
+# Ids of a config whose token the new vocabulary lacks are those of the model that gives the vocabulary, planned or not.
+printf '{"version": "1.0", "added_tokens": [{"id": 32, "content": "<pad>"}, {"id": 33, "content": "<eos>"}], %s\n' \
+    "$(sed 's/.*"added_tokens": \[[^]]*\], //' base/tokenizer.json)" >eos.json && mv eos.json base/tokenizer.json
+sed -i 's/{/{"eos_token_id": 33, /' base/config.json
+sed -i 's/{/{"eos_token_id": 32, /' one/config.json
+echo '{"eos_token_id": 33}' >base/generation_config.json
+echo '{"eos_token_id": 32}' >one/generation_config.json
+for source in joined one; do
+    rm -rf merged
+    printf '%s\n' 'name: joined' 'merge_method: passthrough' 'models: [{model: one}]' --- 'merge_method: linear' 'base_model: base' \
+        'parameters: {weight: 1}' 'models: [{model: base}, {model: joined}]' "tokenizer_source: $source" >ids.yml
+    run plan ids.yml
+    expect_exit 0
+    run merge ids.yml merged
+    expect_exit 0
+    grep -q 'not in the new vocabulary' stderr && fail "$source: an id has no token"
+    grep -q '"eos_token_id": 32' merged/config.json || fail "$source: config.json has $(grep eos merged/config.json)"
+    grep -q '"eos_token_id": 32' merged/generation_config.json || fail "$source: $(cat merged/generation_config.json)"
+done
+# Where a stage gives the configs their ids count as it will write them.
+printf '%s\n' 'name: joined' 'merge_method: linear' 'base_model: base' 'tokenizer_source: one' 'parameters: {weight: 1}' \
+    'models: [{model: base}, {model: one}]' --- 'merge_method: linear' 'parameters: {weight: 1}' \
+    'models: [{model: joined}, {model: base}]' 'tokenizer_source: ./base' >back.yml
+run plan back.yml
+expect_exit 0
+grep -q 'not in the new vocabulary' stderr && fail 'the plan knows less than the merge'
+run merge back.yml back
+expect_exit 0
+grep -q '"eos_token_id": 33' back/config.json || fail "config.json has $(grep eos back/config.json)"
+grep -q '"eos_token_id": 33' back/generation_config.json || fail "generation_config.json is $(cat back/generation_config.json)"
