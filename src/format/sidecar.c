@@ -38,7 +38,7 @@ static const struct rule file_rules[] = {
     {".*", REPLACED, NULL},
     {"weft_manifest.json", REPLACED, NULL},
     {"weft.journal", REPLACED, NULL},
-    {"weft.statistics", REPLACED, NULL},
+    {"weft.statistics*", REPLACED, NULL},
     {"weft_recipe.*", REPLACED, NULL},
     {"*.index.json", REPLACED, NULL},
     {"*.index.*.json", REPLACED, NULL},

@@ -166,6 +166,15 @@ static int make_spool(struct running *r)
     return status;
 }
 
+/* How the thresholds of a whole model are recognised by a later run: by the merge that they are
+ * about. */
+static const char *name_statistics(struct running *r)
+{
+    struct wf_hash128 of[] = {r->run->setup->plan.hash, wf_xxh128(SPOOL, strlen(SPOOL))};
+    r->d->plan.hash = wf_xxh128(of, sizeof of);
+    return wf_path_join(r->a, r->e, r->run->partial, WF_STATISTICS_DELTAS_NAME);
+}
+
 static int fill_spool(struct running *r, struct wf_deltas_result *out)
 {
     const struct weft_options *o = r->run->options;
@@ -173,6 +182,7 @@ static int fill_spool(struct running *r, struct wf_deltas_result *out)
     struct wf_blocks blocks = {0};
     struct wf_progress progress = {0};
     struct wf_stream_stats stats = {0};
+    const char *statistics = name_statistics(r);
     struct wf_stream_options so = {.plan = &r->d->plan,
                                    .budget = budget,
                                    .backend = wf_backend_cpu(),
@@ -180,11 +190,15 @@ static int fill_spool(struct running *r, struct wf_deltas_result *out)
                                    .io = (enum wf_io)o->io,
                                    .null_compute = o->null_compute,
                                    .blocks = &blocks,
+                                   .statistics = statistics,
+                                   .keeps_statistics = true,
                                    .progress = &progress,
                                    .sink = &r->spool.sink,
                                    .stop = r->run->stop,
                                    .watch = r->run->watch};
     int status = wf_blocks_create(r->e, &r->d->plan, false, budget->slots + 1u, &blocks);
+    if (!status && !statistics)
+        status = WF_MACHINE;
     if (!status) {
         announce(r);
         wf_progress_start(&progress, r->run->progress, o->out, r->d->plan.bytes_written, 0);

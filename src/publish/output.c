@@ -408,8 +408,10 @@ static void tidy_up(struct wf_output *o, const char *old)
 /* All blocks are done: nobody needs them any more. */
 static int remove_statistics(struct wf_err *e, const struct wf_output *o)
 {
-    static const char *const names[] = {WF_STATISTICS_NAME, WF_STATISTICS_NAME ".new"};
-    for (int k = 0; k < 2; k++)
+    static const char *const names[] = {WF_STATISTICS_NAME, WF_STATISTICS_NAME ".new",
+                                        WF_STATISTICS_DELTAS_NAME,
+                                        WF_STATISTICS_DELTAS_NAME ".new"};
+    for (int k = 0; k < 4; k++)
         if (unlinkat(o->lock_fd, names[k], 0) && errno != ENOENT)
             return wf_fail_errno(e, WF_MACHINE, errno, "%s/%s: cannot remove", o->partial,
                                  names[k]);

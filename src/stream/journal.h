@@ -25,7 +25,9 @@
 #include "../plan/plan.h"
 
 #define WF_JOURNAL_NAME "weft.journal"
-#define WF_STATISTICS_NAME "weft.statistics" /* beside it: statistics_file.h */
+/* Beside it (statistics_file.h): of the merge, and of its task deltas. */
+#define WF_STATISTICS_NAME "weft.statistics"
+#define WF_STATISTICS_DELTAS_NAME "weft.statistics-deltas"
 
 struct wf_journal {
     const char *path; /* not owned */

@@ -52,16 +52,21 @@ static struct wf_unit_places places_of(struct wf_ring *r)
 static int write_durably(struct wf_ring *r, const struct wf_str *text)
 {
     const char *path = r->options->statistics;
-    struct wf_str next = {0};
+    size_t n_last, n_folder = (size_t)(wf_path_last(path, &n_last) - path);
+    struct wf_str next = {0}, folder = {0};
     wf_str_printf(&next, "%s.new", path);
+    wf_str_add(&folder, path, n_folder);
     int status = wf_str_finish(&next, r->e);
+    if (!status)
+        status = wf_str_finish(&folder, r->e);
     if (!status)
         status = wf_write_small(r->e, next.text, text->text, text->n);
     if (!status)
         status = wf_rename(r->e, next.text, path);
     if (!status)
-        status = wf_sync_folder(r->e, r->options->folder);
+        status = wf_sync_folder(r->e, folder.text);
     wf_str_free(&next);
+    wf_str_free(&folder);
     return status;
 }
 
