@@ -336,6 +336,9 @@ void wf_feed_all(struct wf_ring *r)
         continue;
     if (r->model && !r->abandon && !r->model->done)
         wf_gather_fed(r, r->model);
+    /* Nothing held, nobody serves: a rank without a share joins every step all the same. */
+    while (r->model && !r->abandon && !r->model->done && !r->model->held)
+        wf_gather_fed(r, r->model);
     while (!all_free(r))
         wait_a_little(r);
     pthread_mutex_unlock(&r->lock);
