@@ -322,6 +322,18 @@ static bool has_nothing_to_do(const struct wf_ring *r)
     return wf_blocks_all_done(blocks) || (!shows && wf_blocks_mine_done(blocks));
 }
 
+/* No more slots come for the model's unit. Where the ring holds some, the last one that is served
+ * ends each step; of a rank that has none to show, nobody else does. */
+static void end_model(struct wf_ring *r)
+{
+    struct wf_gather *g = r->model;
+    while (g && !r->abandon && !g->done) {
+        wf_gather_fed(r, g);
+        if (g->held)
+            break;
+    }
+}
+
 void wf_feed_all(struct wf_ring *r)
 {
     struct feeder f = {.r = r};
@@ -334,11 +346,7 @@ void wf_feed_all(struct wf_ring *r)
         visit_model(&f);
     while (!r->abandon && feed_next(&f, &walk))
         continue;
-    if (r->model && !r->abandon && !r->model->done)
-        wf_gather_fed(r, r->model);
-    /* Nothing held, nobody serves: a rank without a share joins every step all the same. */
-    while (r->model && !r->abandon && !r->model->done && !r->model->held)
-        wf_gather_fed(r, r->model);
+    end_model(r);
     while (!all_free(r))
         wait_a_little(r);
     pthread_mutex_unlock(&r->lock);
