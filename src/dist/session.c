@@ -262,9 +262,9 @@ static int begin(struct wf_err *e, struct wf_session *s)
 {
     int status = WF_OK;
     if (is_first(s)) {
-        status = wf_make_folder(e, s->folder);
+        status = wf_remove_tree(e, s->folder);
         if (!status)
-            status = wf_empty_folder(e, s->folder);
+            status = wf_make_folder(e, s->folder);
         s->called = true;
         s->own.run = s->own.self;
         if (!status)
