@@ -349,5 +349,6 @@ void wf_feed_all(struct wf_ring *r)
     end_model(r);
     while (!all_free(r))
         wait_a_little(r);
+    report(r, wf_now_ns()); /* the last bytes, too */
     pthread_mutex_unlock(&r->lock);
 }
