@@ -49,6 +49,8 @@ uint32_t wf_devices_count(const struct wf_devices *d);
 const struct wf_plugin *wf_devices_plugin(const struct wf_devices *d);
 /* Of the devices chosen, as the plugin numbers them. */
 uint32_t wf_devices_index(const struct wf_devices *d, uint32_t i);
+/* Whether other processes of the merge use them, too. */
+bool wf_devices_are_shared(const struct wf_devices *d);
 /* What may be used of the device that has the least. */
 uint64_t wf_devices_memory(const struct wf_devices *d);
 

@@ -25,6 +25,7 @@ struct wf_devices {
     uint32_t index[DEVICES_MAX];
     uint32_t count;
     uint64_t memory_bytes;
+    unsigned users; /* processes on each of them, this one included */
 };
 
 /* Says why there is no device: completes "no GPU is used: ...". */
@@ -197,8 +198,8 @@ static int find_devices(struct wf_err *e, const struct wf_device_options *option
     int status = choose_devices(e, d, options->gpus, present);
     if (status)
         return status;
-    unsigned users = take_part(d, options->sharing, options->nth);
-    return set_memory(e, d, options->memory_bytes, users, why);
+    d->users = take_part(d, options->sharing, options->nth);
+    return set_memory(e, d, options->memory_bytes, d->users, why);
 }
 
 int wf_devices_open(struct wf_err *e, const struct wf_device_options *options,
@@ -242,4 +243,9 @@ uint32_t wf_devices_index(const struct wf_devices *d, uint32_t i)
 uint64_t wf_devices_memory(const struct wf_devices *d)
 {
     return d->memory_bytes;
+}
+
+bool wf_devices_are_shared(const struct wf_devices *d)
+{
+    return d->users > 1;
 }

@@ -59,7 +59,7 @@ char *wf_trace_path(struct wf_arena *a, struct wf_err *e, const char *path, unsi
 static void mend(struct wf_trace *t)
 {
     struct wf_err ignored = {0};
-    size_t n = sizeof closing - 1;
+    size_t n = t->end ? sizeof closing - 1 : 0; /* not even the head is there: nothing */
     if (wf_pwrite(&ignored, t->fd, t->path, closing, n, t->end) ||
         ftruncate(t->fd, (off_t)(t->end + n)))
         t->lost = true;

@@ -57,32 +57,7 @@ static int compare_ranks(struct wf_err *e, const struct wf_join_options *o,
                    rank, ranks, who, variable, o->rank, o->ranks, name);
 }
 
-static int use_mpi(struct wf_err *e, const struct wf_join_options *o, const struct wf_mpi *mpi)
-{
-    uint32_t rank, ranks;
-    int status = start_mpi(e, o, mpi, &rank, &ranks);
-    if (!status)
-        status = compare_ranks(e, o, mpi, rank, ranks);
-    if (!status)
-        process.data.thread = process.mpi;
-    return status;
-}
-
 /* ---- NCCL ---- */
-
-/* Rank 0 adds the id, the others nothing. */
-static int send_id_by_mpi(struct wf_err *e, const struct wf_join_options *o)
-{
-    struct wf_wait wait = wf_join_wait(o, "handing out NCCL's id", true);
-    void *buffer = wf_transport_buffer(process.mpi);
-    memset(buffer, 0, sizeof process.nccl.id);
-    if (o->rank == 0)
-        memcpy(buffer, process.nccl.id, sizeof process.nccl.id);
-    int status = wf_transport_sum(e, process.mpi, &wait, sizeof process.nccl.id / 8);
-    if (!status)
-        memcpy(process.nccl.id, buffer, sizeof process.nccl.id);
-    return status;
-}
 
 /* The file appears whole: it is written under another name first. */
 static int write_id(struct wf_err *e, const char *path)
@@ -131,43 +106,15 @@ static int send_id_by_file(struct wf_err *e, const struct wf_join_options *o)
     return status ? status : read_id(e, path);
 }
 
-/* By MPI where there is one. An MPI that sees one rank alone was not told of the others by the
- * launcher, on all of them alike: then by a file. */
-static int send_id(struct wf_err *e, const struct wf_join_options *o, const struct wf_mpi *mpi)
+/* The id is known. */
+static int start_nccl(struct wf_err *e, const struct wf_join_options *o)
 {
-    uint32_t rank = 0, ranks = 0;
-    if (mpi) {
-        int status = start_mpi(e, o, mpi, &rank, &ranks);
-        if (status)
-            return status;
-        if (ranks > 1 || !o->folder) {
-            status = compare_ranks(e, o, mpi, rank, ranks);
-            return status ? status : send_id_by_mpi(e, o);
-        }
-    }
-    return send_id_by_file(e, o);
-}
-
-static int use_nccl(struct wf_err *e, const struct wf_join_options *o, const struct wf_mpi *mpi)
-{
-    struct wf_plugin_err pe = {0};
     struct wf_wait wait = wf_join_wait(o, "starting NCCL", false);
     uint32_t rank, ranks;
-    process.nccl = (struct wf_nccl){.plugin = o->devices,
-                                    .device = o->device,
-                                    .rank = o->rank,
-                                    .ranks = o->ranks,
-                                    .room = process.data.room};
-    if (o->rank == 0 && o->devices->comm_id(&pe, process.nccl.id))
-        return wf_fail(e, WF_MACHINE, "%.250s", pe.text);
-    int status = send_id(e, o, mpi);
     wf_nccl_transport(&process.nccl);
-    if (!status)
-        status =
-            wf_transport_open(e, &process.nccl.transport, process.data.room, &process.data.thread);
-    if (!status)
-        status = wf_transport_start(e, process.data.thread, &wait, &rank, &ranks);
-    return status;
+    int status =
+        wf_transport_open(e, &process.nccl.transport, process.data.room, &process.data.thread);
+    return status ? status : wf_transport_start(e, process.data.thread, &wait, &rank, &ranks);
 }
 
 /* ---- the choice ---- */
@@ -201,18 +148,72 @@ static int no_transport(struct wf_err *e, const struct wf_join_options *o, const
                    o->purpose, o->ranks, *nccl ? " or NCCL" : "", mpi, *nccl ? "; " : "", nccl);
 }
 
+/* Whether this rank could use NCCL, and on rank 0 its id; else why not. */
+static bool prepare_nccl(const struct wf_join_options *o, char why[WF_LIBRARY_WHY_BYTES])
+{
+    struct wf_plugin_err pe = {0};
+    char name[64];
+    process.nccl = (struct wf_nccl){.plugin = o->devices,
+                                    .device = o->device,
+                                    .rank = o->rank,
+                                    .ranks = o->ranks,
+                                    .room = process.data.room};
+    if (!has_nccl(o->devices, name, why))
+        return false;
+    if (o->rank || !o->devices->comm_id(&pe, process.nccl.id))
+        return true;
+    snprintf(why, WF_LIBRARY_WHY_BYTES, "%s", pe.text);
+    return false;
+}
+
+/* NCCL if all ranks can, else MPI: one sum over MPI counts them, and carries the id, to which the
+ * other ranks than 0 add nothing. */
+static int choose_by_mpi(struct wf_err *e, const struct wf_join_options *o, bool can)
+{
+    struct wf_wait wait = wf_join_wait(o, "choosing between MPI and NCCL", true);
+    struct {
+        uint64_t can;
+        unsigned char id[WF_PLUGIN_ID_BYTES];
+    } *words = wf_transport_buffer(process.mpi);
+    memset(words, 0, sizeof *words);
+    words->can = can;
+    if (can && o->rank == 0)
+        memcpy(words->id, process.nccl.id, sizeof words->id);
+    int status = wf_transport_sum(e, process.mpi, &wait, sizeof *words / sizeof(uint64_t));
+    if (status)
+        return status;
+    if (words->can < o->ranks) {
+        process.data.thread = process.mpi;
+        return WF_OK;
+    }
+    memcpy(process.nccl.id, words->id, sizeof words->id);
+    return start_nccl(e, o);
+}
+
+/* An MPI that sees one rank alone was not told of the others by the launcher, on all of them alike;
+ * NCCL can do without. */
 static int start(struct wf_err *e, const struct wf_join_options *o)
 {
-    char why[WF_LIBRARY_WHY_BYTES] = "", why_not_nccl[WF_LIBRARY_WHY_BYTES] = "", name[64];
-    /* A meeting fits in, the smallest piece of a gathering, and an id. */
-    size_t least = (1 + (size_t)o->ranks) * WF_GATHER_ALIGN + WF_PLUGIN_ID_BYTES;
-    const struct wf_mpi *mpi = wf_mpi_open(why);
+    char no_mpi[WF_LIBRARY_WHY_BYTES] = "", no_nccl[WF_LIBRARY_WHY_BYTES] = "";
+    /* A meeting fits in, the smallest piece of a gathering, and a choice. */
+    size_t least = (2 + (size_t)o->ranks) * WF_GATHER_ALIGN + WF_PLUGIN_ID_BYTES;
+    const struct wf_mpi *mpi = wf_mpi_open(no_mpi);
     process.data = (struct wf_join_process){.rank = o->rank, .ranks = o->ranks};
     process.data.room = o->room_bytes ? o->room_bytes : WF_JOIN_ROOM_BYTES;
     process.data.room = process.data.room > least ? process.data.room : least;
-    if (has_nccl(o->devices, name, why_not_nccl) && (mpi || o->folder))
-        return use_nccl(e, o, mpi);
-    return mpi ? use_mpi(e, o, mpi) : no_transport(e, o, why, why_not_nccl);
+    bool can = prepare_nccl(o, no_nccl), by_file = can && o->folder;
+    uint32_t rank, ranks;
+    if (mpi) {
+        int status = start_mpi(e, o, mpi, &rank, &ranks);
+        if (!status && (ranks > 1 || !by_file))
+            status = compare_ranks(e, o, mpi, rank, ranks);
+        if (status || ranks == o->ranks)
+            return status ? status : choose_by_mpi(e, o, can);
+    }
+    if (!by_file)
+        return no_transport(e, o, no_mpi, no_nccl);
+    int status = send_id_by_file(e, o);
+    return status ? status : start_nccl(e, o);
 }
 
 int wf_join_process_start(struct wf_err *e, const struct wf_join_options *o,

@@ -1,9 +1,9 @@
 /* join_process.h - what joins this process with the other ranks: chosen and started once, kept from
  * merge to merge.
  *
- *   --backend cuda, and NCCL is there:  NCCL; its id travels by MPI where that has the same ranks,
- *                                       else by a file
- *   otherwise:                          MPI
+ *   there is an MPI:  NCCL if all ranks have devices of their own and NCCL, its id carried by MPI;
+ *                     else MPI
+ *   there is none:    NCCL, its id in a file
  */
 #ifndef WF_JOIN_PROCESS_H
 #define WF_JOIN_PROCESS_H

@@ -33,15 +33,17 @@ struct wf_join_options {
     /* Where NCCL's id is left where there is no MPI: a folder that all ranks share, and in which
      * none is from an earlier run; NULL: there is none. Lives as long as the join. */
     const char *folder;
-    const struct wf_plugin *devices; /* GPUs compute: join over them; NULL: the CPU computes */
-    uint32_t device;                 /* which of them, as the plugin numbers them */
-    uint64_t meet_ms, move_ms;       /* 0: as above */
-    size_t room_bytes;               /* 0: as above */
+    /* GPUs compute, one at least for this rank alone; NULL: the CPU computes, or a GPU that is
+     * shared with other ranks, which NCCL does not like. */
+    const struct wf_plugin *devices;
+    uint32_t device;           /* which of them, as the plugin numbers them */
+    uint64_t meet_ms, move_ms; /* 0: as above */
+    size_t room_bytes;         /* 0: as above */
 };
 
 /* Starts the transport with the first call of a process, and meets the other ranks: all ranks call
- * it, with the same devices or none. WF_MACHINE where there is no transport, or it sees another
- * rank or number of ranks than the launcher: the sentence says what to do. */
+ * it. WF_MACHINE where there is no transport, or it sees another rank or number of ranks than the
+ * launcher: the sentence says what to do. */
 int wf_join_open(struct wf_err *e, const struct wf_join_options *o, struct wf_join **out);
 
 /* Never waits; the transport stays for the next join of this process. Accepts NULL. */

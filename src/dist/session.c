@@ -18,6 +18,7 @@
 
 #define SECOND_NS 1000000000ull
 #define BEAT_NS (SECOND_NS / 2)
+#define AWAY_NS (5 * SECOND_NS)
 #define TICK_US 20000    /* of the thread that beats */
 #define LOOK_US_MIN 2000 /* while waiting: between two looks, growing */
 #define LOOK_US_MAX 10000
@@ -46,7 +47,7 @@ struct wf_session {
     pthread_mutex_t lock; /* everything below */
     struct wf_record own;
     struct peer *peers; /* by rank; of a rank that is not read: never seen */
-    uint64_t written_ns;
+    uint64_t written_ns, looked_ns;
     bool called;           /* rank 0 knows this rank, and its record exists */
     bool is_over;          /* whoever is silent now has a right to be */
     struct wf_err trouble; /* the first that went wrong with another rank */
@@ -150,15 +151,26 @@ static void listen(struct wf_session *s, unsigned r)
     note_trouble(s, WF_MACHINE, line);
 }
 
+/* Where this process itself has not got to look for a while (it was stopped, or the file system hung, as
+ * it does on all nodes when a server fails over), nobody else's silence means anything. */
+static void forgive(struct wf_session *s)
+{
+    uint64_t now = wf_now_ns(), away = now - s->looked_ns;
+    for (unsigned r = first_peer(s); away > AWAY_NS && r < end_peer(s); r++)
+        s->peers[r].changed_ns = now;
+    s->looked_ns = now;
+}
+
 /* Under the lock. `now`: something has changed that others wait for. */
 static void exchange(struct wf_session *s, bool now)
 {
     if (now || wf_now_ns() - s->written_ns >= BEAT_NS)
         write_own(s);
-    for (unsigned r = first_peer(s); r < end_peer(s); r++) {
+    for (unsigned r = first_peer(s); r < end_peer(s); r++)
         read_peer(s, r);
+    forgive(s);
+    for (unsigned r = first_peer(s); r < end_peer(s); r++)
         listen(s, r);
-    }
 }
 
 static void *beat(void *arg)
@@ -250,9 +262,9 @@ static int begin(struct wf_err *e, struct wf_session *s)
 {
     int status = WF_OK;
     if (is_first(s)) {
-        status = wf_make_folder(e, s->folder);
+        status = wf_remove_tree(e, s->folder);
         if (!status)
-            status = wf_empty_folder(e, s->folder);
+            status = wf_make_folder(e, s->folder);
         s->called = true;
         s->own.run = s->own.self;
         if (!status)

@@ -386,7 +386,7 @@ static int run(struct job *j, const char *out, bool *already_done)
     if (!status)
         status = wf_blocks_create(j->e, &j->setup.plan, o->manifest == WEFT_MANIFEST_XXH3,
                                   j->setup.budget.slots + 1u, &j->blocks);
-    if (!status && j->setup.gpu.devices) {
+    if (!status && j->setup.gpu.devices && !wf_devices_are_shared(j->setup.gpu.devices)) {
         j->ranks.devices = wf_devices_plugin(j->setup.gpu.devices);
         j->ranks.device = wf_devices_index(j->setup.gpu.devices, 0);
     }

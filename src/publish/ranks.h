@@ -42,8 +42,9 @@ int wf_ranks_check(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *p
 int wf_ranks_open(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan,
                   const char *partial);
 
-/* Waits for all, opens what joins statistics of the model if there are any, then sets what of `blocks` is this rank's: a share of the work that is left, or,
- * with `alone`, all or nothing. Opens this rank's journal. */
+/* Waits for all, opens what joins statistics of the model if there are any, then sets what of
+ * `blocks` is this rank's: a share of the work that is left, or, with `alone`, all or nothing.
+ * Opens this rank's journal. */
 int wf_ranks_share(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan,
                    struct wf_output *o, struct wf_blocks *blocks, bool alone);
 

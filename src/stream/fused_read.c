@@ -10,6 +10,8 @@
 #include "source.h"
 #include "tile_report.h"
 
+#define CACHED_CHUNK (1u << 14) /* elements */
+
 /* One tensor under way. */
 struct level {
     struct wf_owner owner;
@@ -122,13 +124,27 @@ static int make_run(const struct reading *g, const struct level *l, const struct
                                          : map(g, l, s, in, to);
 }
 
+/* Every input is in the page cache: then runs that stay in the processor's are faster, and none
+ * otherwise. */
+static bool is_cached(const struct reading *g, const struct level *l)
+{
+    const struct wf_job *job = l->owner.fused->job;
+    bool cached = true;
+    for (uint32_t i = 0; i < job->n_inputs && cached; i++) {
+        struct wf_owner owner = {&l->owner, job->input_ckpt[i], job->in[i]->fused};
+        cached = job->in[i]->fused || wf_owner_file(g->r, &owner, job->in[i]->file)->cached;
+    }
+    return cached;
+}
+
 /* Bytes [offset, offset + bytes) of the level's tensor. */
 static int make(const struct reading *g, const struct level *l, uint64_t offset, uint64_t bytes,
                 char *to)
 {
     const struct wf_job *job = l->owner.fused->job;
     uint64_t width = wf_max_u64(wf_dtype_info((enum wf_dtype)job->dtype)->bits / 8, 1);
-    uint64_t run = g->r->options->budget->fused.chunk * width;
+    uint64_t chunk = g->r->options->budget->fused.chunk;
+    uint64_t run = width * (is_cached(g, l) ? wf_min_u64(chunk, CACHED_CHUNK) : chunk);
     int status = WF_OK;
     for (uint64_t at = 0; at < bytes && !status; at += run) {
         struct wf_segment s = {job, offset + at, wf_min_u64(run, bytes - at)};

@@ -18,7 +18,7 @@ rm -rf $logs
 mkdir -p $logs
 
 began=$SECONDS
-if ! make -s -j"$(nproc)" build variant variant-tools variant-transport VARIANT=plain >$logs/build 2>&1; then
+if ! make -s -j"$(nproc)" variant variant-tools variant-transport mpi-plugin VARIANT=plain >$logs/build 2>&1; then
     echo "FAIL  build: $(grep -m 3 -E 'error|Error' $logs/build | tr '\n' ' ')"
     echo "0 passed, 1 failed, 0 skipped"
     exit 1

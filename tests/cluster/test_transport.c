@@ -51,7 +51,8 @@ static void find_devices(const struct wf_plugin **plugin, uint32_t *device)
     struct wf_device_options wanted = {.required = true};
     const char *kind = getenv("TEST_DEVICES");
     char why[256];
-    *plugin = kind ? &fake_devices : NULL;
+    bool have = kind && (strcmp(kind, "some") || rank % 2 == 0);
+    *plugin = have ? &fake_devices : NULL;
     *device = rank % 4;
     if (!kind || strcmp(kind, "real"))
         return;

@@ -102,6 +102,10 @@ for WEFT_MPI_PLUGIN in "$mpi" none; do
     ranks 3 a_signal_ends_the_wait 3
     ranks 3 a_rank_that_never_starts_costs_the_limit 3
 done
+# Devices for some of the ranks: over MPI.
+for n in 2 5; do
+    WEFT_MPI_PLUGIN=$mpi TEST_DEVICES=some ranks $n exchange $n
+done
 # No devices: over MPI all the same. Neither: a sentence.
 export FAKE_COMM_MISSING=1
 WEFT_MPI_PLUGIN=$mpi ranks 2 exchange 2
