@@ -6,6 +6,7 @@
 
 #include "../base/file.h"
 #include "../base/log.h"
+#include "../stage/join.h"
 #include "../stage/saved.h"
 
 #define FILE_BYTES_MAX ((size_t)64 << 20)
@@ -135,25 +136,67 @@ static int note_state(struct wf_ring *r)
     return status;
 }
 
-int wf_statistics_restore(struct wf_ring *r)
+/* What the file says, if it is there; *text is freed by the caller. */
+static int read_file(struct wf_ring *r, char **text, size_t *n)
 {
     const char *path = r->options->statistics;
     struct wf_err e = {0};
-    char *text = NULL;
-    size_t n;
-    if (!path || !wf_exists(path))
-        return note_state(r);
-    bool restored =
-        !wf_read_small(&e, WF_INPUT, path, FILE_BYTES_MAX, &text, &n) && restore_text(r, text, n);
-    wf_free(text);
-    r->model->done = wf_unit_step(r->model->unit) == WF_STEP_MAP;
-    if (!restored)
-        wf_log(WF_LOG_INFO, "%s is of no use%s%s: statistics are gathered anew", path,
-               *e.text ? ": " : "", e.text);
-    else
+    *text = NULL;
+    *n = 0;
+    if (!path || !r->options->keeps_statistics || !wf_exists(path))
+        return WF_OK;
+    if (wf_read_small(&e, WF_INPUT, path, FILE_BYTES_MAX, text, n))
+        wf_log(WF_LOG_INFO, "%s: statistics are gathered anew", e.text);
+    return WF_OK;
+}
+
+/* Every rank goes on from what one has read: others may see an older file for a while, as network
+ * file systems are. */
+static int share_text(struct wf_ring *r, char **text, size_t *n)
+{
+    const struct wf_join *join = r->options->join;
+    uint64_t bytes = *n;
+    size_t total = 0;
+    if (!join)
+        return WF_OK;
+    int status = join->sum(join->arg, r->e, &bytes, 1);
+    if (status || !bytes)
+        return status;
+    char *all = wf_alloc(r->e, WF_MEM_TEXT, bytes + 1, 1, "statistics");
+    if (!all)
+        return WF_MACHINE;
+    status = join->gather(join->arg, r->e, *text ? *text : "", *n, all, bytes, &total);
+    wf_free(*text);
+    *text = all;
+    *n = total;
+    return status;
+}
+
+static void restore(struct wf_ring *r, const char *text, size_t n)
+{
+    const char *path = r->options->statistics;
+    bool restored = restore_text(r, text, n), tells = r->options->keeps_statistics;
+    enum wf_step step = wf_unit_step(r->model->unit);
+    r->model->done = step == WF_STEP_MAP;
+    r->model->step_name = wf_step_name(step);
+    if (!restored && tells)
+        wf_log(WF_LOG_INFO, "%s is of no use: statistics are gathered anew", path);
+    else if (tells)
         wf_log(WF_LOG_INFO, "resuming: %s statistics of the model are in %s",
                r->model->done ? "all" : "some", path);
     if (restored && r->model->done)
         wf_remarks_collect(r, r->model->unit, NULL);
-    return note_state(r);
+}
+
+int wf_statistics_restore(struct wf_ring *r)
+{
+    char *text;
+    size_t n;
+    int status = read_file(r, &text, &n);
+    if (!status)
+        status = share_text(r, &text, &n);
+    if (!status && text)
+        restore(r, text, n);
+    wf_free(text);
+    return status ? status : note_state(r);
 }

@@ -15,7 +15,8 @@
 
 #include "ring.h"
 
-/* Before the first step of the model's unit: goes on from where an earlier run was. */
+/* Before the first step of the model's unit: goes on from where an earlier run was. With several
+ * ranks all call it. */
 int wf_statistics_restore(struct wf_ring *r);
 
 /* Between two steps of the model's unit: writes and syncs what is new, if there is anything. */

@@ -165,7 +165,7 @@ done
 dies rename 1 2M
 ln -s /dev/zero $record
 goes_on "a link to a device" "$whole" --memory 2M
-grep -q 'of no use' err || fail "a link to a device" "$(cat err)"
+grep -q 'gathered anew' err || fail "a link to a device" "$(cat err)"
 
 # A record is worth keeping when the run fails for another reason than a death: here a disk that cannot be read.
 low=1 high=20000 # reads before there is a record; reads that never come
