@@ -151,8 +151,8 @@ static void listen(struct wf_session *s, unsigned r)
     note_trouble(s, WF_MACHINE, line);
 }
 
-/* Where this process itself has not got to look for a while (it was stopped, or the file system hung, as
- * it does on all nodes when a server fails over), nobody else's silence means anything. */
+/* Where this process itself has not got to look for a while (it was stopped, or the file system
+ * hung, as it does on all nodes when a server fails over), nobody else's silence means anything. */
 static void forgive(struct wf_session *s)
 {
     uint64_t now = wf_now_ns(), away = now - s->looked_ns;
