@@ -122,6 +122,16 @@ static int empty_folder(struct wf_err *e, const char *path)
     return status ? status : wf_make_folder(e, path);
 }
 
+int wf_components_clear(struct wf_err *e, struct wf_setup *s, const char *partial)
+{
+    const char *folder = wf_path_join(&s->arena, e, partial, WF_COMPONENTS_FOLDER);
+    const char *spool = wf_path_join(&s->arena, e, partial, SPOOL);
+    if (!folder || !spool)
+        return WF_MACHINE;
+    int status = empty_folder(e, folder);
+    return status ? status : empty_folder(e, spool);
+}
+
 /* The text of the option density, as the recipe has it or as it is. */
 static const char *density_text(struct wf_err *e, struct wf_setup *s)
 {
@@ -136,7 +146,6 @@ int wf_components_begin(struct wf_err *e, struct wf_setup *s, const char *partia
                         struct wf_components *c)
 {
     const struct wf_job *first = first_merged(&s->plan);
-    const char *folder = wf_path_join(&s->arena, e, partial, WF_COMPONENTS_FOLDER);
     *c = (struct wf_components){.n = first->n_inputs - 1};
     c->spool_folder = wf_path_join(&s->arena, e, partial, SPOOL);
     const char **tasks = wf_arena_alloc(&s->arena, e, c->n, sizeof *tasks);
@@ -147,26 +156,27 @@ int wf_components_begin(struct wf_err *e, struct wf_setup *s, const char *partia
                                            .n_tasks = c->n,
                                            .values = WF_SPOOL_SHARE,
                                            .density = density_text(e, s)};
-    if (!folder || !c->spool_folder || !tasks || !c->made || !c->files || !c->subject.density)
+    if (!c->spool_folder || !tasks || !c->made || !c->files || !c->subject.density)
         return WF_MACHINE;
     for (uint32_t i = 1; i < first->n_inputs; i++)
         tasks[i - 1] = task_of(s, i);
-    int status = empty_folder(e, folder);
-    if (!status)
-        status = empty_folder(e, c->spool_folder);
-    if (!status)
-        status = wf_delta_spool_create(e, &s->arena, &c->subject, &s->budget, c->spool_folder,
-                                       &c->spool);
+    struct wf_spool_place place = {c->spool_folder, s->rank.rank, s->rank.size ? s->rank.size : 1};
+    int status = wf_delta_spool_create(e, &s->arena, &c->subject, &s->budget, &place, &c->spool);
     c->spool.sink.method = first->method;
     c->spool.sink.map = first->method->share(first->args);
     return status;
+}
+
+int wf_components_seal(struct wf_err *e, struct wf_components *c)
+{
+    return c->n ? wf_delta_spool_seal(e, &c->spool) : WF_OK;
 }
 
 int wf_components_finish(struct wf_err *e, struct wf_setup *s, const struct weft_options *options,
                          const char *partial, const volatile int *stop, struct wf_components *c)
 {
     const char *folder = wf_path_join(&s->arena, e, partial, WF_COMPONENTS_FOLDER);
-    int status = folder ? WF_OK : WF_MACHINE;
+    int status = folder ? wf_delta_spool_adopt(e, &c->spool) : WF_MACHINE;
     struct wf_delta_target target = {.partial = partial,
                                      .dir = WF_COMPONENTS_FOLDER,
                                      .shared_name = s->plan.ckpts[0].task,

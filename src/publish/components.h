@@ -35,11 +35,14 @@ struct wf_components {
     size_t n;
 };
 
-/* Before the stream: empty folders in OUT.partial, and c->spool.sink for the stream. `c` outlives
- * the stream. */
+/* Rank 0, before any other rank writes: empty folders in OUT.partial. */
+int wf_components_clear(struct wf_err *e, struct wf_setup *s, const char *partial);
+/* Before the stream: c->spool.sink for it. `c` outlives the stream. */
 int wf_components_begin(struct wf_err *e, struct wf_setup *s, const char *partial,
                         struct wf_components *c);
-/* After it: the files. */
+/* After it, before rank 0 hears that this rank is done. */
+int wf_components_seal(struct wf_err *e, struct wf_components *c);
+/* Rank 0, all ranks being done: the files. */
 int wf_components_finish(struct wf_err *e, struct wf_setup *s, const struct weft_options *options,
                          const char *partial, const volatile int *stop, struct wf_components *c);
 void wf_components_destroy(struct wf_components *c);

@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../base/file.h"
 #include "../base/num.h"
@@ -32,11 +31,18 @@ struct row {
     bool positions;
 };
 
+/* The spool file of a rank. */
+struct source {
+    const char *path;
+    int fd; /* -1: not open; rank 0's own is not ours to close */
+};
+
 struct assembling {
     struct wf_err *e;
     struct wf_arena a; /* tables, gone when the file is there */
     const struct wf_delta_spool *spool;
     struct wf_spool_task *task;
+    struct source *sources;     /* by rank */
     struct wf_spooled *records; /* of the task, by element */
     const struct wf_delta_assembly *how;
     struct part *parts; /* by name */
@@ -201,21 +207,27 @@ static int list_metadata(struct assembling *b, size_t task, struct wf_st_pair **
 
 /* ---- data ---- */
 
+/* `bytes` of a record, `skipped` from its start. */
+static int read_record(struct assembling *b, const struct wf_spooled *s, size_t skipped,
+                       size_t bytes)
+{
+    const struct source *from = &b->sources[s->rank];
+    return wf_pread(b->e, from->fd, from->path, b->buffer, bytes, s->at + skipped);
+}
+
 static int read_gaps(struct assembling *b, const struct wf_spooled *s)
 {
-    const struct wf_outfile *f = &b->task->file;
-    return wf_pread(b->e, f->fd, f->path, b->buffer, s->gap_bytes, s->at);
+    return read_record(b, s, 0, s->gap_bytes);
 }
 
 static int put_values(struct assembling *b, const struct part *p)
 {
-    const struct wf_outfile *f = &b->task->file;
     size_t width = wf_dtype_info(values_of(b, p))->bits / 8;
     int status = WF_OK;
     for (size_t r = 0; !status && r < p->n_records; r++) {
         const struct wf_spooled *s = &p->records[r];
         size_t bytes = (s->more + 1u) * width;
-        status = wf_pread(b->e, f->fd, f->path, b->buffer, bytes, s->at + s->gap_bytes);
+        status = read_record(b, s, s->gap_bytes, bytes);
         if (!status)
             status = wf_making_put(&b->making, b->buffer, bytes);
     }
@@ -308,13 +320,39 @@ static int put_rows(struct assembling *b)
 
 /* ---- the whole ---- */
 
+static int open_sources(struct assembling *b, size_t task)
+{
+    const struct wf_spool_place *place = &b->spool->place;
+    int status = WF_OK;
+    b->sources = wf_arena_alloc(&b->a, b->e, place->ranks, sizeof *b->sources);
+    if (!b->sources)
+        return WF_MACHINE;
+    for (unsigned r = 0; r < place->ranks; r++)
+        b->sources[r].fd = -1;
+    b->sources[0] = (struct source){b->task->file.path, b->task->file.fd};
+    for (unsigned r = 1; !status && r < place->ranks; r++) {
+        struct source *s = &b->sources[r];
+        s->path = wf_delta_spool_path(b->e, &b->a, b->spool, r, task);
+        status = s->path ? wf_open_read(b->e, WF_MACHINE, s->path, &s->fd, NULL) : WF_MACHINE;
+    }
+    return status;
+}
+
+static void close_sources(struct assembling *b)
+{
+    for (unsigned r = 1; b->sources && r < b->spool->place.ranks; r++)
+        wf_close(b->sources[r].fd);
+}
+
 static int assemble(struct assembling *b, size_t task, struct wf_delta_made *out)
 {
     struct wf_st_tensor *tensors = NULL;
     struct wf_st_pair *pairs = NULL;
     struct wf_str header = {0};
     size_t n_pairs = 0;
-    int status = find_parts(b);
+    int status = open_sources(b, task);
+    if (!status)
+        status = find_parts(b);
     if (!status)
         status = lay_out_rows(b, &tensors);
     if (!status)
@@ -348,6 +386,7 @@ int wf_delta_assemble(struct wf_err *e, struct wf_delta_spool *spool, size_t tas
         out->kept += b.parts[i].kept;
     out->n_tensors = b.n_parts;
     wf_making_close(&b.making);
+    close_sources(&b);
     wf_free(b.buffer);
     wf_free(b.records);
     wf_arena_destroy(&b.a);
@@ -369,9 +408,7 @@ int wf_delta_assemble_below(struct wf_err *e, struct wf_delta_spool *spool, size
                                     .direct = target->options->io != WEFT_IO_BUFFERED,
                                     .stop = target->stop};
     int status = wf_delta_assemble(e, spool, task, &how, out);
-    if (!status) { /* before the next one needs room */
-        wf_outfile_close(&spool->tasks[task].file);
-        unlink(spool->tasks[task].file.path);
-    }
+    if (!status) /* before the next one needs room */
+        wf_delta_spool_drop(spool, task);
     return status;
 }

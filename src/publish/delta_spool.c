@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../base/file.h"
 #include "../base/num.h"
@@ -241,6 +242,7 @@ static int take(void *arg, struct wf_err *e, unsigned thread, const struct wf_si
         .more = (uint16_t)(n - 1),
         .gap_bytes = (uint16_t)gap_bytes,
         .span = (uint16_t)(b->places[n - 1] - b->places[0]),
+        .rank = (uint16_t)s->place.rank,
     };
     size_t bytes = gap_bytes + n * width;
     status = enter(e, t, &entry, bytes);
@@ -249,12 +251,23 @@ static int take(void *arg, struct wf_err *e, unsigned thread, const struct wf_si
 
 /* ---- making the spool ---- */
 
-static int create_task(struct wf_err *e, struct wf_arena *a, struct wf_delta_spool *s, size_t i,
-                       const char *folder)
+char *wf_delta_spool_path(struct wf_err *e, struct wf_arena *a, const struct wf_delta_spool *s,
+                          unsigned rank, size_t task)
+{
+    return wf_arena_printf(a, e, "%s/%u/%zu", s->place.folder, rank, task + 1);
+}
+
+static char *index_path(struct wf_err *e, struct wf_arena *a, const struct wf_delta_spool *s,
+                        unsigned rank, size_t task)
+{
+    return wf_arena_printf(a, e, "%s/%u/%zu.index", s->place.folder, rank, task + 1);
+}
+
+static int create_task(struct wf_err *e, struct wf_arena *a, struct wf_delta_spool *s, size_t i)
 {
     struct wf_spool_task *t = &s->tasks[i];
-    const char *path = wf_arena_printf(a, e, "%s/%zu", folder, i + 1);
-    const char *index = wf_arena_printf(a, e, "%s/%zu.index", folder, i + 1);
+    const char *path = wf_delta_spool_path(e, a, s, s->place.rank, i);
+    const char *index = index_path(e, a, s, s->place.rank, i);
     if (!path || !index)
         return WF_MACHINE;
     int status = wf_outfile_create(e, path, 0, false, &t->file);
@@ -263,10 +276,11 @@ static int create_task(struct wf_err *e, struct wf_arena *a, struct wf_delta_spo
 
 int wf_delta_spool_create(struct wf_err *e, struct wf_arena *a,
                           const struct wf_spool_subject *subject, const struct wf_budget *budget,
-                          const char *folder, struct wf_delta_spool *out)
+                          const struct wf_spool_place *place, struct wf_delta_spool *out)
 {
     const struct wf_plan *plan = subject->plan;
     *out = (struct wf_delta_spool){.subject = subject,
+                                   .place = *place,
                                    .sink = {.slot = WF_SHARE_SLOT, .take = take},
                                    .n_benches = budget->compute};
     out->sink.arg = out;
@@ -277,13 +291,14 @@ int wf_delta_spool_create(struct wf_err *e, struct wf_arena *a,
         out->tasks[i].file.fd = out->tasks[i].file.direct_fd = -1;
     }
     out->benches = wf_alloc(e, WF_MEM_RING, budget->compute, sizeof *out->benches, "task deltas");
-    if (!out->first || !out->benches || !out->tasks)
+    const char *folder = wf_arena_printf(a, e, "%s/%u", place->folder, place->rank);
+    if (!out->first || !out->benches || !out->tasks || !folder)
         return WF_MACHINE;
     for (size_t j = 0; j < plan->n_jobs; j++)
         out->first[j + 1] = out->first[j] + plan->jobs[j].count;
-    int status = WF_OK;
+    int status = wf_make_folder(e, folder);
     for (size_t i = 0; !status && i < subject->n_tasks; i++)
-        status = create_task(e, a, out, i, folder);
+        status = create_task(e, a, out, i);
     return status;
 }
 
@@ -296,4 +311,65 @@ void wf_delta_spool_destroy(struct wf_delta_spool *s)
     }
     wf_free(s->benches);
     *s = (struct wf_delta_spool){0};
+}
+
+/* ---- several ranks ---- */
+
+int wf_delta_spool_seal(struct wf_err *e, struct wf_delta_spool *s)
+{
+    int status = WF_OK;
+    for (size_t i = 0; s->place.rank && !status && i < s->subject->n_tasks; i++) {
+        struct wf_spool_task *t = &s->tasks[i];
+        status = wf_outfile_sync(e, &t->file);
+        if (!status)
+            status = wf_spool_index_seal(e, &t->index, (uint16_t)s->place.rank, t->bytes);
+    }
+    return status;
+}
+
+/* What one rank has spooled for one task. */
+static int adopt(struct wf_err *e, struct wf_arena *a, struct wf_delta_spool *s, unsigned rank,
+                 size_t task)
+{
+    const char *path = wf_delta_spool_path(e, a, s, rank, task);
+    const char *index = index_path(e, a, s, rank, task);
+    struct wf_file_id id;
+    uint64_t bytes;
+    int fd = -1;
+    int status = path && index
+                     ? wf_spool_index_adopt(e, &s->tasks[task].index, index, (uint16_t)rank, &bytes)
+                     : WF_MACHINE;
+    if (!status)
+        status = wf_open_read(e, WF_MACHINE, path, &fd, &id);
+    wf_close(fd);
+    if (!status && id.bytes != bytes)
+        status = wf_fail(e, WF_MACHINE,
+                         "%s: has %" PRIu64 " bytes and rank %u has written %" PRIu64
+                         "; do all ranks share one file system?",
+                         path, id.bytes, rank, bytes);
+    return status;
+}
+
+int wf_delta_spool_adopt(struct wf_err *e, struct wf_delta_spool *s)
+{
+    struct wf_arena a = {0};
+    int status = WF_OK;
+    for (unsigned rank = 1; rank < s->place.ranks; rank++)
+        for (size_t i = 0; !status && i < s->subject->n_tasks; i++)
+            status = adopt(e, &a, s, rank, i);
+    wf_arena_destroy(&a);
+    return status;
+}
+
+void wf_delta_spool_drop(struct wf_delta_spool *s, size_t task)
+{
+    struct wf_arena a = {0};
+    struct wf_err ignored = {0};
+    wf_outfile_close(&s->tasks[task].file);
+    for (unsigned rank = 0; rank < s->place.ranks; rank++) {
+        const char *path = wf_delta_spool_path(&ignored, &a, s, rank, task);
+        if (path)
+            unlink(path); /* the folder goes as a whole in the end */
+    }
+    wf_arena_destroy(&a);
 }

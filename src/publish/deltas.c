@@ -9,6 +9,7 @@
 #include "../base/log.h"
 #include "../base/num.h"
 #include "../base/ordered.h"
+#include "../dist/join_ranks.h"
 #include "../stream/stream.h"
 
 #define SPOOL "spool"
@@ -65,10 +66,14 @@ int wf_deltas_plan(struct wf_err *e, const struct weft_options *options, struct 
     warn(d);
     uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT) + d->plan.addend_bytes +
                     wf_delta_spool_table_bytes(&d->plan, d->n_tasks);
+    uint32_t ranks = s->rank.size ? s->rank.size : options->ranks;
+    if (ranks > 1 && wf_setup_joins(s))
+        meta += WF_JOIN_ROOM_BYTES;
     return wf_budget_set(e, &d->plan,
                          &(struct wf_means){.memory_bytes = memory,
                                             .meta_bytes = meta,
-                                            .threads = wf_setup_threads(options, s)},
+                                            .threads = wf_setup_threads(options, s),
+                                            .ranks = ranks},
                          &s->deltas_budget);
 }
 
@@ -98,20 +103,27 @@ static int each_folder(struct wf_err *e, struct wf_arena *a, const char *root, c
     return status;
 }
 
-/* Empty folders for the spool and for the deltas. */
-static int clear_folders(struct running *r)
+int wf_deltas_clear(struct wf_err *e, struct wf_setup *s, const char *partial)
 {
-    const char *dir = r->run->setup->recipe.deltas.dir;
-    const char *path = wf_path_join(r->a, r->e, r->run->partial, dir);
-    r->spool_folder = wf_path_join(r->a, r->e, r->run->partial, SPOOL);
-    if (!path || !r->spool_folder)
+    const char *dir = s->recipe.deltas.dir;
+    if (!s->recipe.deltas.wanted)
+        return WF_OK;
+    const char *path = wf_path_join(&s->arena, e, partial, dir);
+    const char *spool = wf_path_join(&s->arena, e, partial, SPOOL);
+    if (!path || !spool)
         return WF_MACHINE;
-    int status = wf_remove_tree(r->e, r->spool_folder);
+    int status = wf_remove_tree(e, spool);
     if (!status)
-        status = wf_remove_tree(r->e, path);
+        status = wf_remove_tree(e, path);
     if (!status)
-        status = wf_make_folder(r->e, r->spool_folder);
-    return status ? status : each_folder(r->e, r->a, r->run->partial, dir, wf_make_folder);
+        status = wf_make_folder(e, spool);
+    return status ? status : each_folder(e, &s->arena, partial, dir, wf_make_folder);
+}
+
+/* Whether other ranks have shares of this step. */
+static bool is_shared(const struct running *r)
+{
+    return wf_ranks_several(r->run->ranks) && !r->run->ranks->after_alone;
 }
 
 /* The shards are there by now: their paths, and what the stream compares files with. */
@@ -129,8 +141,8 @@ static int find_shards(struct running *r)
     return WF_OK;
 }
 
-/* Progress starts anew. */
-static void announce(const struct running *r)
+/* `total`: bytes to look at. */
+static void announce(const struct running *r, uint64_t total)
 {
     const struct weft_options *o = r->run->options;
     if (!o->json) {
@@ -140,8 +152,23 @@ static void announce(const struct running *r)
     fprintf(o->out,
             "{\"event\":\"step\",\"step\":\"task_deltas\",\"bytes_total\":%" PRIu64
             ",\"rank\":%u}\n",
-            r->d->plan.bytes_written, wf_log_rank());
+            total, wf_log_rank());
     fflush(o->out);
+}
+
+/* Progress starts anew. */
+static void start_progress(const struct running *r, const struct wf_blocks *blocks,
+                           struct wf_progress *progress)
+{
+    struct wf_ranks *ranks = r->run->ranks;
+    bool sums = is_shared(r) && ranks->sums_progress;
+    uint64_t total = sums ? r->d->plan.bytes_written : wf_blocks_bytes_mine(blocks);
+    announce(r, total);
+    wf_progress_start(progress, r->run->progress, r->run->options->out, total, 0);
+    if (is_shared(r)) {
+        progress->count = wf_ranks_count;
+        progress->count_arg = ranks;
+    }
 }
 
 static int make_spool(struct running *r)
@@ -158,8 +185,13 @@ static int make_spool(struct running *r)
                                            .n_tasks = r->d->n_tasks,
                                            .values = wanted->add ? WF_SPOOL_ADD : WF_SPOOL_REPLACE,
                                            .density = wanted->density_text};
+    r->spool_folder = wf_path_join(r->a, r->e, r->run->partial, SPOOL);
+    if (!r->spool_folder)
+        return WF_MACHINE;
+    const struct wf_rank *self = &r->run->ranks->self;
+    struct wf_spool_place place = {r->spool_folder, self->rank, is_shared(r) ? self->size : 1};
     int status = wf_delta_spool_create(r->e, r->a, &r->subject, &r->run->setup->deltas_budget,
-                                       r->spool_folder, &r->spool);
+                                       &place, &r->spool);
     r->spool.sink.method = method;
     r->spool.sink.map = method->map;
     r->spool.sink.pairs = r->spool.sink.only = true;
@@ -191,17 +223,19 @@ static int fill_spool(struct running *r, struct wf_deltas_result *out)
                                    .null_compute = o->null_compute,
                                    .blocks = &blocks,
                                    .statistics = statistics,
-                                   .keeps_statistics = true,
+                                   .keeps_statistics = !wf_ranks_follows(r->run->ranks),
                                    .progress = &progress,
                                    .sink = &r->spool.sink,
+                                   .join = is_shared(r) ? r->run->ranks->join : NULL,
                                    .stop = r->run->stop,
                                    .watch = r->run->watch};
     int status = wf_blocks_create(r->e, &r->d->plan, false, budget->slots + 1u, &blocks);
     if (!status && !statistics)
         status = WF_MACHINE;
+    if (!status && is_shared(r))
+        status = wf_ranks_deal(r->e, r->run->ranks, &r->d->plan, &blocks);
     if (!status) {
-        announce(r);
-        wf_progress_start(&progress, r->run->progress, o->out, r->d->plan.bytes_written, 0);
+        start_progress(r, &blocks, &progress);
         status = wf_stream_run(r->e, &so, &stats);
         wf_progress_stop(&progress);
     }
@@ -296,30 +330,59 @@ static int assemble_all(struct running *r, struct wf_deltas_result *out)
                                                workers, sizeof *workers, n});
 }
 
+/* What all ranks have spooled is rank 0's then. */
+static int bring_together(struct running *r, struct wf_deltas_result *out)
+{
+    uint64_t written = 0;
+    if (!is_shared(r))
+        return WF_OK;
+    int status = wf_delta_spool_seal(r->e, &r->spool);
+    wf_watch_phase(r->run->watch, WF_PHASE_RANKS);
+    if (!status)
+        status = wf_ranks_wait(r->e, r->run->ranks, &out->bytes_read, &written);
+    if (status || wf_ranks_follows(r->run->ranks))
+        return status;
+    wf_watch_phase(r->run->watch, WF_PHASE_DELTAS);
+    return wf_delta_spool_adopt(r->e, &r->spool);
+}
+
+static int assemble(struct running *r, struct wf_deltas_result *out)
+{
+    uint64_t begin = wf_now_ns();
+    out->n = r->d->n_tasks;
+    int status = assemble_all(r, out);
+    wf_watch_part(r->run->watch, "assemble", begin);
+    return status;
+}
+
+/* Everything is assembled and closed. */
+static int tidy_up(struct running *r)
+{
+    int status = wf_remove_tree(r->e, r->spool_folder);
+    return status ? status
+                  : each_folder(r->e, r->a, r->run->partial, r->run->setup->recipe.deltas.dir,
+                                wf_sync_folder);
+}
+
 int wf_deltas_run(struct wf_err *e, const struct wf_deltas_run *run, struct wf_deltas_result *out)
 {
     struct wf_setup *s = run->setup;
     struct running r = {.e = e, .run = run, .d = &s->deltas, .a = &s->arena};
-    *out = (struct wf_deltas_result){.n = r.d->n_tasks};
-    out->made = wf_arena_alloc(r.a, e, out->n, sizeof *out->made);
-    out->files = wf_arena_alloc(r.a, e, out->n, sizeof *out->files);
-    int status = out->made && out->files ? clear_folders(&r) : WF_MACHINE;
-    if (!status)
-        status = find_shards(&r);
+    *out = (struct wf_deltas_result){0};
+    out->made = wf_arena_alloc(r.a, e, r.d->n_tasks, sizeof *out->made);
+    out->files = wf_arena_alloc(r.a, e, r.d->n_tasks, sizeof *out->files);
+    int status = out->made && out->files ? find_shards(&r) : WF_MACHINE;
     if (!status)
         status = make_spool(&r);
     if (!status && s->recipe.deltas.density > 0)
         status = fill_spool(&r, out);
-    uint64_t begin = wf_now_ns();
     if (!status)
-        status = assemble_all(&r, out);
-    wf_watch_part(run->watch, "assemble", begin);
+        status = bring_together(&r, out);
+    bool first = !wf_ranks_follows(run->ranks);
+    if (!status && first)
+        status = assemble(&r, out);
     wf_delta_spool_destroy(&r.spool);
-    if (!status)
-        status = wf_remove_tree(e, r.spool_folder);
-    if (status)
-        return status;
-    return each_folder(e, r.a, run->partial, s->recipe.deltas.dir, wf_sync_folder);
+    return status || !first ? status : tidy_up(&r);
 }
 
 void wf_deltas_destroy(struct wf_deltas_result *r)

@@ -5,6 +5,8 @@
  *   run:   shards + models --stream--> OUT.partial/spool/ --assemble-->
  * OUT.partial/DIR/TASK.safetensors
  *
+ * Several ranks stream and spool, each its share; rank 0 assembles.
+ *
  * Runs when the dense stream is through. What an earlier run left of it is made anew: the journal
  * speaks of the shards alone.
  */
@@ -17,11 +19,11 @@
 #include "../stream/watch.h"
 #include "delta_assembly.h"
 #include "merge.h"
+#include "ranks.h"
 
 /* After the merge's own plan and budget: the second step's, in s->deltas. Warns of tensors that a
  * delta cannot speak of. Nothing if the recipe wants no deltas. */
-int wf_deltas_plan(struct wf_err *e, const struct weft_options *options,
-                   struct wf_setup *s);
+int wf_deltas_plan(struct wf_err *e, const struct weft_options *options, struct wf_setup *s);
 
 struct wf_deltas_result {
     struct wf_delta_made *made; /* by task, in recipe order; in the setup's arena */
@@ -31,15 +33,21 @@ struct wf_deltas_result {
     struct wf_stream_times times;
 };
 
+/* Rank 0, before any other rank writes: empty folders for the spool and the deltas. Nothing if the
+ * recipe wants no deltas. */
+int wf_deltas_clear(struct wf_err *e, struct wf_setup *s, const char *partial);
+
 struct wf_deltas_run {
     const struct weft_options *options;
     struct wf_setup *setup;
+    struct wf_ranks *ranks;
     const char *partial; /* OUT.partial, with all shards */
     enum wf_progress_style progress;
     const volatile int *stop;
     struct wf_watch *watch;
 };
 
+/* On rank r > 0 the result is what this rank has read, and no files. */
 int wf_deltas_run(struct wf_err *e, const struct wf_deltas_run *run, struct wf_deltas_result *out);
 /* Before the setup is destroyed; also after a failure. */
 void wf_deltas_destroy(struct wf_deltas_result *r);

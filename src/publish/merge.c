@@ -59,6 +59,14 @@ static enum wf_progress_style progress_style(const struct job *j)
                                                 : WF_PROGRESS_NONE;
 }
 
+/* Of other ranks, open while rank 0 assembles. */
+static uint64_t count_other_spools(const struct wf_setup *s)
+{
+    uint64_t others = s->rank.size > 1 ? s->rank.size - 1 : 0;
+    uint64_t at_once = wf_min_u64(s->deltas.n_tasks, s->deltas_budget.compute);
+    return others * wf_max_u64(at_once, s->plan.components ? 1 : 0);
+}
+
 /* Many shards are open at once: take what the system allows. */
 static int raise_file_limit(struct wf_err *e, const struct wf_setup *s)
 {
@@ -70,6 +78,7 @@ static int raise_file_limit(struct wf_err *e, const struct wf_setup *s)
     needed += 2 * (s->deltas.n_tasks + (plan->components ? s->recipe.n_models : 0u));
     needed += s->deltas.n_tasks ? 2u * s->deltas_budget.compute : 0;
     needed += plan->components ? 2 : 0;
+    needed += count_other_spools(s);
     for (size_t c = 0; c < plan->n_ckpts; c++)
         needed += 2 * plan->ckpts[c].ckpt->n_files;
     if (getrlimit(RLIMIT_NOFILE, &l))
@@ -125,18 +134,9 @@ void wf_merge_emit_done(const struct weft_options *o, const char *event,
     wf_str_free(&s);
 }
 
-/* For the other ranks to see, and what a person sees: the work of all. */
-static void count_ranks(void *arg, uint64_t *read, uint64_t *written)
-{
-    struct job *j = arg;
-    wf_session_count(j->ranks.session, *read, *written);
-    if (!j->options->json)
-        wf_session_sums(j->ranks.session, read, written);
-}
-
 static void start_progress(struct job *j)
 {
-    bool sums = wf_ranks_several(&j->ranks) && !j->options->json;
+    bool sums = j->ranks.sums_progress;
     uint64_t before = wf_blocks_bytes_done(&j->blocks);
     uint64_t total = sums ? j->setup.plan.bytes_written : wf_blocks_bytes_mine(&j->blocks);
     if (before && !wf_ranks_follows(&j->ranks)) {
@@ -146,8 +146,8 @@ static void start_progress(struct job *j)
     wf_progress_start(&j->progress, progress_style(j), j->options->out, total,
                       sums ? before : wf_blocks_bytes_made(&j->blocks));
     if (wf_ranks_several(&j->ranks)) {
-        j->progress.count = count_ranks;
-        j->progress.count_arg = j;
+        j->progress.count = wf_ranks_count;
+        j->progress.count_arg = &j->ranks;
     }
 }
 
@@ -190,21 +190,35 @@ static void begin_waiting(struct job *j)
         wf_watch_phase(&j->watch, WF_PHASE_RANKS);
 }
 
+/* What rank 0 alone does before others may write. */
+static int prepare(struct job *j)
+{
+    bool there = j->output.state == WF_OUTPUT_RESUMED;
+    int status = WF_OK;
+    if (j->output.follows)
+        return WF_OK;
+    if (j->options->emit_components)
+        status = wf_components_clear(j->e, &j->setup, j->output.partial);
+    if (!status)
+        status = wf_deltas_clear(j->e, &j->setup, j->output.partial);
+    return status ? status : wf_shards_make(j->e, &j->setup.plan, j->output.partial, there);
+}
+
 /* The shards, and who makes which of their blocks; then this process' part. */
 static int make_shards(struct job *j)
 {
-    bool there = j->output.state == WF_OUTPUT_RESUMED;
-    bool alone = j->components.n > 0; /* of them nothing is journalled, so nothing is shared */
     const struct wf_plan *plan = &j->setup.plan;
-    int status = WF_OK;
-    if (!j->output.follows)
-        status = wf_shards_make(j->e, plan, j->output.partial, there);
+    int status = prepare(j);
     begin_waiting(j);
     if (!status)
-        status = wf_ranks_share(j->e, &j->ranks, plan, &j->output, &j->blocks, alone);
+        status = wf_ranks_share(j->e, &j->ranks, plan, &j->output, &j->blocks);
     j->keep = !status && wf_ranks_several(&j->ranks); /* what others have done is not known here */
+    if (!status && j->options->emit_components)
+        status = wf_components_begin(j->e, &j->setup, j->output.partial, &j->components);
     if (!status)
         status = stream(j);
+    if (!status)
+        status = wf_components_seal(j->e, &j->components);
     begin_waiting(j);
     if (!status)
         status = wf_ranks_gather(j->e, &j->ranks, plan, &j->output, &j->blocks,
@@ -271,11 +285,12 @@ static int make_deltas(struct job *j)
 {
     struct wf_deltas_run run = {.options = j->options,
                                 .setup = &j->setup,
+                                .ranks = &j->ranks,
                                 .partial = j->output.partial,
                                 .progress = progress_style(j),
                                 .stop = stop_of(j),
                                 .watch = &j->watch};
-    if (!j->setup.recipe.deltas.wanted)
+    if (!j->setup.recipe.deltas.wanted || (j->output.follows && j->ranks.after_alone))
         return WF_OK;
     wf_watch_phase(&j->watch, WF_PHASE_DELTAS);
     int status = wf_deltas_run(j->e, &run, &j->deltas);
@@ -288,20 +303,23 @@ static int make_deltas(struct job *j)
     return status;
 }
 
-/* What is beside the shards, by one process: components, deltas, the small files. */
+/* What is beside the shards: components, deltas (of these every rank spools a share), the small
+ * files; by rank 0. */
 static int make_rest(struct job *j)
 {
     struct wf_components *c = &j->components;
     int status = WF_OK;
-    if (c->n) {
+    if (c->n && !j->output.follows) {
         wf_watch_phase(&j->watch, WF_PHASE_COMPONENTS);
         status =
             wf_components_finish(j->e, &j->setup, j->options, j->output.partial, stop_of(j), c);
     }
     if (!status)
         status = make_deltas(j);
+    if (status || j->output.follows)
+        return status;
     wf_watch_phase(&j->watch, WF_PHASE_PUBLISH);
-    return status ? status : write_side_files(j);
+    return write_side_files(j);
 }
 
 /* Rank 0 renames; the others wait for that. */
@@ -320,11 +338,9 @@ static int publish(struct job *j)
 static int fill_and_publish(struct job *j)
 {
     int status = wf_ranks_open(j->e, &j->ranks, &j->setup.plan, j->output.partial);
-    if (!status && j->options->emit_components)
-        status = wf_components_begin(j->e, &j->setup, j->output.partial, &j->components);
     if (!status)
         status = make_shards(j);
-    if (!status && !j->output.follows)
+    if (!status)
         status = make_rest(j);
     return status ? status : publish(j);
 }
@@ -364,6 +380,7 @@ static int run(struct job *j, const char *out, bool *already_done)
     const struct wf_merge_source *source = j->source;
     int status = wf_rank_find(j->e, o->ranks, &j->ranks.self);
     j->setup.rank = j->ranks.self;
+    j->ranks.sums_progress = wf_ranks_several(&j->ranks) && !o->json;
     wf_log_set_rank(j->ranks.self.rank);
     if (!status && !source->trace)
         status = wf_trace_file_name(j->e, &j->arena, o->trace, &j->ranks.self, &j->trace_file);
@@ -391,7 +408,8 @@ static int run(struct job *j, const char *out, bool *already_done)
         j->ranks.device = wf_devices_index(j->setup.gpu.devices, 0);
     }
     if (!status)
-        status = wf_ranks_check(j->e, &j->ranks, &j->setup.plan);
+        status = wf_ranks_check(j->e, &j->ranks, &j->setup.plan,
+                                j->setup.deltas.n_tasks ? &j->setup.deltas.plan : NULL);
     if (!status && *j->stop)
         status = wf_fail(j->e, WF_STOPPED, "stopped by a signal before anything was written");
     if (status)

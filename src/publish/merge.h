@@ -68,6 +68,10 @@ void wf_setup_destroy(struct wf_setup *s);
 uint64_t wf_setup_memory(const struct weft_options *o, const struct wf_setup *s);
 unsigned wf_setup_threads(const struct weft_options *o, const struct wf_setup *s);
 
+/* Whether several ranks have statistics of the whole model to join: in the merge or in the second
+ * step. Takes the recipe's word for the latter, which is planned last. */
+bool wf_setup_joins(const struct wf_setup *s);
+
 /* `stop` is polled; nonzero means stop and save. `result` is zeroed and filled as far as known. */
 int wf_merge_run(struct wf_err *e, const struct weft_options *options,
                  const struct wf_merge_source *source, const char *out, const volatile int *stop,

@@ -2,6 +2,7 @@
 #include "ranks.h"
 
 #include "../base/file.h"
+#include "../base/log.h"
 #include "../dist/join_ranks.h"
 
 bool wf_ranks_several(const struct wf_ranks *r)
@@ -14,12 +15,26 @@ bool wf_ranks_follows(const struct wf_ranks *r)
     return r->self.rank > 0;
 }
 
-int wf_ranks_check(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan)
+/* Rank 0's word, in the ranks' folder, that it makes the second step alone: what it can open, or
+ * not, another machine may see otherwise. */
+#define ALONE "alone"
+
+int wf_ranks_check(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan,
+                   const struct wf_plan *after)
 {
     char why[WF_LIBRARY_WHY_BYTES];
-    if (!wf_ranks_several(r) || !plan->n_model_jobs)
+    r->after = after;
+    if (!wf_ranks_several(r) || (!plan->n_model_jobs && !(after && after->n_model_jobs)))
         return WF_OK;
     if (wf_join_is_possible(r->devices, why))
+        return WF_OK;
+    r->after_alone = after && after->n_model_jobs;
+    if (!plan->n_model_jobs && !wf_ranks_follows(r))
+        wf_log(WF_LOG_INFO,
+               "task_deltas need statistics of the whole model, which %u ranks cannot join (%s): "
+               "rank 0 makes them alone",
+               r->self.size, why);
+    if (!plan->n_model_jobs)
         return WF_OK;
     return wf_fail(
         e, WF_MACHINE,
@@ -32,6 +47,19 @@ int wf_ranks_check(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *p
 static int check(void *arg, struct wf_err *e)
 {
     return wf_session_check(((struct wf_ranks *)arg)->session, e);
+}
+
+static int leave_word(struct wf_err *e, const struct wf_ranks *r, const struct wf_plan *plan)
+{
+    const char *path = wf_path_join(plan->arena, e, r->folder, ALONE);
+    return path ? wf_write_small(e, path, "", 0) : WF_MACHINE;
+}
+
+static int hear_word(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan)
+{
+    const char *path = wf_path_join(plan->arena, e, r->folder, ALONE);
+    r->after_alone = path && wf_exists(path);
+    return path ? WF_OK : WF_MACHINE;
 }
 
 int wf_ranks_open(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan,
@@ -48,13 +76,14 @@ int wf_ranks_open(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *pl
                                    .n_parts = WF_PARTS,
                                    .stop = r->user_stop};
     r->folder = wf_path_join(plan->arena, e, partial, WF_RANKS_FOLDER);
-    return r->folder ? wf_session_open(e, &o, &r->session) : WF_MACHINE;
+    int status = r->folder ? wf_session_open(e, &o, &r->session) : WF_MACHINE;
+    if (!status && r->session && r->after_alone && !wf_ranks_follows(r))
+        status = leave_word(e, r, plan);
+    return status;
 }
 
-/* Every rank finds the same deal: it depends on the plan, on what an earlier run has finished, and
- * on the number of ranks. */
-static int deal(struct wf_err *e, const struct wf_ranks *r, const struct wf_plan *plan,
-                struct wf_blocks *blocks)
+int wf_ranks_deal(struct wf_err *e, const struct wf_ranks *r, const struct wf_plan *plan,
+                  struct wf_blocks *blocks)
 {
     uint64_t n = blocks->first[plan->n_shards];
     bool *done = wf_arena_alloc(plan->arena, e, n, sizeof *done);
@@ -87,22 +116,40 @@ static struct wf_join_options join_options(struct wf_ranks *r)
 }
 
 int wf_ranks_share(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan,
-                   struct wf_output *o, struct wf_blocks *blocks, bool alone)
+                   struct wf_output *o, struct wf_blocks *blocks)
 {
     if (!wf_ranks_several(r))
         return WF_OK;
     int status = wf_session_meet(e, r->session);
     if (!status && o->follows)
         status = wf_output_follow(e, o, plan, blocks);
-    if (!status && plan->n_model_jobs) {
+    if (!status && o->follows)
+        status = hear_word(e, r, plan);
+    bool joins = r->after && r->after->n_model_jobs && !r->after_alone;
+    if (!status && (plan->n_model_jobs || joins)) {
         struct wf_join_options join = join_options(r);
         status = wf_join_open(e, &join, &r->join);
     }
-    if (!status && !alone)
-        status = deal(e, r, plan, blocks);
-    else if (!status && o->follows)
-        blocks->first_mine = blocks->end_mine = 0;
+    if (!status)
+        status = wf_ranks_deal(e, r, plan, blocks);
     return status ? status : wf_output_begin_rank(e, o, plan, r->self.rank);
+}
+
+void wf_ranks_count(void *ranks, uint64_t *read, uint64_t *written)
+{
+    const struct wf_ranks *r = ranks;
+    wf_session_count(r->session, *read, *written);
+    if (r->sums_progress)
+        wf_session_sums(r->session, read, written);
+}
+
+int wf_ranks_wait(struct wf_err *e, struct wf_ranks *r, uint64_t *read, uint64_t *written)
+{
+    wf_session_count(r->session, *read, *written);
+    int status = wf_session_barrier(e, r->session);
+    if (!status && !wf_ranks_follows(r))
+        wf_session_sums(r->session, read, written);
+    return status;
 }
 
 int wf_ranks_gather(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan,
@@ -111,11 +158,9 @@ int wf_ranks_gather(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *
 {
     if (!wf_ranks_several(r))
         return WF_OK;
-    wf_session_count(r->session, *read, *written);
-    int status = wf_session_barrier(e, r->session);
+    int status = wf_ranks_wait(e, r, read, written);
     if (status || o->follows)
         return status;
-    wf_session_sums(r->session, read, written);
     status = wf_output_gather(e, o, plan, blocks);
     if (!status && !wf_blocks_all_done(blocks))
         status = wf_fail(e, WF_MACHINE,

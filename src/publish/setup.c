@@ -202,6 +202,12 @@ static int lay_out_devices(struct wf_err *e, struct wf_setup *s)
     return wf_device_lay_out(e, &s->gpu.need, wf_devices_memory(s->gpu.devices), &s->gpu.layout);
 }
 
+bool wf_setup_joins(const struct wf_setup *s)
+{
+    const struct wf_task_deltas *deltas = &s->recipe.deltas;
+    return s->plan.n_model_jobs || (deltas->wanted && !deltas->by_tensor);
+}
+
 static int set_budget(struct wf_err *e, const struct weft_options *o, struct wf_setup *s)
 {
     uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT) + s->plan.addend_bytes;
@@ -211,7 +217,7 @@ static int set_budget(struct wf_err *e, const struct weft_options *o, struct wf_
                              .threads = wf_setup_threads(o, s),
                              .lanes = s->gpu.devices != NULL,
                              .ranks = s->rank.size ? s->rank.size : o->ranks};
-    if (means.ranks > 1 && s->plan.n_model_jobs)
+    if (means.ranks > 1 && wf_setup_joins(s))
         means.meta_bytes += WF_JOIN_ROOM_BYTES;
     if (o->emit_components)
         means.meta_bytes += wf_components_table_bytes(s);

@@ -1,6 +1,12 @@
 /* spool_index.h - where the records of a spool file are: a table that is written out as it grows,
  * so that it takes the same memory for a model of any size, and is read back, whole, when the
  * stream's memory is free again.
+ *
+ * Among several ranks each has a table of its own, which it seals when it is complete; rank 0
+ * adopts the others' into its own.
+ *
+ *   rank 1    | record | record | ... | seal |      a record with `element` WF_SPOOL_SEAL: `at` is
+ *                                                   the length of the spool file
  */
 #ifndef WF_SPOOL_INDEX_H
 #define WF_SPOOL_INDEX_H
@@ -18,7 +24,10 @@ struct wf_spooled {
     uint16_t more;      /* kept elements behind the first */
     uint16_t gap_bytes; /* their gaps; at most an element's distance each */
     uint16_t span;      /* from the first kept one to the last */
+    uint16_t rank;      /* whose spool file it is */
 };
+
+#define WF_SPOOL_SEAL UINT64_MAX
 
 #define WF_SPOOL_INDEX_RECORDS 2048u /* in memory */
 
@@ -42,6 +51,16 @@ static inline uint64_t wf_spool_index_count(const struct wf_spool_index *index)
 {
     return index->n_written + index->n_buffered;
 }
+
+/* Nothing is added any more: the table is written and synced, for rank 0 to read. `spool_bytes` is
+ * the length of the spool file that it is about. */
+int wf_spool_index_seal(struct wf_err *e, struct wf_spool_index *index, uint16_t rank,
+                        uint64_t spool_bytes);
+
+/* Adds the records of the sealed table at `path`, which another rank has made; *spool_bytes is what
+ * it says of the spool file. WF_MACHINE where it is not whole. */
+int wf_spool_index_adopt(struct wf_err *e, struct wf_spool_index *index, const char *path,
+                         uint16_t rank, uint64_t *spool_bytes);
 
 /* All records, in the order in which they came, in memory of wf_alloc. */
 int wf_spool_index_load(struct wf_err *e, const struct wf_spool_index *index,

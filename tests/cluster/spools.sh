@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# spools.sh - what several ranks spool and the first assembles: task deltas and components have the bytes that one
+# process makes, whoever saw which part of the model, also where some see nothing.
+source tests/cluster/cluster.sh
+
+large_models "$SCRATCH/large" 150MB
+ln -s "$root/tests/data/tinylm" "$SCRATCH/tiny"
+cd "$SCRATCH" || exit 1
+
+# deltas FILE FOLDER "BASE NAME..." TASK_DELTAS
+deltas() {
+    local names name
+    read -ra names <<<"$3"
+    {
+        printf 'merge_method: task_arithmetic\nbase_model: %s/%s\nmodels:\n' "$2" "${names[0]}"
+        for name in "${names[@]:1}"; do
+            printf '  - {model: %s/%s, parameters: {weight: 0.4}}\n' "$2" "$name"
+        done
+        echo "task_deltas: $4"
+    } >"$1"
+}
+
+# by LAUNCHER... -- ARGUMENTS...: merges into out/out
+by() {
+    local launcher=()
+    while [ "$1" != -- ]; do
+        launcher+=("$1")
+        shift
+    done
+    rm -rf out
+    mkdir out
+    "${launcher[@]}" "$weft" merge "${@:2}" out/out --progress none --threads 1
+}
+
+# one ARGUMENTS...: the digest of what one process makes, in $wanted
+one() {
+    by ranks 1 -- "$@"
+    wanted=$(folder_digest out/out)
+    [ -n "$wanted" ] || fail "$*" "$(said)"
+}
+
+# Whoever sees only tensors needs no library.
+by_files() { # NAME ARGUMENTS...
+    local name=$1 n
+    shift
+    one "$@"
+    for n in 2 3 5; do
+        by ranks $n -- "$@"
+        same_folder "$name, $n ranks" out/out "$wanted"
+    done
+}
+
+# The whole model's thresholds are joined by MPI; without it the first rank finds them.
+over_the_model() { # NAME ARGUMENTS...
+    local name=$1 n
+    shift
+    one "$@"
+    for n in 2 3; do
+        WEFT_MPI_PLUGIN=none by ranks $n -- "$@"
+        same_folder "$name, $n ranks that nothing joins" out/out "$wanted"
+        [ "$(cat "$logs"/*.err | grep -c 'rank 0 makes them alone')" = 1 ] ||
+            fail "$name, $n ranks that nothing joins" "rank 0 does not say once that it is alone: $(said)"
+        [ -n "$mpirun" ] || continue
+        by mpi $n -- "$@"
+        same_folder "$name, mpirun -n $n" out/out "$wanted"
+        ! grep -q 'alone' "$logs"/*.err || fail "$name, mpirun -n $n" "rank 0 works alone"
+    done
+}
+
+tiny=(tiny 'base python english')
+large=(large 'm1 m2 m3')
+deltas by-tensor.yaml "${tiny[@]}" '{density: 0.1, scope: tensor}'
+deltas added.yaml "${tiny[@]}" '{density: 0.05, scope: tensor, store: add, dir: parts/each}'
+deltas nothing.yaml "${tiny[@]}" '{density: 0}'
+deltas everything.yaml "${tiny[@]}" '{density: 1}'
+for name in by-tensor added nothing everything; do
+    by_files "$name" "$name.yaml"
+    by_files "$name, many blocks" "$name.yaml" --shard-size 50000
+done
+deltas large.yaml "${large[@]}" '{density: 0.02, scope: tensor}'
+by_files "tensors cut by the ranks' borders" large.yaml
+deltas model.yaml "${tiny[@]}" '{density: 0.1}'
+over_the_model "scope model" model.yaml --shard-size 50000
+deltas large-model.yaml "${large[@]}" '{density: 0.02, store: add}'
+over_the_model "scope model, large" large-model.yaml
+
+sed 's/task_deltas.*/parameters: {density: 0.3, lambda: 0.7}/; s/task_arithmetic/pcb/; s/, parameters: [^}]*}//' large.yaml >pcb.yaml
+one pcb.yaml --emit-components
+for n in 2 3 5; do
+    [ -n "$mpirun" ] || break
+    by mpi $n -- pcb.yaml --emit-components
+    same_folder "components, mpirun -n $n" out/out "$wanted"
+done
+[ -n "$mpirun" ] || skip "mpirun" "$no_mpi"
+
+finish
