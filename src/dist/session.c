@@ -30,7 +30,7 @@
 
 /* What is known of another rank. */
 struct peer {
-    bool seen;
+    bool seen, called; /* called: it may be at work before its record says so */
     struct wf_record record;
     uint64_t changed_ns; /* when its record last said something new */
 };
@@ -402,8 +402,11 @@ static int look_for(struct wf_err *e, struct wf_session *s, unsigned r, uint64_t
     if (k.state == WF_RANK_ENDED)
         return wf_fail(e, k.status ? (enum wf_status)k.status : WF_MACHINE, "%s", k.message);
     int status = compare_plans(e, s, r, &k);
-    if (!status && *called != k.self)
+    if (!status && *called != k.self) {
         status = call(e, s, r, k.self);
+        p->called = true;
+        p->changed_ns = wf_now_ns();
+    }
     *called = k.self;
     return status;
 }
@@ -614,7 +617,7 @@ static bool others_ended(const struct wf_session *s)
 {
     for (unsigned r = first_peer(s); r < end_peer(s); r++) {
         const struct peer *p = &s->peers[r];
-        if (p->seen && p->record.state != WF_RANK_ENDED &&
+        if ((p->seen || p->called) && p->record.state != WF_RANK_ENDED &&
             wf_now_ns() - p->changed_ns < LINGER_S * SECOND_NS)
             return false;
     }
