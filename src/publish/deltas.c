@@ -77,6 +77,12 @@ int wf_deltas_plan(struct wf_err *e, const struct weft_options *options, struct 
                          &s->deltas_budget);
 }
 
+/* At density 0 nothing is kept, whatever the models hold. */
+const struct wf_plan *wf_deltas_second_step(const struct wf_setup *s)
+{
+    return s->recipe.deltas.wanted && s->recipe.deltas.density > 0 ? &s->deltas.plan : NULL;
+}
+
 /* ---- the run ---- */
 
 struct running {
@@ -374,7 +380,7 @@ int wf_deltas_run(struct wf_err *e, const struct wf_deltas_run *run, struct wf_d
     int status = out->made && out->files ? find_shards(&r) : WF_MACHINE;
     if (!status)
         status = make_spool(&r);
-    if (!status && s->recipe.deltas.density > 0)
+    if (!status && wf_deltas_second_step(s))
         status = fill_spool(&r, out);
     if (!status)
         status = bring_together(&r, out);

@@ -33,6 +33,9 @@ struct wf_deltas_result {
     struct wf_stream_times times;
 };
 
+/* The plan by which the tasks' models are looked at; NULL: they are not. */
+const struct wf_plan *wf_deltas_second_step(const struct wf_setup *s);
+
 /* Rank 0, before any other rank writes: empty folders for the spool and the deltas. Nothing if the
  * recipe wants no deltas. */
 int wf_deltas_clear(struct wf_err *e, struct wf_setup *s, const char *partial);

@@ -408,8 +408,7 @@ static int run(struct job *j, const char *out, bool *already_done)
         j->ranks.device = wf_devices_index(j->setup.gpu.devices, 0);
     }
     if (!status)
-        status = wf_ranks_check(j->e, &j->ranks, &j->setup.plan,
-                                j->setup.deltas.n_tasks ? &j->setup.deltas.plan : NULL);
+        status = wf_ranks_check(j->e, &j->ranks, &j->setup.plan, wf_deltas_second_step(&j->setup));
     if (!status && *j->stop)
         status = wf_fail(j->e, WF_STOPPED, "stopped by a signal before anything was written");
     if (status)

@@ -15,26 +15,12 @@ bool wf_ranks_follows(const struct wf_ranks *r)
     return r->self.rank > 0;
 }
 
-/* Rank 0's word, in the ranks' folder, that it makes the second step alone: what it can open, or
- * not, another machine may see otherwise. */
-#define ALONE "alone"
-
 int wf_ranks_check(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan,
                    const struct wf_plan *after)
 {
     char why[WF_LIBRARY_WHY_BYTES];
     r->after = after;
-    if (!wf_ranks_several(r) || (!plan->n_model_jobs && !(after && after->n_model_jobs)))
-        return WF_OK;
-    if (wf_join_is_possible(r->devices, why))
-        return WF_OK;
-    r->after_alone = after && after->n_model_jobs;
-    if (!plan->n_model_jobs && !wf_ranks_follows(r))
-        wf_log(WF_LOG_INFO,
-               "task_deltas need statistics of the whole model, which %u ranks cannot join (%s): "
-               "rank 0 makes them alone",
-               r->self.size, why);
-    if (!plan->n_model_jobs)
+    if (!wf_ranks_several(r) || !plan->n_model_jobs || wf_join_is_possible(r->devices, why))
         return WF_OK;
     return wf_fail(
         e, WF_MACHINE,
@@ -46,20 +32,11 @@ int wf_ranks_check(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *p
 /* While ranks are joined the session says whether all are well. */
 static int check(void *arg, struct wf_err *e)
 {
-    return wf_session_check(((struct wf_ranks *)arg)->session, e);
-}
-
-static int leave_word(struct wf_err *e, const struct wf_ranks *r, const struct wf_plan *plan)
-{
-    const char *path = wf_path_join(plan->arena, e, r->folder, ALONE);
-    return path ? wf_write_small(e, path, "", 0) : WF_MACHINE;
-}
-
-static int hear_word(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan)
-{
-    const char *path = wf_path_join(plan->arena, e, r->folder, ALONE);
-    r->after_alone = path && wf_exists(path);
-    return path ? WF_OK : WF_MACHINE;
+    const struct wf_ranks *r = arg;
+    int status = wf_session_check(r->session, e);
+    if (!status && r->word && wf_exists(r->word))
+        status = wf_fail(e, WF_MACHINE, "another rank cannot");
+    return status;
 }
 
 int wf_ranks_open(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan,
@@ -76,10 +53,7 @@ int wf_ranks_open(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *pl
                                    .n_parts = WF_PARTS,
                                    .stop = r->user_stop};
     r->folder = wf_path_join(plan->arena, e, partial, WF_RANKS_FOLDER);
-    int status = r->folder ? wf_session_open(e, &o, &r->session) : WF_MACHINE;
-    if (!status && r->session && r->after_alone && !wf_ranks_follows(r))
-        status = leave_word(e, r, plan);
-    return status;
+    return r->folder ? wf_session_open(e, &o, &r->session) : WF_MACHINE;
 }
 
 int wf_ranks_deal(struct wf_err *e, const struct wf_ranks *r, const struct wf_plan *plan,
@@ -115,6 +89,39 @@ static struct wf_join_options join_options(struct wf_ranks *r)
                                     .device = r->device};
 }
 
+/* Opens what only the second step needs. A rank that cannot leaves word of that in the ranks'
+ * folder, so that nobody waits for it, and the step is rank 0's: all hear the same behind the
+ * barrier. */
+static int join_for_after(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan)
+{
+    struct wf_join_options join = join_options(r);
+    char library[WF_LIBRARY_WHY_BYTES];
+    struct wf_err why = {0};
+    r->word = wf_path_join(plan->arena, e, r->folder, "alone");
+    if (!r->word)
+        return WF_MACHINE;
+    bool joined = wf_join_is_possible(r->devices, library)
+                      ? !wf_join_open(&why, &join, &r->join)
+                      : (wf_fail(&why, WF_MACHINE, "%s", library), false);
+    int status = wf_session_check(r->session, e);
+    if (!status && !joined)
+        status = wf_write_small(e, r->word, "", 0);
+    if (!status)
+        status = wf_session_barrier(e, r->session);
+    r->after_alone = wf_exists(r->word);
+    r->word = NULL;
+    if (status || !r->after_alone)
+        return status;
+    wf_join_close(r->join);
+    r->join = NULL;
+    if (!wf_ranks_follows(r))
+        wf_log(WF_LOG_INFO,
+               "task_deltas need statistics of the whole model, which %u ranks cannot join, so "
+               "rank 0 makes them alone: %s",
+               r->self.size, joined ? "another rank cannot" : why.text);
+    return WF_OK;
+}
+
 int wf_ranks_share(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan,
                    struct wf_output *o, struct wf_blocks *blocks)
 {
@@ -123,12 +130,11 @@ int wf_ranks_share(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *p
     int status = wf_session_meet(e, r->session);
     if (!status && o->follows)
         status = wf_output_follow(e, o, plan, blocks);
-    if (!status && o->follows)
-        status = hear_word(e, r, plan);
-    bool joins = r->after && r->after->n_model_jobs && !r->after_alone;
-    if (!status && (plan->n_model_jobs || joins)) {
+    if (!status && plan->n_model_jobs) {
         struct wf_join_options join = join_options(r);
         status = wf_join_open(e, &join, &r->join);
+    } else if (!status && r->after && r->after->n_model_jobs) {
+        status = join_for_after(e, r, plan);
     }
     if (!status)
         status = wf_ranks_deal(e, r, plan, blocks);

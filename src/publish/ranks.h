@@ -24,11 +24,12 @@ struct wf_plugin;
 
 struct wf_ranks {
     struct wf_rank self;
-    struct wf_session *session;      /* NULL: one process, or not opened yet */
-    struct wf_join *join;            /* NULL: no stage has model scope */
-    const struct wf_plan *after;     /* of the second step; NULL: there is none */
-    bool after_alone;                /* rank 0 makes that one alone */
-    bool sums_progress;              /* what is shown is the work of all */
+    struct wf_session *session;  /* NULL: one process, or not opened yet */
+    struct wf_join *join;        /* NULL: no stage has model scope */
+    const struct wf_plan *after; /* of the second step; NULL: there is none */
+    bool after_alone;            /* rank 0 makes that one alone */
+    const char *word;            /* while it is asked whether all can join: says that one cannot */
+    bool sums_progress;          /* what is shown is the work of all */
     const struct wf_plugin *devices; /* GPUs compute; NULL: the CPU */
     uint32_t device;                 /* of this rank's, the first */
     const char *folder;              /* OUT.partial/ranks */
@@ -39,9 +40,9 @@ struct wf_ranks {
 bool wf_ranks_follows(const struct wf_ranks *r);
 bool wf_ranks_several(const struct wf_ranks *r);
 
-/* A stage of model scope with several ranks and nothing to join them is WF_MACHINE; in the second
- * step, `after` (NULL: none), it is left to rank 0, which says so. With GPUs r->devices is set
- * before. */
+/* A stage of model scope with several ranks and nothing to join them is WF_MACHINE. `after` is the
+ * plan of a second step, NULL if there is none: one of model scope is left to rank 0 where ranks
+ * cannot be joined. With GPUs r->devices is set before. */
 int wf_ranks_check(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan,
                    const struct wf_plan *after);
 

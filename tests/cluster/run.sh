@@ -12,7 +12,7 @@ export LONG=0 LC_ALL=C
 unset MAKEFLAGS MAKELEVEL MFLAGS WEFT_FAULT WEFT_ISA
 limit=$([ $LONG = 1 ] && echo 3000 || echo 600)
 suites=("$@")
-[ $# -gt 0 ] || suites=(launchers jobs deaths refusals transport)
+[ $# -gt 0 ] || suites=(launchers spools jobs deaths refusals transport)
 logs=build/logs/cluster
 rm -rf $logs
 mkdir -p $logs

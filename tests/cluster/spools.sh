@@ -50,20 +50,29 @@ by_files() { # NAME ARGUMENTS...
     done
 }
 
-# The whole model's thresholds are joined by MPI; without it the first rank finds them.
+# alone NAME: the first rank has said once that it works alone, or, with a second word, nobody has
+alone() {
+    [ "$(cat "$logs"/*.err | grep -c 'rank 0 makes them alone')" = "${2-1}" ] ||
+        fail "$1" "the first rank works alone, or should: $(said)"
+}
+
+# The whole model's thresholds are joined by MPI; where that cannot be, the first rank finds them alone: without a
+# library, with one that needs another launcher, with one that a rank lacks.
 over_the_model() { # NAME ARGUMENTS...
     local name=$1 n
     shift
     one "$@"
     for n in 2 3; do
         WEFT_MPI_PLUGIN=none by ranks $n -- "$@"
-        same_folder "$name, $n ranks that nothing joins" out/out "$wanted"
-        [ "$(cat "$logs"/*.err | grep -c 'rank 0 makes them alone')" = 1 ] ||
-            fail "$name, $n ranks that nothing joins" "rank 0 does not say once that it is alone: $(said)"
+        same_folder "$name, $n ranks without MPI" out/out "$wanted"
+        alone "$name, $n ranks without MPI"
         [ -n "$mpirun" ] || continue
+        by ranks $n -- "$@"
+        same_folder "$name, $n ranks with another launcher" out/out "$wanted"
+        alone "$name, $n ranks with another launcher"
         by mpi $n -- "$@"
         same_folder "$name, mpirun -n $n" out/out "$wanted"
-        ! grep -q 'alone' "$logs"/*.err || fail "$name, mpirun -n $n" "rank 0 works alone"
+        alone "$name, mpirun -n $n" 0
     done
 }
 
