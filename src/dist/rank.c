@@ -9,22 +9,24 @@
 /* What a launcher calls its variables. Only where `size` and `rank` are set does it count. */
 struct launcher {
     const char *name, *rank, *size, *local, *local_size;
-    const char *step; /* a variable that must be there as well; or NULL */
+    const char *nodes; /* how many there are, all with as many ranks; or NULL */
+    const char *step;  /* a variable that must be there as well; or NULL */
 };
 
 /* In the order in which they are asked: who was started by another comes first. */
 static const struct launcher managers[] = {
-    {"WEFT_RANK", "WEFT_RANK", "WEFT_RANKS", "WEFT_LOCAL_RANK", "WEFT_LOCAL_RANKS", NULL},
-    {"PMI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", NULL},
+    {"WEFT_RANK", "WEFT_RANK", "WEFT_RANKS", "WEFT_LOCAL_RANK", "WEFT_LOCAL_RANKS", NULL, NULL},
+    {"PMI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", NULL, NULL},
     {"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
-     "OMPI_COMM_WORLD_LOCAL_SIZE", NULL},
+     "OMPI_COMM_WORLD_LOCAL_SIZE", NULL, NULL},
     {"MVAPICH", "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_RANK",
-     "MV2_COMM_WORLD_LOCAL_SIZE", NULL},
-    {"Flux", "FLUX_TASK_RANK", "FLUX_JOB_SIZE", "FLUX_TASK_LOCAL_ID", NULL, NULL},
+     "MV2_COMM_WORLD_LOCAL_SIZE", NULL, NULL},
+    {"Flux", "FLUX_TASK_RANK", "FLUX_JOB_SIZE", "FLUX_TASK_LOCAL_ID", NULL, "FLUX_JOB_NNODES",
+     NULL},
 };
 
-static const struct launcher slurm = {"Slurm",         "SLURM_PROCID", "SLURM_STEP_NUM_TASKS",
-                                      "SLURM_LOCALID", NULL,           "SLURM_STEP_ID"};
+static const struct launcher slurm = {
+    "Slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", NULL, NULL, "SLURM_STEP_ID"};
 
 /* A variable that holds a number; false and nothing read if it is not set. */
 static int read_number(struct wf_err *e, const char *name, bool *is_set, unsigned *out)
@@ -79,7 +81,8 @@ static void find_local_size(struct wf_rank *r)
 static int ask(struct wf_err *e, const struct launcher *l, struct wf_rank *r)
 {
     struct wf_rank said = {.launcher = l->name, .size_variable = l->size};
-    bool has_rank, has_size, has_local, has_local_size;
+    bool has_rank, has_size, has_local = false, has_local_size = false, has_nodes = false;
+    unsigned nodes = 0;
     if (r->launcher || (l->step && !getenv(l->step)))
         return WF_OK;
     int status = read_number(e, l->size, &has_size, &said.size);
@@ -94,8 +97,16 @@ static int ask(struct wf_err *e, const struct launcher *l, struct wf_rank *r)
     status = read_number(e, l->local, &has_local, &said.local);
     if (!status)
         status = read_number(e, l->local_size, &has_local_size, &said.local_size);
+    if (!status && l->nodes)
+        status = read_number(e, l->nodes, &has_nodes, &nodes);
+    if (!status && has_nodes && nodes)
+        said.local_size = (said.size + nodes - 1) / nodes;
     if (!status && !has_local_size && l->step)
         find_local_size(&said);
+    if (!status && has_local && l->local_size && !has_local_size)
+        status =
+            wf_fail(e, WF_USAGE, "%s is set and %s is not; ranks of one machine share its memory",
+                    l->local, l->local_size);
     if (said.local >= said.local_size || said.local_size > said.size) /* unknown, or nonsense */
         said.local_size = said.local + 1;
     *r = said;

@@ -55,6 +55,14 @@ static void take_part(struct wf_record *r, const char *rest)
         wf_hash128_parse(hex, &r->parts[part]);
 }
 
+/* One that this weft does not know is trouble all the same. */
+static void take_status(struct wf_record *r, const char *rest)
+{
+    if (sscanf(rest, "%d", &r->status) == 1 && r->status != WF_STOPPED &&
+        (r->status < WF_OK || r->status > WF_BUG))
+        r->status = WF_MACHINE;
+}
+
 static void take_state(struct wf_record *r, const char *rest)
 {
     for (int i = 0; i < WF_RANK_STATES; i++)
@@ -93,7 +101,7 @@ static void take_line(struct wf_record *r, const char *line)
     else if ((rest = behind(line, "state")))
         take_state(r, rest);
     else if ((rest = behind(line, "status")))
-        sscanf(rest, "%d", &r->status);
+        take_status(r, rest);
     else if ((rest = behind(line, "message")))
         copy_text(r->message, sizeof r->message, rest);
 }

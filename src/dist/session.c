@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "../base/clock.h"
 #include "../base/file.h"
 #include "../base/log.h"
+#include "../base/str.h"
 #include "../base/thread.h"
 #include "record.h"
 
@@ -24,6 +26,7 @@
 #define LOOK_US_MAX 10000
 #define LONG_LOOK_US 100000
 #define LINGER_S 5u /* one that failed stays for the others to read why */
+#define TAKEN_S 3u  /* for rank 0 to clear away what a run before has left */
 #define TELL_S 3u
 #define ALIVE_NS (3 * SECOND_NS) /* several beats */
 #define FOLDER_WAIT_S 30u        /* for a sign of rank 0 */
@@ -38,16 +41,21 @@ struct peer {
 struct wf_session {
     struct wf_arena arena;
     struct wf_rank rank;
-    const char *partial, *folder, *own_path;
+    const char *partial, *parent, *folder, *own_path;
+    bool has_met;
     const char **paths; /* of the records, by rank; those that this rank reads */
     const struct wf_session_part *parts;
     size_t n_parts;
     const volatile int *user_stop;
 
-    pthread_mutex_t lock; /* everything below */
+    /* Bytes of this rank, and of the others as last heard. */
+    atomic_uint_fast64_t read, written, others_read, others_written;
+
+    pthread_mutex_t lock; /* everything below; held while files are read */
     struct wf_record own;
     struct peer *peers; /* by rank; of a rank that is not read: never seen */
     uint64_t written_ns, looked_ns;
+    bool is_taken;         /* another process, which has been called, stands in this one's place */
     bool called;           /* rank 0 knows this rank, and its record exists */
     bool is_over;          /* whoever is silent now has a right to be */
     struct wf_err trouble; /* the first that went wrong with another rank */
@@ -72,6 +80,28 @@ static unsigned end_peer(const struct wf_session *s)
     return is_first(s) ? s->rank.size : 1;
 }
 
+/* ---- calls ---- */
+
+static void called_path(const struct wf_session *s, unsigned r, char *path, size_t size)
+{
+    snprintf(path, size, "%s.called", s->paths[r]);
+}
+
+/* Whether rank 0 has called this very process, and what its number is. */
+static bool is_called(const struct wf_session *s, uint64_t *run)
+{
+    char path[4200], text[48] = "";
+    uint64_t self = 0;
+    called_path(s, s->rank.rank, path, sizeof path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0)
+        return false;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    return n == 34 && text[33] == '\n' &&
+           sscanf(text, "%16" SCNx64 " %16" SCNx64, &self, run) == 2 && self == s->own.self;
+}
+
 /* ---- one exchange of records ---- */
 
 static void note_trouble(struct wf_session *s, int status, const char *text)
@@ -80,15 +110,35 @@ static void note_trouble(struct wf_session *s, int status, const char *text)
     s->stop = 1;
 }
 
-/* The record as it is now; before the call the file is made, afterwards it must be there: another
- * run that takes OUT.partial over removes it. */
+/* Whether the record in this rank's place is that of a process at work, of this run or another. */
+static bool is_taken(const struct wf_session *s)
+{
+    struct wf_record there;
+    return !s->called && wf_record_read(s->own_path, &there) && there.self != s->own.self &&
+           there.run != 0;
+}
+
+/* The record as it is now. Before the call the file is made; afterwards it must be there, as
+ * another run that takes OUT.partial over removes it, unless rank 0 still calls this very process.
+ */
 static void write_own(struct wf_session *s)
 {
     struct wf_err e = {0};
     bool missing;
+    uint64_t run;
     s->own.beat++;
+    s->own.read = atomic_load(&s->read);
+    s->own.written = atomic_load(&s->written);
     s->written_ns = wf_now_ns();
-    if (!wf_record_write(&e, s->own_path, !s->called, &s->own, &missing) || s->is_over)
+    s->is_taken = is_taken(s);
+    if (s->is_taken)
+        return;
+    int status = wf_record_write(&e, s->own_path, !s->called, &s->own, &missing);
+    if (status && missing && !is_first(s) && is_called(s, &run) && run == s->own.run) {
+        wf_err_clear(&e);
+        status = wf_record_write(&e, s->own_path, true, &s->own, &missing);
+    }
+    if (!status || s->is_over)
         return;
     if (missing && !s->called)
         s->written_ns = 0; /* the folder is not there yet: at the next look */
@@ -161,6 +211,17 @@ static void forgive(struct wf_session *s)
     s->looked_ns = now;
 }
 
+static void sum_others(struct wf_session *s)
+{
+    uint64_t read = 0, written = 0;
+    for (unsigned r = first_peer(s); is_first(s) && r < end_peer(s); r++) {
+        read += s->peers[r].record.read;
+        written += s->peers[r].record.written;
+    }
+    atomic_store(&s->others_read, read);
+    atomic_store(&s->others_written, written);
+}
+
 /* Under the lock. `now`: something has changed that others wait for. */
 static void exchange(struct wf_session *s, bool now)
 {
@@ -171,6 +232,7 @@ static void exchange(struct wf_session *s, bool now)
     forgive(s);
     for (unsigned r = first_peer(s); r < end_peer(s); r++)
         listen(s, r);
+    sum_others(s);
 }
 
 static void *beat(void *arg)
@@ -231,7 +293,12 @@ static void find_host(char *host, size_t size)
 static int set_paths(struct wf_err *e, struct wf_session *s, const char *partial)
 {
     struct wf_arena *a = &s->arena;
+    size_t n;
+    const char *last = wf_path_last(partial, &n);
     s->partial = wf_arena_strdup(a, e, partial);
+    s->parent = last == partial ? "." : wf_arena_strndup(a, e, partial, (size_t)(last - partial));
+    if (!s->parent)
+        return WF_MACHINE;
     s->folder = s->partial ? wf_path_join(a, e, partial, WF_RANKS_FOLDER) : NULL;
     s->paths = wf_arena_alloc(a, e, s->rank.size, sizeof *s->paths);
     s->peers = wf_arena_alloc(a, e, s->rank.size, sizeof *s->peers);
@@ -258,11 +325,22 @@ static int copy_parts(struct wf_err *e, struct wf_session *s, const struct wf_se
     return WF_OK;
 }
 
+/* A rank that is early may write its record in between. */
+static int remove_folder(struct wf_err *e, struct wf_session *s)
+{
+    struct wf_err first = {0};
+    for (int attempt = 0; attempt < 20 && wf_remove_tree(&first, s->folder); attempt++) {
+        wf_err_clear(&first);
+        usleep(TICK_US);
+    }
+    return wf_remove_tree(e, s->folder);
+}
+
 static int begin(struct wf_err *e, struct wf_session *s)
 {
     int status = WF_OK;
     if (is_first(s)) {
-        status = wf_remove_tree(e, s->folder);
+        status = remove_folder(e, s);
         if (!status)
             status = wf_make_folder(e, s->folder);
         s->called = true;
@@ -309,11 +387,22 @@ static struct wait begin_wait(void)
     return (struct wait){wf_now_ns(), LOOK_US_MIN};
 }
 
+/* File systems remember for a while that a name was not there; opening its folder makes them ask.
+ */
+static void look_anew(const struct wf_session *s)
+{
+    const char *folders[] = {s->parent, s->partial, s->folder};
+    for (int i = 0; i < 3; i++)
+        wf_close(open(folders[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+}
+
 /* Gives up the lock for a moment. Many ranks are looked at less often, and so is what takes long.
  */
 static void rest(struct wf_session *s, struct wait *w)
 {
     bool is_long = wf_now_ns() - w->begin_ns > SECOND_NS;
+    if (is_long && !s->has_met)
+        look_anew(s);
     useconds_t most = (is_long ? LONG_LOOK_US : LOOK_US_MAX) + 1000 * s->rank.size;
     pthread_mutex_unlock(&s->lock);
     usleep(w->look_us);
@@ -341,11 +430,6 @@ static int stopped(const struct wf_session *s, struct wf_err *e)
 
 /* ---- meeting ---- */
 
-static void called_path(const struct wf_session *s, unsigned r, char *path, size_t size)
-{
-    snprintf(path, size, "%s.called", s->paths[r]);
-}
-
 /* Tells rank r whom it works with. */
 static int call(struct wf_err *e, const struct wf_session *s, unsigned r, uint64_t self)
 {
@@ -358,21 +442,6 @@ static int call(struct wf_err *e, const struct wf_session *s, unsigned r, uint64
     int status = wf_pwrite(e, fd, path, text, (size_t)n, 0);
     wf_close(fd);
     return status;
-}
-
-/* Whether rank 0 has called this very process, and what its number is. */
-static bool is_called(const struct wf_session *s, uint64_t *run)
-{
-    char path[4200], text[48] = "";
-    uint64_t self = 0;
-    called_path(s, s->rank.rank, path, sizeof path);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0)
-        return false;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    return n == 34 && text[33] == '\n' &&
-           sscanf(text, "%16" SCNx64 " %16" SCNx64, &self, run) == 2 && self == s->own.self;
 }
 
 static int compare_plans(struct wf_err *e, const struct wf_session *s, unsigned r,
@@ -390,44 +459,58 @@ static int compare_plans(struct wf_err *e, const struct wf_session *s, unsigned 
                    r, k->host, differs);
 }
 
+/* What rank 0 knows of a rank before it works. */
+struct guest {
+    uint64_t self, called; /* its number; the number that was called. 0: none */
+};
+
 /* One look at rank r, which has not joined yet. */
-static int look_for(struct wf_err *e, struct wf_session *s, unsigned r, uint64_t *called,
-                    bool *here)
+static int look_for(struct wf_err *e, struct wf_session *s, unsigned r, struct guest *g)
 {
-    struct peer *p = &s->peers[r];
     struct wf_record k;
-    *here = p->seen; /* exchange() takes records of this run alone */
-    if (*here || !wf_record_read(s->paths[r], &k) || k.run)
-        return WF_OK;
+    if (s->peers[r].seen || !wf_record_read(s->paths[r], &k) || k.run)
+        return WF_OK; /* exchange() takes records of this run */
     if (k.state == WF_RANK_ENDED)
         return wf_fail(e, k.status ? (enum wf_status)k.status : WF_MACHINE, "%s", k.message);
-    int status = compare_plans(e, s, r, &k);
-    if (!status && *called != k.self) {
-        status = call(e, s, r, k.self);
-        p->called = true;
-        p->changed_ns = wf_now_ns();
+    g->self = k.self;
+    return compare_plans(e, s, r, &k);
+}
+
+/* All are there: calls those that were not called yet, or are other processes by now. */
+static int call_all(struct wf_err *e, struct wf_session *s, struct guest *guests)
+{
+    int status = WF_OK;
+    for (unsigned r = 1; !status && r < s->rank.size; r++) {
+        struct guest *g = &guests[r];
+        if (s->peers[r].seen || g->called == g->self)
+            continue;
+        status = call(e, s, r, g->self);
+        g->called = g->self;
+        s->peers[r].called = true;
+        s->peers[r].changed_ns = wf_now_ns();
     }
-    *called = k.self;
     return status;
 }
 
 static int meet_all(struct wf_err *e, struct wf_session *s)
 {
     struct wait w = begin_wait();
-    uint64_t *called = wf_arena_alloc(&s->arena, e, s->rank.size, sizeof *called);
-    unsigned missing = 0;
-    int status = called ? WF_OK : WF_MACHINE;
-    for (bool all = false; !status && !all; rest(s, &w)) {
-        all = true;
+    struct guest *guests = wf_arena_alloc(&s->arena, e, s->rank.size, sizeof *guests);
+    unsigned missing = 0, joined = 1;
+    int status = guests ? WF_OK : WF_MACHINE;
+    for (; !status && joined < s->rank.size; rest(s, &w)) {
+        unsigned here = joined = 1;
         for (unsigned r = 1; !status && r < s->rank.size; r++) {
-            bool here;
-            status = look_for(e, s, r, &called[r], &here);
-            missing = here ? missing : r;
-            all = all && here;
+            status = look_for(e, s, r, &guests[r]);
+            joined += s->peers[r].seen;
+            here += s->peers[r].seen || guests[r].self;
+            missing = s->peers[r].seen || guests[r].self ? missing : r;
         }
         if (!status)
             status = stopped(s, e);
-        if (!status && !all && waited(&w, WF_MEET_S))
+        if (!status && here == s->rank.size)
+            status = call_all(e, s, guests);
+        if (!status && joined < s->rank.size && waited(&w, WF_MEET_S))
             status = wf_fail(e, WF_MACHINE,
                              "rank %u of %u has not shown up within %u seconds; did all start? Do "
                              "they share the file system of %s?",
@@ -451,6 +534,9 @@ static int meet_first(struct wf_err *e, struct wf_session *s)
             alive_ns = wf_now_ns();
         }
         status = stopped(s, e);
+        if (!status && s->is_taken && alive && first->record.state == WF_RANK_WORKING &&
+            waited(&w, TAKEN_S))
+            status = wf_fail(e, WF_MACHINE, "another run is at work in %s", s->partial);
         if (!status && alive && first->record.state == WF_RANK_ENDED)
             status =
                 wf_fail(e, first->record.status ? (enum wf_status)first->record.status : WF_MACHINE,
@@ -481,6 +567,7 @@ int wf_session_meet(struct wf_err *e, struct wf_session *s)
     s->own.state = is_first(s) ? WF_RANK_WORKING : WF_RANK_WAITING;
     exchange(s, true);
     int status = is_first(s) ? meet_all(e, s) : meet_first(e, s);
+    s->has_met = !status;
     pthread_mutex_unlock(&s->lock);
     return status;
 }
@@ -539,7 +626,7 @@ int wf_session_dissolve(struct wf_err *e, struct wf_session *s)
             rest(s, &w);
         s->is_over = true;
         if (!status)
-            status = wf_remove_tree(e, s->folder);
+            status = remove_folder(e, s);
     } else {
         s->own.state = WF_RANK_ENDED;
         exchange(s, true);
@@ -565,24 +652,16 @@ void wf_session_count(struct wf_session *s, uint64_t read, uint64_t written)
 {
     if (!s)
         return;
-    pthread_mutex_lock(&s->lock);
-    s->own.read = read;
-    s->own.written = written;
-    pthread_mutex_unlock(&s->lock);
+    atomic_store(&s->read, read);
+    atomic_store(&s->written, written);
 }
 
 void wf_session_sums(struct wf_session *s, uint64_t *read, uint64_t *written)
 {
     if (!s)
         return;
-    pthread_mutex_lock(&s->lock);
-    *read = s->own.read;
-    *written = s->own.written;
-    for (unsigned r = first_peer(s); is_first(s) && r < end_peer(s); r++) {
-        *read += s->peers[r].record.read;
-        *written += s->peers[r].record.written;
-    }
-    pthread_mutex_unlock(&s->lock);
+    *read = atomic_load(&s->read) + atomic_load(&s->others_read);
+    *written = atomic_load(&s->written) + atomic_load(&s->others_written);
 }
 
 static void name_rank(struct wf_err *e, unsigned rank, const char *host)
@@ -635,7 +714,7 @@ static void say_goodbye(struct wf_session *s, struct wf_err *e)
     exchange(s, true);
     while (is_first(s) && s->own.status && !others_ended(s) && !waited(&w, LINGER_S))
         rest(s, &w);
-    if (!s->called) /* nobody knows of this rank, and OUT.partial may be another merge's */
+    if (!s->called && !s->is_taken && !s->peers[0].seen) /* nobody will read it */
         unlink(s->own_path);
 }
 

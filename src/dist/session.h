@@ -54,7 +54,8 @@ struct wf_session;
  * nothing yet. *out is NULL for one process. Texts and arrays of the options are copied. */
 int wf_session_open(struct wf_err *e, const struct wf_session_options *o, struct wf_session **out);
 
-/* Returns when all ranks are there, with one plan. For rank r > 0 the shards are there then. */
+/* Returns when all ranks have been there, with one plan; for rank r > 0 the shards are there then.
+ */
 int wf_session_meet(struct wf_err *e, struct wf_session *s);
 
 /* Returns when all have called it as often as this rank. */

@@ -71,7 +71,8 @@ int wf_output_follow(struct wf_err *e, struct wf_output *o, const struct wf_plan
 int wf_output_begin_rank(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan,
                          unsigned rank);
 /* Rank r > 0: waits until rank 0 has published OUT. */
-int wf_output_await(struct wf_err *e, const struct wf_output *o, const struct wf_plan *plan);
+int wf_output_await(struct wf_err *e, const struct wf_output *o, const struct wf_plan *plan,
+                    const volatile int *stop);
 
 /* The same for work without a journal, which is not resumed: look, look at each input (`text` names
  * it) and at the recipe if there is one, then make an empty, locked OUT.partial. --resume starts

@@ -22,19 +22,22 @@
 /* Blocks of one rank's journal that are news. */
 struct gathering {
     struct wf_blocks *blocks;
+    bool *listed; /* by block: it is among those found. What is done may be this process' own, of
+                     which the journal of all does not speak yet */
     struct wf_journal_block *found;
-    size_t n, most;
+    size_t n;
 };
 
 static void gather_block(void *arg, uint32_t shard, uint64_t block, const struct wf_hash128 *hash)
 {
     struct gathering *g = arg;
-    if (block >= wf_plan_blocks(g->blocks->plan, shard) ||
-        wf_blocks_at(g->blocks, shard, block)->done)
+    if (block >= wf_plan_blocks(g->blocks->plan, shard))
         return;
+    uint64_t number = g->blocks->first[shard] + block;
     wf_blocks_mark(g->blocks, shard, block, hash);
-    if (!wf_blocks_at(g->blocks, shard, block)->done || g->n == g->most)
+    if (!g->blocks->blocks[number].done || g->listed[number])
         return;
+    g->listed[number] = true;
     struct wf_journal_block *k = &g->found[g->n++];
     *k = (struct wf_journal_block){.shard = shard, .block = block, .hashed = hash != NULL};
     if (hash)
@@ -66,18 +69,23 @@ static bool is_rank_journal(const char *name)
 int wf_output_gather(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan,
                      struct wf_blocks *blocks)
 {
-    struct gathering g = {.blocks = blocks, .most = blocks->first[plan->n_shards]};
+    uint64_t n_blocks = blocks->first[plan->n_shards];
+    struct gathering g = {.blocks = blocks};
     struct wf_arena a = {0};
     const char **names;
     size_t n_names;
-    g.found = wf_arena_alloc(&a, e, g.most, sizeof *g.found);
-    int status = g.found ? wf_folder_names(e, &a, o->partial, &names, &n_names) : WF_MACHINE;
+    g.found = wf_arena_alloc(&a, e, n_blocks, sizeof *g.found);
+    g.listed = wf_arena_alloc(&a, e, n_blocks, sizeof *g.listed);
+    int status =
+        g.found && g.listed ? wf_folder_names(e, &a, o->partial, &names, &n_names) : WF_MACHINE;
     for (int removing = 0; !status && removing < 2; removing++) {
         for (size_t i = 0; !status && i < n_names; i++) {
             const char *path =
                 is_rank_journal(names[i]) ? wf_path_join(&a, e, o->partial, names[i]) : NULL;
-            if (path && removing)
-                unlink(path); /* one that stays says what is known */
+            if (path && removing && unlink(path) && errno != ENOENT)
+                status = wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot remove", path);
+            else if (removing)
+                continue;
             else if (path)
                 status = gather_one(e, plan, path, &g);
         }
@@ -116,13 +124,20 @@ int wf_output_begin_rank(struct wf_err *e, struct wf_output *o, const struct wf_
     return status ? status : wf_journal_begin(e, &o->own, plan);
 }
 
-int wf_output_await(struct wf_err *e, const struct wf_output *o, const struct wf_plan *plan)
+int wf_output_await(struct wf_err *e, const struct wf_output *o, const struct wf_plan *plan,
+                    const volatile int *stop)
 {
     enum wf_plan_part differs;
     bool same;
     for (uint64_t begin = wf_now_ns(); wf_now_ns() - begin < AWAIT_S * UINT64_C(1000000000);) {
-        if (wf_manifest_matches(o->out, plan, &same, &differs) && same)
+        /* An old OUT may be of the same plan: OUT.partial is gone when the new one is there. */
+        if (!wf_exists(o->partial) && wf_manifest_matches(o->out, plan, &same, &differs) && same)
             return WF_OK;
+        if (*stop)
+            return wf_fail(e, WF_STOPPED,
+                           "stopped by a signal while rank 0 publishes %s; run the same command "
+                           "with --resume to see it through",
+                           o->out);
         usleep(LOOK_US);
     }
     return wf_fail(e, WF_MACHINE, "rank 0 has not published %s within %u seconds", o->out, AWAIT_S);

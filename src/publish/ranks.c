@@ -33,7 +33,9 @@ int wf_ranks_check(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *p
 static int check(void *arg, struct wf_err *e)
 {
     const struct wf_ranks *r = arg;
-    int status = wf_session_check(r->session, e);
+    int status = wf_err_status(e); /* of another thread of this rank */
+    if (!status)
+        status = wf_session_check(r->session, e);
     if (!status && r->word && wf_exists(r->word))
         status = wf_fail(e, WF_MACHINE, "another rank cannot");
     return status;
@@ -189,7 +191,7 @@ int wf_ranks_leave(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *p
     if (!wf_ranks_several(r))
         return remove_records(e, plan, o);
     int status = wf_session_dissolve(e, r->session);
-    return status || !o->follows ? status : wf_output_await(e, o, plan);
+    return status || !o->follows ? status : wf_output_await(e, o, plan, r->user_stop);
 }
 
 int wf_ranks_end(struct wf_err *e, struct wf_ranks *r, const char *partial, int status)
