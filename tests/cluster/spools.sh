@@ -93,7 +93,8 @@ over_the_model "scope model" model.yaml --shard-size 50000
 deltas large-model.yaml "${large[@]}" '{density: 0.02, store: add}'
 over_the_model "scope model, large" large-model.yaml
 
-sed 's/task_deltas.*/parameters: {density: 0.3, lambda: 0.7}/; s/task_arithmetic/pcb/; s/, parameters: [^}]*}//' large.yaml >pcb.yaml
+sed 's/task_arithmetic/pcb/; s/, parameters: [^}]*}//; s/task_deltas.*/parameters: {density: 0.3, lambda: 0.7}/' \
+    large.yaml >pcb.yaml
 one pcb.yaml --emit-components
 for n in 2 3 5; do
     [ -n "$mpirun" ] || break
