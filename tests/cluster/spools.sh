@@ -93,7 +93,8 @@ over_the_model "scope model" model.yaml --shard-size 50000
 deltas large-model.yaml "${large[@]}" '{density: 0.02, store: add}'
 over_the_model "scope model, large" large-model.yaml
 
-sed 's/task_deltas.*/parameters: {density: 0.3, lambda: 0.7}/; s/task_arithmetic/pcb/; s/, parameters: [^}]*}//' large.yaml >pcb.yaml
+sed 's/task_arithmetic/pcb/; s/, parameters: [^}]*}//; s/task_deltas.*/parameters: {density: 0.3, lambda: 0.7}/' \
+    large.yaml >pcb.yaml
 one pcb.yaml --emit-components
 for n in 2 3 5; do
     [ -n "$mpirun" ] || break
@@ -101,5 +102,34 @@ for n in 2 3 5; do
     same_folder "components, mpirun -n $n" out/out "$wanted"
 done
 [ -n "$mpirun" ] || skip "mpirun" "$no_mpi"
+
+# in_the_second_step SIGNAL: three ranks, of which the last gets the signal while it spools
+in_the_second_step() {
+    local deadline=$((SECONDS + 60))
+    rm -rf out
+    mkdir out
+    start_ranks 3 "$weft" merge large.yaml out/out --progress none --threads 1
+    until [ -e out/out.partial/spool/2/1.index ] || [ $SECONDS -ge $deadline ]; do sleep 0.002; done
+    kill "-$1" "${pids[2]}"
+    end_ranks
+}
+
+# goes_on NAME N: what is left is resumed by N ranks
+goes_on() {
+    ranks "$2" "$weft" merge large.yaml out/out --progress none --threads 1 --resume
+    same_folder "$1, resumed by $2 ranks" out/out "$wanted"
+}
+
+one large.yaml
+in_the_second_step TERM
+if all_ended 75; then pass; else fail "a rank is told to stop while it spools" "exit codes $codes: $(said)"; fi
+goes_on "a rank was told to stop while it spooled" 2
+in_the_second_step KILL
+if [ "$codes" = '4 4 137' ] && [ "$(errors | wc -l)" = 1 ] && errors | grep -q 'rank 2 on' && [ $took -le 30 ]; then
+    pass
+else
+    fail "a rank dies while it spools" "exit codes $codes after $took s: $(errors)"
+fi
+goes_on "a rank died while it spooled" 4
 
 finish

@@ -89,44 +89,65 @@ static void hand_over(struct tree *t, struct bench *b, struct wf_delta_spool *s,
     assert_worked(t, s->sink.take(s->sink.arg, &t->err, thread, &piece));
 }
 
-/* All of it in pieces of `step`, the last first if `backwards`. */
-static void fill(struct tree *t, struct bench *b, struct wf_delta_spool *s, uint64_t step,
-                 bool backwards)
+/* The share of rank r of n in the pieces of `step` elements: a range of each tensor's, the last
+ * first if `backwards`. */
+static void fill_share(struct tree *t, struct bench *b, struct wf_delta_spool *s, uint64_t step,
+                       bool backwards, unsigned r, unsigned n_ranks)
 {
     for (size_t k = 0; k < 3; k++) {
         uint64_t n = tensors[k].shape[0], pieces = (n + step - 1) / step;
-        for (uint64_t p = 0; p < pieces; p++) {
-            uint64_t from = (backwards ? pieces - 1 - p : p) * step;
+        uint64_t first = pieces * r / n_ranks, end = pieces * (r + 1) / n_ranks;
+        for (uint64_t p = first; p < end; p++) {
+            uint64_t from = (backwards ? first + end - 1 - p : p) * step;
             hand_over(t, b, s, k, from, wf_min_u64(n, from + step), (unsigned)(p % 3));
         }
     }
 }
 
-/* The delta of one run; *n its bytes, the memory the caller's. */
-static char *make(struct tree *t, struct bench *b, uint64_t step, bool backwards, size_t *n)
+static void fill(struct tree *t, struct bench *b, struct wf_delta_spool *s, uint64_t step,
+                 bool backwards)
 {
-    struct wf_delta_spool s;
+    fill_share(t, b, s, step, backwards, 0, 1);
+}
+
+static void create(struct tree *t, struct bench *b, unsigned rank, unsigned ranks,
+                   struct wf_delta_spool *s)
+{
+    struct wf_spool_place place = {tree_folder(t, "spool"), rank, ranks};
+    assert_worked(t, wf_delta_spool_create(&t->err, &t->arena, &b->subject, &b->budget, &place, s));
+}
+
+/* The delta of what is spooled; *n its bytes, the memory the caller's. */
+static char *assembled(struct tree *t, struct wf_delta_spool *s, bool direct, size_t *n)
+{
     struct wf_delta_made made = {0};
     static const volatile int go_on;
-    char *folder = tree_folder(t, "spool"), *path = tree_path(t, "delta.safetensors"), *text;
+    char *path = tree_path(t, "delta.safetensors"), *text;
     struct wf_delta_assembly how = {.path = path,
                                     .name = "deltas/m0.safetensors",
                                     .shared_name = "shared",
                                     .hashing = true,
-                                    .direct = !backwards,
+                                    .direct = direct,
                                     .stop = &go_on};
-    assert_worked(t,
-                  wf_delta_spool_create(&t->err, &t->arena, &b->subject, &b->budget, folder, &s));
-    fill(t, b, &s, step, backwards);
-    assert_worked(t, wf_delta_assemble(&t->err, &s, 0, &how, &made));
+    assert_worked(t, wf_delta_assemble(&t->err, s, 0, &how, &made));
     assert_worked(t, wf_read_small(&t->err, WF_INPUT, path, 16u << 20, &text, n));
     assert_int_equal(made.file.bytes, *n);
     assert_int_equal(made.file.n_blocks, 1);
     struct wf_hash128 hash = wf_xxh128(text, *n);
     assert_true(wf_hash128_equal(&hash, &made.file.blocks[0]));
     assert_string_equal(made.task, "m0");
-    wf_delta_spool_destroy(&s);
     wf_arena_destroy(&made.arena);
+    return text;
+}
+
+/* The delta of one run of one process. */
+static char *make(struct tree *t, struct bench *b, uint64_t step, bool backwards, size_t *n)
+{
+    struct wf_delta_spool s;
+    create(t, b, 0, 1, &s);
+    fill(t, b, &s, step, backwards);
+    char *text = assembled(t, &s, !backwards, n);
+    wf_delta_spool_destroy(&s);
     return text;
 }
 
@@ -221,13 +242,126 @@ static void a_stop_ends_the_assembly(void **state)
                                     .name = "x",
                                     .shared_name = "shared",
                                     .stop = &stopped};
-    assert_worked(t, wf_delta_spool_create(&t->err, &t->arena, &b.subject, &b.budget,
-                                           tree_folder(t, "spool"), &s));
+    create(t, &b, 0, 1, &s);
     fill(t, &b, &s, 4096, false);
     assert_failed(t, wf_delta_assemble(&t->err, &s, 0, &how, &made), WF_STOPPED, "--resume");
     wf_delta_spool_destroy(&s);
     wf_arena_destroy(&made.arena);
     stop(&b);
+}
+
+/* ---- several ranks ---- */
+
+/* Rank r spools its share and is gone. */
+static void spool_as(struct tree *t, struct bench *b, unsigned r, unsigned ranks, bool seals)
+{
+    struct wf_delta_spool s;
+    create(t, b, r, ranks, &s);
+    fill_share(t, b, &s, 997, r % 2, r, ranks);
+    if (seals)
+        assert_worked(t, wf_delta_spool_seal(&t->err, &s));
+    wf_delta_spool_destroy(&s);
+}
+
+/* 300 ranks are more than the tensors have pieces: some have seen nothing. */
+static void ranks_leave_no_trace(void **state)
+{
+    static const unsigned numbers[] = {2, 3, 300};
+    struct tree *t = *state;
+    struct bench b;
+    struct wf_delta_spool s;
+    size_t n, m;
+    start(t, &b, "task_deltas: {density: 0.5}\n");
+    char *one = make(t, &b, 997, false, &n);
+    for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++) {
+        unsigned ranks = numbers[k];
+        for (unsigned r = 1; r < ranks; r++)
+            spool_as(t, &b, r, ranks, true);
+        create(t, &b, 0, ranks, &s);
+        fill_share(t, &b, &s, 997, true, 0, ranks);
+        assert_worked(t, wf_delta_spool_adopt(&t->err, &s));
+        char *many = assembled(t, &s, true, &m);
+        assert_int_equal(n, m);
+        assert_memory_equal(one, many, n);
+        wf_free(many);
+        wf_delta_spool_drop(&s, 0);
+        for (unsigned r = 0; r < ranks; r++)
+            assert_false(wf_exists(wf_delta_spool_path(&t->err, &t->arena, &s, r, 0)));
+        wf_delta_spool_destroy(&s);
+    }
+    wf_free(one);
+    stop(&b);
+}
+
+/* What rank 1 left is not what it wrote: not sealed, cut, lengthened, another rank's, gone. */
+static void what_is_not_whole_is_not_adopted(void **state)
+{
+    struct tree *t = *state;
+    struct bench b;
+    start(t, &b, "task_deltas: {density: 0.5}\n");
+    static const struct {
+        const char *file;
+        bool sealed;
+        off_t change;     /* of its length, in bytes */
+        const char *says; /* the error */
+    } ways[] = {{"1.index", false, 0, "share one file system"},
+                {"1.index", true, -24, "share one file system"},
+                {"1.index", true, -1, "share one file system"},
+                {"1.index", true, 24, "share one file system"},
+                {"1.index", true, -1000000, "share one file system"},
+                {"1", true, -1, "has written"},
+                {"1", true, 7, "has written"}};
+    for (size_t k = 0; k < sizeof ways / sizeof *ways; k++) {
+        struct wf_delta_spool s;
+        struct wf_file_id id;
+        int fd;
+        create(t, &b, 0, 2, &s);
+        spool_as(t, &b, 1, 2, ways[k].sealed);
+        char *path = wf_arena_printf(&t->arena, &t->err, "%s/1/%s", s.place.folder, ways[k].file);
+        assert_worked(t, wf_open_read(&t->err, WF_INPUT, path, &fd, &id));
+        wf_close(fd);
+        off_t bytes = (off_t)id.bytes + ways[k].change;
+        assert_int_equal(truncate(path, bytes > 0 ? bytes : 0), 0);
+        assert_failed(t, wf_delta_spool_adopt(&t->err, &s), WF_MACHINE, ways[k].says);
+        wf_delta_spool_destroy(&s);
+    }
+    struct wf_delta_spool s;
+    create(t, &b, 0, 3, &s);
+    spool_as(t, &b, 1, 3, true);
+    assert_failed(t, wf_delta_spool_adopt(&t->err, &s), WF_MACHINE, "spool/2/1.index");
+    wf_delta_spool_destroy(&s);
+    stop(&b);
+}
+
+/* A table of several buffers' length, and one that says it is rank 2's. */
+static void tables_are_adopted_whole(void **state)
+{
+    enum { MANY = 2 * WF_SPOOL_INDEX_RECORDS };
+    struct tree *t = *state;
+    for (size_t n = MANY - 1; n <= MANY + 1; n++) {
+        struct wf_spool_index theirs, ours;
+        struct wf_spooled *records;
+        uint64_t bytes;
+        char *path = tree_path(t, "theirs");
+        assert_worked(t, wf_spool_index_create(&t->err, path, &theirs));
+        for (size_t i = 0; i < n; i++)
+            assert_worked(
+                t, wf_spool_index_add(&t->err, &theirs,
+                                      &(struct wf_spooled){.element = 3 * i, .at = i, .rank = 1}));
+        assert_worked(t, wf_spool_index_seal(&t->err, &theirs, 1, n));
+        wf_spool_index_close(&theirs);
+        assert_worked(t, wf_spool_index_create(&t->err, tree_path(t, "ours"), &ours));
+        assert_worked(t, wf_spool_index_adopt(&t->err, &ours, path, 1, &bytes));
+        assert_int_equal(bytes, n);
+        assert_int_equal(wf_spool_index_count(&ours), n);
+        assert_worked(t, wf_spool_index_load(&t->err, &ours, &records));
+        for (size_t i = 0; i < n; i++)
+            assert_true(records[i].element == 3 * i && records[i].at == i && records[i].rank == 1);
+        wf_free(records);
+        assert_failed(t, wf_spool_index_adopt(&t->err, &ours, path, 2, &bytes), WF_MACHINE,
+                      "rank 2");
+        wf_spool_index_close(&ours);
+    }
 }
 
 /* ---- files from front to back ---- */
@@ -287,11 +421,10 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, tree_setup, tree_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(order_and_cuts_leave_no_trace),
-        TEST(the_file_gives_back_what_was_kept),
-        TEST(a_stop_ends_the_assembly),
-        TEST(blocks_are_hashed_one_by_one),
-        TEST(a_file_that_is_not_whole_is_our_mistake),
+        TEST(order_and_cuts_leave_no_trace),    TEST(the_file_gives_back_what_was_kept),
+        TEST(a_stop_ends_the_assembly),         TEST(ranks_leave_no_trace),
+        TEST(what_is_not_whole_is_not_adopted), TEST(tables_are_adopted_whole),
+        TEST(blocks_are_hashed_one_by_one),     TEST(a_file_that_is_not_whole_is_our_mistake),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
