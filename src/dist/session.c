@@ -633,7 +633,9 @@ static void say_goodbye(struct wf_session *s, struct wf_err *e)
     if (s->is_over)
         return;
     exchange(s, true);
-    while (is_first(s) && s->own.status && !others_ended(s) && !waited(&w, LINGER_S))
+    /* Who was never called is no peer of rank 0's: it has to be read before it goes. */
+    while ((is_first(s) || !s->called) && s->own.status && !others_ended(s) &&
+           !waited(&w, LINGER_S))
         rest(s, &w);
     if (!s->called) /* nobody knows of this rank, and OUT.partial may be another merge's */
         unlink(s->own_path);
