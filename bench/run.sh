@@ -290,7 +290,8 @@ RANKS
     rm -rf $dir/out
     sync
     $tools/dropcache $(files $dir/m?)
-    $tools/measure $dir/"$1"-ranks.log bash $dir/two-ranks.sh $weft merge $dir/"$1".yaml $dir/out --progress none --threads 1
+    $tools/measure $dir/"$1"-ranks.log bash $dir/two-ranks.sh $weft merge $dir/"$1".yaml $dir/out --progress none --threads 1 \
+        --log-level warning
 }
 # The thread that commits blocks is the journal's own, so what it takes is at most what the merge could be late by.
 journal_share() { # TRACE LOG: per cent of the wall time in the last line of LOG

@@ -712,7 +712,9 @@ static void say_goodbye(struct wf_session *s, struct wf_err *e)
     if (s->is_over)
         return;
     exchange(s, true);
-    while (is_first(s) && s->own.status && !others_ended(s) && !waited(&w, LINGER_S))
+    /* Who was never called is no peer of rank 0's: it has to be read before it goes. */
+    while ((is_first(s) || !s->called) && s->own.status && !others_ended(s) &&
+           !waited(&w, LINGER_S))
         rest(s, &w);
     if (!s->called && !s->is_taken && !s->peers[0].seen) /* nobody will read it */
         unlink(s->own_path);

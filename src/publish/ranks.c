@@ -200,7 +200,7 @@ int wf_ranks_end(struct wf_err *e, struct wf_ranks *r, const char *partial, int 
         return status;
     if (r->session)
         status = wf_session_verdict(e, r->session, status);
-    else if (status && status != WF_STOPPED && wf_ranks_follows(r) && partial)
+    else if (status && wf_ranks_follows(r) && partial)
         wf_session_tell(&r->self, partial, e);
     wf_session_close(r->session, e);
     wf_join_close(r->join);

@@ -83,7 +83,7 @@ for ((i = 0; i < rounds; i++)); do
     name=${recipes[RANDOM % 3]} n=$((2 + RANDOM % 4))
     victim=$((RANDOM % n)) again=$((1 + (n + RANDOM % 4) % 5)) # any of 1 to 5 but n
     [ $((i % 2)) = 0 ] || victim=all
-    delay=$((RANDOM % 1000 * ${whole[$name]} * ${DELAY:-2} / 1000))
+    delay=$((RANDOM % 1000 * ${whole[$name]} * 7 / 10000))
     [ $((i % at_once)) = 0 ] && wait
     die_and_resume $i "$name" $n $victim $delay $again >result-$i 2>/dev/null &
 done
@@ -92,7 +92,7 @@ sort result-* | grep '^FAIL'
 passed=$((passed + $(cat result-* | grep -c '^pass')))
 failed=$((failed + $(cat result-* | grep -c '^FAIL')))
 late=$(cat result-* | grep -c '^too late')
-if [ "$late" -gt $((rounds * 2 / 3)) ]; then
+if [ "$late" -gt $((rounds * 4 / 5)) ]; then
     fail "deaths" "$late of $rounds merges were done before: the models are too small for this machine"
 fi
 
