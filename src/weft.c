@@ -77,8 +77,11 @@ void weft_destroy(struct weft *w)
 {
     struct wf_err ignored = {0};
     const struct wf_join_options farewell = {.meet_ms = FAREWELL_MS};
-    if (w && !wf_err_status(&w->err))
+    int status = w ? wf_err_status(&w->err) : WF_OK;
+    if (w && !status)
         wf_join_finish(&ignored, &farewell);
+    if (status) /* its text has been asked for */
+        wf_join_abandon(status);
     wf_free(w);
 }
 

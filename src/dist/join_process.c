@@ -2,6 +2,7 @@
 #include "join_process.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -17,6 +18,7 @@
 static struct {
     struct wf_join_process data;
     struct wf_transport_thread *mpi; /* may be data.thread */
+    const struct wf_mpi *running;    /* started, and not left in order */
     struct wf_nccl nccl;
     bool over; /* it has ended, or could not be started: there is no second time */
 } process;
@@ -37,7 +39,11 @@ static int start_mpi(struct wf_err *e, const struct wf_join_options *o, const st
 {
     struct wf_wait wait = wf_join_wait(o, "starting MPI", false);
     int status = wf_transport_open(e, &mpi->transport, process.data.room, &process.mpi);
-    return status ? status : wf_transport_start(e, process.mpi, &wait, rank, ranks);
+    if (!status)
+        status = wf_transport_start(e, process.mpi, &wait, rank, ranks);
+    if (!status)
+        process.running = mpi;
+    return status;
 }
 
 static int compare_ranks(struct wf_err *e, const struct wf_join_options *o,
@@ -241,10 +247,21 @@ int wf_join_process_end(struct wf_err *e, const struct wf_join_options *o, bool 
     int status = leave && data ? wf_transport_finish(e, data, &wait) : WF_OK;
     if (!status && leave && mpi && mpi != data)
         status = wf_transport_finish(e, mpi, &wait);
+    if (leave && !status)
+        process.running = NULL;
     wf_transport_close(data);
     if (mpi != data)
         wf_transport_close(mpi);
     process.data.thread = process.mpi = NULL;
     process.over = true;
     return status;
+}
+
+/* MPICH's process manager kills all ranks as soon as one ends without having left MPI, and returns
+ * 9 or whatever comes first; an abort gives it the code. Others return the first code that is not
+ * 0. */
+void wf_join_abandon(int code)
+{
+    if (process.running && getenv("MPI_LOCALNRANKS"))
+        process.running->abort(code);
 }

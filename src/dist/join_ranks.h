@@ -54,6 +54,11 @@ void wf_join_close(struct wf_join *join);
  * merge did, ends without: what it had begun is given up. */
 int wf_join_finish(struct wf_err *e, const struct wf_join_options *o);
 
+/* The last thing that a process does when its merge has failed or was stopped, and all ranks have
+ * ended theirs: under launchers that would make another status of that, ends the program with
+ * `code`. */
+void wf_join_abandon(int code);
+
 /* Whether ranks could be joined here, without starting anything: the name of what would do it, or
  * why not. `devices` as above. */
 bool wf_join_is_possible(const struct wf_plugin *devices, char text[WF_LIBRARY_WHY_BYTES]);

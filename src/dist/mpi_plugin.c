@@ -130,6 +130,13 @@ static void library(char text[256])
             c++;
 }
 
+/* Not where a program that uses MPI itself has merely called weft. */
+static void give_up(int code)
+{
+    if (state.started_here)
+        MPI_Abort(MPI_COMM_WORLD, code);
+}
+
 __attribute__((visibility("default"))) const struct wf_mpi *weft_mpi_get(void);
 const struct wf_mpi *weft_mpi_get(void)
 {
@@ -137,6 +144,7 @@ const struct wf_mpi *weft_mpi_get(void)
         .abi = WF_MPI_ABI,
         .bytes = sizeof table,
         .library = library,
+        .abort = give_up,
         .transport = {.name = "MPI",
                       .start = start,
                       .sum = sum,

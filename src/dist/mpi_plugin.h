@@ -11,7 +11,7 @@
 #define WF_MPI_FILE "libweft_mpi.so"
 #define WF_MPI_VARIABLE "WEFT_MPI_PLUGIN"
 #define WF_MPI_SYMBOL "weft_mpi_get"
-#define WF_MPI_ABI 1u
+#define WF_MPI_ABI 2u
 
 struct wf_mpi {
     uint32_t abi;   /* WF_MPI_ABI */
@@ -19,6 +19,8 @@ struct wf_mpi {
     /* The library's name and version, on one line: "MPICH 4.0.2". Starts nothing. */
     void (*library)(char text[256]);
     struct wf_transport transport;
+    /* Ends this process, and tells the launcher to end the others: `code` is what it returns. */
+    void (*abort)(int code);
 };
 
 typedef const struct wf_mpi *wf_mpi_get_fn(void);

@@ -139,11 +139,35 @@ static bool owns_devices(void)
     return seen < on_node;
 }
 
+/* Those that people set by hand are set both, or neither. */
+static int check_own_variables(struct wf_err *e)
+{
+    const char *rank = getenv("WEFT_RANK"), *ranks = getenv("WEFT_RANKS");
+    if (!rank == !ranks && (!rank || (*rank && *ranks)))
+        return WF_OK;
+    return wf_fail(e, WF_USAGE,
+                   "WEFT_RANK is '%s' and WEFT_RANKS is '%s': set both to numbers, or neither; "
+                   "--ranks 1 runs alone",
+                   rank ? rank : "", ranks ? ranks : "");
+}
+
+int wf_rank_alone(struct wf_err *e, unsigned wanted, const char *what)
+{
+    struct wf_rank rank;
+    int status = wf_rank_find(e, wanted, &rank);
+    if (!status && rank.size > 1)
+        return wf_fail(e, WF_USAGE, "%s is one process, and %s started %u; start it once", what,
+                       rank.launcher, rank.size);
+    return status;
+}
+
 int wf_rank_find(struct wf_err *e, unsigned wanted, struct wf_rank *out)
 {
     struct wf_rank r = {0};
     int status = WF_OK;
-    if (wanted != 1) {
+    if (wanted != 1)
+        status = check_own_variables(e);
+    if (!status && wanted != 1) {
         for (size_t i = 0; !status && i < sizeof managers / sizeof *managers; i++)
             status = ask(e, &managers[i], &r);
         if (!status)
@@ -157,11 +181,12 @@ int wf_rank_find(struct wf_err *e, unsigned wanted, struct wf_rank *out)
         r.size = r.local_size = 1;
     r.owns_devices = owns_devices();
     if (wanted > 1 && r.size != wanted)
-        return wf_fail(e, WF_USAGE, "--ranks %u, and %s", wanted,
-                       !r.launcher       ? "no launcher (srun, mpirun) started this process"
-                       : r.size == 1     ? "the launcher started one"
-                       : r.size > wanted ? "the launcher started more"
-                                         : "the launcher started fewer");
+        return r.launcher
+                   ? wf_fail(e, WF_USAGE, "--ranks %u, and %s (%s) started %u", wanted, r.launcher,
+                             r.size_variable, r.size)
+                   : wf_fail(e, WF_USAGE,
+                             "--ranks %u, and no launcher (srun, mpirun) started this process",
+                             wanted);
     *out = r;
     return WF_OK;
 }

@@ -31,6 +31,10 @@ struct wf_rank {
  * number, or a rank beyond the size, is WF_USAGE. */
 int wf_rank_find(struct wf_err *e, unsigned wanted, struct wf_rank *out);
 
+/* For work that is one process': WF_USAGE where a launcher started several. `what` begins the
+ * message. */
+int wf_rank_alone(struct wf_err *e, unsigned wanted, const char *what);
+
 /* The number of tasks of node `node` in a list like "3,1" or "2(x3),1"; 0: not to be found. */
 unsigned wf_rank_tasks_of_node(const char *list, unsigned node);
 

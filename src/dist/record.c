@@ -25,6 +25,7 @@ void wf_record_print(const struct wf_record *r, struct wf_str *s)
 {
     char hex[33];
     wf_str_printf(s, "self %016" PRIx64 "\nrun %016" PRIx64 "\n", r->self, r->run);
+    wf_str_printf(s, "size %" PRIu64 "\n", r->size);
     put_text(s, "plan", wf_hash128_hex(&r->plan, hex));
     for (unsigned i = 0; i < WF_RECORD_PARTS; i++)
         wf_str_printf(s, "part %u %s\n", i, wf_hash128_hex(&r->parts[i], hex));
@@ -82,8 +83,11 @@ static void take_line(struct wf_record *r, const char *line)
     const struct {
         const char *key;
         uint64_t *to;
-    } numbers[] = {
-        {"phase", &r->phase}, {"beat", &r->beat}, {"read", &r->read}, {"written", &r->written}};
+    } numbers[] = {{"size", &r->size},
+                   {"phase", &r->phase},
+                   {"beat", &r->beat},
+                   {"read", &r->read},
+                   {"written", &r->written}};
     const char *rest;
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if ((rest = behind(line, numbers[i].key)))
@@ -136,8 +140,8 @@ int wf_record_write(struct wf_err *e, const char *path, bool create, const struc
     struct wf_str s = {0};
     wf_record_print(r, &s);
     int status = wf_str_finish(&s, e);
-    int fd =
-        status ? -1 : open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT : 0), 0666);
+    int flags = O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | (create ? O_CREAT : 0);
+    int fd = status ? -1 : open(path, flags, 0666);
     if (missing)
         *missing = !status && fd < 0 && errno == ENOENT;
     if (!status && fd < 0)

@@ -2,6 +2,7 @@
  *
  *   self 1f6c...         its own number, drawn at start: another process has another
  *   run 88ab...          rank 0's number, once rank 0 has called the roll; before, 0
+ *   size 8               of how many ranks it is one
  *   plan 0123...         the hash of its plan, and of each part of it
  *   part 0 4567...
  *   host n2
@@ -31,7 +32,7 @@
 enum wf_rank_state { WF_RANK_WAITING, WF_RANK_WORKING, WF_RANK_ENDED, WF_RANK_STATES };
 
 struct wf_record {
-    uint64_t self, run;
+    uint64_t self, run, size;
     struct wf_hash128 plan, parts[WF_RECORD_PARTS];
     char host[256];
     enum wf_rank_state state;

@@ -21,10 +21,13 @@
 #define SECOND_NS 1000000000ull
 #define BEAT_NS (SECOND_NS / 2)
 #define AWAY_NS (5 * SECOND_NS)
-#define TICK_US 20000    /* of the thread that beats */
-#define LOOK_US_MIN 2000 /* while waiting: between two looks, growing */
+#define CLEARING_NS (5 * SECOND_NS) /* for rank 0 to clear away what lies there */
+#define TICK_US 20000               /* of the thread that beats */
+#define LOOK_US_MIN 2000            /* while waiting: between two looks, growing */
 #define LOOK_US_MAX 10000
 #define LONG_LOOK_US 100000
+#define ALL_ENDED UINT64_MAX /* a phase */
+#define GOODBYE_S 12u
 #define LINGER_S 5u /* one that failed stays for the others to read why */
 #define TAKEN_S 3u  /* for rank 0 to clear away what a run before has left */
 #define TELL_S 3u
@@ -54,7 +57,7 @@ struct wf_session {
     pthread_mutex_t lock; /* everything below; held while files are read */
     struct wf_record own;
     struct peer *peers; /* by rank; of a rank that is not read: never seen */
-    uint64_t written_ns, looked_ns;
+    uint64_t written_ns, looked_ns, begun_ns;
     bool is_taken;         /* another process, which has been called, stands in this one's place */
     bool called;           /* rank 0 knows this rank, and its record exists */
     bool is_over;          /* whoever is silent now has a right to be */
@@ -140,8 +143,10 @@ static void write_own(struct wf_session *s)
     }
     if (!status || s->is_over)
         return;
-    if (missing && !s->called)
-        s->written_ns = 0; /* the folder is not there yet: at the next look */
+    if (!s->called)
+        s->written_ns = 0; /* the folder is not there yet, or not yet rank 0's: at the next look */
+    if (!s->called && (missing || wf_now_ns() - s->begun_ns < CLEARING_NS))
+        return;
     if (missing && s->called && !is_first(s))
         return; /* rank 0 dissolves, or died and was replaced: its silence will tell */
     if (!missing)
@@ -364,7 +369,9 @@ int wf_session_open(struct wf_err *e, const struct wf_session_options *o, struct
         return WF_MACHINE;
     s->rank = *o->rank;
     s->user_stop = o->stop;
+    s->begun_ns = wf_now_ns();
     s->own.plan = o->plan;
+    s->own.size = o->rank->size;
     find_host(s->own.host, sizeof s->own.host);
     s->own.self = draw_self(s->own.host);
     pthread_mutex_init(&s->lock, NULL);
@@ -448,6 +455,10 @@ static int compare_plans(struct wf_err *e, const struct wf_session *s, unsigned 
                          const struct wf_record *k)
 {
     const char *differs = "the plan";
+    if (k->size != s->rank.size)
+        return wf_fail(e, WF_USAGE,
+                       "rank %u on %s says that it is one of %" PRIu64 " ranks, and rank 0 of %u",
+                       r, k->host, k->size, s->rank.size);
     if (wf_hash128_equal(&k->plan, &s->own.plan))
         return WF_OK;
     for (size_t i = s->n_parts; i-- > 0;)
@@ -692,14 +703,29 @@ int wf_session_verdict(struct wf_err *e, struct wf_session *s, int status)
 
 /* ---- the end ---- */
 
-static bool others_ended(const struct wf_session *s)
+/* Whether rank r is not at work any more: it says so, or it is silent. Before it has joined, its
+ * record is no part of this run; one that has not shown up may still come and ask. */
+static bool has_ended(const struct wf_session *s, unsigned r, const struct wait *w)
 {
-    for (unsigned r = first_peer(s); r < end_peer(s); r++) {
-        const struct peer *p = &s->peers[r];
-        if ((p->seen || p->called) && p->record.state != WF_RANK_ENDED &&
-            wf_now_ns() - p->changed_ns < LINGER_S * SECOND_NS)
+    const struct peer *p = &s->peers[r];
+    struct wf_record k;
+    if (!p->seen)
+        return wf_record_read(s->paths[r], &k) ? k.state == WF_RANK_ENDED : waited(w, LINGER_S);
+    return p->record.state == WF_RANK_ENDED || wf_now_ns() - p->changed_ns >= LINGER_S * SECOND_NS;
+}
+
+/* Rank 0 looks at the others; these take its word that all have ended. Launchers may kill all when
+ * the first has gone, so nobody goes while another still saves its work. */
+static bool all_ended(const struct wf_session *s, const struct wait *w)
+{
+    const struct wf_record *first = &s->peers[0].record;
+    if (!is_first(s) && first->state != WF_RANK_ENDED)
+        return has_ended(s, 0, w);
+    if (!is_first(s)) /* rank 0 may have removed all by now */
+        return first->phase == ALL_ENDED || !wf_exists(s->own_path);
+    for (unsigned r = first_peer(s); r < end_peer(s); r++)
+        if (!has_ended(s, r, w))
             return false;
-    }
     return true;
 }
 
@@ -712,10 +738,12 @@ static void say_goodbye(struct wf_session *s, struct wf_err *e)
     if (s->is_over)
         return;
     exchange(s, true);
-    /* Who was never called is no peer of rank 0's: it has to be read before it goes. */
-    while ((is_first(s) || !s->called) && s->own.status && !others_ended(s) &&
-           !waited(&w, LINGER_S))
+    while (s->own.status && !all_ended(s, &w) && !waited(&w, GOODBYE_S))
         rest(s, &w);
+    if (is_first(s) && s->own.status) {
+        s->own.phase = ALL_ENDED;
+        exchange(s, true);
+    }
     if (!s->called && !s->is_taken && !s->peers[0].seen) /* nobody will read it */
         unlink(s->own_path);
 }

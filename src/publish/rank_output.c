@@ -61,9 +61,7 @@ static int gather_one(struct wf_err *e, const struct wf_plan *plan, const char *
 static bool is_rank_journal(const char *name)
 {
     size_t n = strlen(WF_JOURNAL_NAME);
-    uint64_t rank;
-    return !strncmp(name, WF_JOURNAL_NAME, n) && name[n] == '.' &&
-           wf_parse_u64(name + n + 1, strlen(name + n + 1), &rank);
+    return !strncmp(name, WF_JOURNAL_NAME, n) && name[n] == '.';
 }
 
 int wf_output_gather(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan,
@@ -82,10 +80,8 @@ int wf_output_gather(struct wf_err *e, struct wf_output *o, const struct wf_plan
         for (size_t i = 0; !status && i < n_names; i++) {
             const char *path =
                 is_rank_journal(names[i]) ? wf_path_join(&a, e, o->partial, names[i]) : NULL;
-            if (path && removing && unlink(path) && errno != ENOENT)
-                status = wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot remove", path);
-            else if (removing)
-                continue;
+            if (path && removing)
+                status = wf_remove_tree(e, path);
             else if (path)
                 status = gather_one(e, plan, path, &g);
         }
@@ -120,7 +116,9 @@ int wf_output_begin_rank(struct wf_err *e, struct wf_output *o, const struct wf_
     o->own_path = wf_arena_printf(plan->arena, e, "%s.%u", o->journal_path, rank);
     if (!o->own_path)
         return WF_MACHINE;
-    int status = wf_journal_open(e, o->own_path, true, &o->own);
+    int status = wf_remove_tree(e, o->own_path); /* whatever it is: nobody at work has it */
+    if (!status)
+        status = wf_journal_open(e, o->own_path, true, &o->own);
     return status ? status : wf_journal_begin(e, &o->own, plan);
 }
 

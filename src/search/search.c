@@ -526,17 +526,6 @@ static int name_paths(struct searching *s)
     return s->log && s->candidate && s->components && s->candidate_recipe ? WF_OK : WF_MACHINE;
 }
 
-/* Merges of a search are small and many; what looks at their results is one command. */
-static int check_alone(struct wf_err *e, const struct weft_options *options)
-{
-    struct wf_rank rank;
-    int status = wf_rank_find(e, options->ranks, &rank);
-    if (!status && rank.size > 1)
-        return wf_fail(e, WF_USAGE, "weft search is one process, and %s started %u; start it once",
-                       rank.launcher, rank.size);
-    return status;
-}
-
 int wf_search_run(struct wf_err *e, const struct weft_options *options, const char *recipe,
                   const struct weft_search *how, const volatile int *stop,
                   struct weft_merge_result *result)
@@ -547,7 +536,7 @@ int wf_search_run(struct wf_err *e, const struct weft_options *options, const ch
     if (!s)
         return WF_MACHINE;
     *s = (struct searching){.e = e, .options = options, .how = how, .stop = stop, .lock_fd = -1};
-    int status = check_alone(e, options);
+    int status = wf_rank_alone(e, options->ranks, "weft search");
     if (!status)
         status =
             wf_recipe_read(e, &s->a, recipe, options->compat == WEFT_COMPAT_MERGEKIT, &s->recipe);

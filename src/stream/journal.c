@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../base/fault.h"
@@ -36,10 +37,16 @@ int wf_journal_open(struct wf_err *e, const char *path, bool create, struct wf_j
 
 int wf_journal_look(struct wf_err *e, const char *path, struct wf_journal *j)
 {
+    struct stat st;
     *j = (struct wf_journal){.path = path, .fd = -1};
-    j->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (j->fd < 0 && errno != ENOENT)
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 && errno != ENOENT && errno != ELOOP)
         return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot open", path);
+    if (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode))) {
+        close(fd);
+        fd = -1;
+    }
+    j->fd = fd;
     return WF_OK;
 }
 

@@ -45,8 +45,8 @@ enum wf_journal_state {
  * Not there and not `create`: j->fd is -1, WF_OK. */
 int wf_journal_open(struct wf_err *e, const char *path, bool create, struct wf_journal *j);
 
-/* Opens it for reading alone and without the lock, as far as it is there: WF_OK and fd -1 if not.
- */
+/* Opens it for reading alone and without the lock, as far as it is there: WF_OK and fd -1 if it
+ * is not, or is no file. */
 int wf_journal_look(struct wf_err *e, const char *path, struct wf_journal *j);
 
 /* Reads the records. `on_block` is called for every finished block once the plan is known to be the

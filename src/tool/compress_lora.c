@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "../dist/rank.h"
 #include "../base/num.h"
 #include "../lowrank/compress.h"
 #include "../publish/adapter_record.h"
@@ -81,7 +82,9 @@ int wf_compress_lora_run(struct wf_err *e, const struct weft_options *o, const c
 {
     struct compress_job j = {.e = e, .options = o, .record.stop = stop};
     wf_report_open(&j.report, o);
-    int s = wf_output_check_once(e, &j.arena, out, o->resume, o->overwrite, &j.output);
+    int s = wf_rank_alone(e, o->ranks, "weft compress-lora");
+    if (!s)
+        s = wf_output_check_once(e, &j.arena, out, o->resume, o->overwrite, &j.output);
     if (!s)
         s = open_adapter(&j, adapter);
     if (!s)

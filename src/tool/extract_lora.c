@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "../dist/rank.h"
 #include "../base/log.h"
 #include "../base/num.h"
 #include "../lowrank/extract.h"
@@ -156,7 +157,9 @@ int wf_extract_lora_run(struct wf_err *e, const struct weft_options *o, const ch
 {
     struct extract_job j = {.e = e, .options = o, .record.stop = stop};
     wf_report_open(&j.report, o);
-    int s = check_how(e, how);
+    int s = wf_rank_alone(e, o->ranks, "weft extract-lora");
+    if (!s)
+        s = check_how(e, how);
     if (!s)
         s = wf_output_check_once(e, &j.arena, out, o->resume, o->overwrite, &j.output);
     if (!s)
