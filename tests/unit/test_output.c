@@ -1,6 +1,8 @@
 /* test_output.c - what may stand where OUT and OUT.partial are to be, and every way from one state
  * to the next: new, resumed, written, published, overwritten.
  */
+#include <sys/stat.h>
+
 #include "engine_fixture.h"
 
 #include "../../src/publish/output.h"
@@ -331,6 +333,34 @@ static void two_at_once_are_refused(void **state)
     finish(&w);
 }
 
+/* Rank 0 gathers what the ranks have journalled, its own blocks as well, which it has marked
+ * already; whatever else lies under such names does no harm and does not stay. */
+static void what_ranks_have_done_outlives_a_death_while_publishing(void **state)
+{
+    struct work w;
+    struct wf_output o;
+    struct wf_journal_block done = {0, 0, false, {{0}}};
+    begin(&w, *state);
+    assert_worked(w.t, open_output(&w, false, false, &o));
+    write_shard(&w);
+    const char *stranger = wf_arena_printf(&w.t->arena, &w.t->err, "%s.1", o.journal_path);
+    const char *folder = wf_arena_printf(&w.t->arena, &w.t->err, "%s.x", o.journal_path);
+    assert_int_equal(mkfifo(stranger, 0666), 0);
+    assert_worked(w.t, wf_make_folder(&w.t->err, folder));
+    assert_worked(w.t, wf_output_begin_rank(&w.t->err, &o, &w.plan, 0));
+    assert_worked(w.t, wf_journal_add(&w.t->err, &o.own, &done, 1));
+    wf_blocks_mark(&w.blocks, 0, 0, NULL); /* as the committer does */
+    assert_worked(w.t, wf_output_gather(&w.t->err, &o, &w.plan, &w.blocks));
+    assert_false(wf_exists(stranger) || wf_exists(folder) || wf_exists(o.own_path));
+    wf_output_close(&o, true);
+
+    wf_blocks_forget(&w.blocks);
+    assert_worked(w.t, open_output(&w, true, false, &o));
+    assert_true(wf_blocks_is_skipped(&w.blocks, 0, 0));
+    wf_output_close(&o, false);
+    finish(&w);
+}
+
 #define OUTPUT_TEST(f) cmocka_unit_test_setup_teardown(f, tree_setup, tree_teardown)
 
 int main(void)
@@ -347,6 +377,7 @@ int main(void)
         OUTPUT_TEST(resume_starts_over_without_the_files),
         OUTPUT_TEST(resume_of_another_plan_is_refused_and_harmless),
         OUTPUT_TEST(two_at_once_are_refused),
+        OUTPUT_TEST(what_ranks_have_done_outlives_a_death_while_publishing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
