@@ -14,13 +14,14 @@
 #include "../base/clock.h"
 #include "../base/file.h"
 #include "../base/log.h"
+#include "../base/num.h"
 #include "../base/str.h"
 #include "../base/thread.h"
 #include "record.h"
 
 #define SECOND_NS 1000000000ull
 #define BEAT_NS (SECOND_NS / 2)
-#define AWAY_NS (5 * SECOND_NS)
+#define AWAY_NS (3 * SECOND_NS)
 #define CLEARING_NS (5 * SECOND_NS) /* for rank 0 to clear away what lies there */
 #define TICK_US 20000               /* of the thread that beats */
 #define LOOK_US_MIN 2000            /* while waiting: between two looks, growing */
@@ -206,13 +207,13 @@ static void listen(struct wf_session *s, unsigned r)
     note_trouble(s, WF_MACHINE, line);
 }
 
-/* Where this process itself has not got to look for a while (it was stopped, or the file system
- * hung, as it does on all nodes when a server fails over), nobody else's silence means anything. */
+/* While this process itself did not get to look (it was stopped, or the file system hung, as it
+ * does on all nodes when a server fails over), nobody was silent. */
 static void forgive(struct wf_session *s)
 {
     uint64_t now = wf_now_ns(), away = now - s->looked_ns;
     for (unsigned r = first_peer(s); away > AWAY_NS && r < end_peer(s); r++)
-        s->peers[r].changed_ns = now;
+        s->peers[r].changed_ns = wf_min_u64(now, s->peers[r].changed_ns + away);
     s->looked_ns = now;
 }
 
