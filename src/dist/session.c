@@ -636,7 +636,7 @@ int wf_session_dissolve(struct wf_err *e, struct wf_session *s)
     if (is_first(s)) {
         while (!(status = stopped(s, e)) && !all_left(s))
             rest(s, &w);
-        s->is_over = true;
+        s->is_over = !status;
         if (!status)
             status = remove_folder(e, s);
     } else {
@@ -644,7 +644,7 @@ int wf_session_dissolve(struct wf_err *e, struct wf_session *s)
         exchange(s, true);
         while (!(status = stopped(s, e)) && wf_exists(s->folder))
             rest(s, &w);
-        s->is_over = true;
+        s->is_over = !status;
     }
     pthread_mutex_unlock(&s->lock);
     return status;
