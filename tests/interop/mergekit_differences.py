@@ -340,6 +340,19 @@ def test_union():
     assert "force" in LAB().refusal(text)
 
 
+def test_tokens_behind_the_table():
+    """tokenizer: tokens of the base behind its table's last row"""
+    tokens = vocabularies()
+    used = len(tokens.VOCABULARIES["base"])
+    text = recipe("task_arithmetic", tokens.model("base", used - 1), (tokens.model("a"), {"weight": 1}), tokenizer_source="base")
+    path = LAB().write(text)
+    done = LAB().run_weft("merge", path, LAB().path("behind-out"))
+    assert "and gets a row" in done.stderr, done.stderr
+    for folder in (LAB().weft(path), LAB().weft(path, *COMPAT)):
+        assert len(read(folder)[HEAD]) == len(tokens.vocabulary(folder)) == used, folder
+    assert "out of vocabulary" in mergekit_refuses(text)  # a merge makes the token
+
+
 def test_ids():
     """tokenizer: ids in config.json and generation_config.json"""
     tokens = vocabularies()
