@@ -55,7 +55,7 @@ static int compare_ranks(struct wf_err *e, const struct wf_join_options *o,
         return WF_OK;
     if (o->size_variable)
         snprintf(variable, sizeof variable, " (%s)", o->size_variable);
-    mpi->library(name);
+    mpi->describe(name);
     return wf_fail(e, WF_MACHINE,
                    "MPI sees rank %u of %u, and %s%s says rank %u of %u: this is %s; start with "
                    "its own mpirun, or with the srun --mpi=... that it needs (pmi2 for MPICH, pmix "
@@ -141,7 +141,7 @@ bool wf_join_is_possible(const struct wf_plugin *devices, char text[WF_LIBRARY_W
         return true;
     const struct wf_mpi *mpi = wf_mpi_open(text);
     if (mpi)
-        mpi->library(text);
+        mpi->describe(text);
     return mpi != NULL;
 }
 

@@ -113,7 +113,7 @@ static int finish(void *self, struct wf_transport_err *e)
 }
 
 /* MPIs say who they are in many ways, some with the flags of their build in lines that follow. */
-static void library(char text[256])
+static void describe(char text[256])
 {
     char version[MPI_MAX_LIBRARY_VERSION_STRING] = "";
     int n = 0;
@@ -143,7 +143,7 @@ const struct wf_mpi *weft_mpi_get(void)
     static const struct wf_mpi table = {
         .abi = WF_MPI_ABI,
         .bytes = sizeof table,
-        .library = library,
+        .describe = describe,
         .abort = give_up,
         .transport = {.name = "MPI",
                       .start = start,

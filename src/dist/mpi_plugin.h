@@ -17,7 +17,7 @@ struct wf_mpi {
     uint32_t abi;   /* WF_MPI_ABI */
     uint32_t bytes; /* sizeof(struct wf_mpi): both sides agree */
     /* The library's name and version, on one line: "MPICH 4.0.2". Starts nothing. */
-    void (*library)(char text[256]);
+    void (*describe)(char text[256]);
     struct wf_transport transport;
     /* Ends this process, and tells the launcher to end the others: `code` is what it returns. */
     void (*abort)(int code);
