@@ -37,7 +37,7 @@
 
 /* What is known of another rank. */
 struct peer {
-    bool seen, called; /* called: it may be at work before its record says so */
+    bool seen;
     struct wf_record record;
     uint64_t changed_ns; /* when its record last said something new */
 };
@@ -171,8 +171,9 @@ static void judge(struct wf_session *s, unsigned r)
     char text[320], line[1400];
     if (k->state != WF_RANK_ENDED || k->status == WF_OK)
         return;
-    snprintf(line, sizeof line, "%s", *k->message ? k->message : "ended without a word");
-    if (!*k->message)
+    if (*k->message)
+        snprintf(line, sizeof line, "%s", k->message);
+    else
         snprintf(line, sizeof line, "%s ended without a word", who(s, r, text));
     note_trouble(s, k->status, line);
 }
@@ -498,8 +499,6 @@ static int call_all(struct wf_err *e, struct wf_session *s, struct guest *guests
             continue;
         status = call(e, s, r, g->self);
         g->called = g->self;
-        s->peers[r].called = true;
-        s->peers[r].changed_ns = wf_now_ns();
     }
     return status;
 }

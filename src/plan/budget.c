@@ -385,8 +385,7 @@ static bool reads_again(const struct wf_budget *b)
     return b->again_bytes || b->passes > 1;
 }
 
-/* To three digits of whole megabytes, as people write it. */
-static uint64_t round_up_digits(uint64_t n)
+uint64_t wf_round_up_memory(uint64_t n)
 {
     uint64_t unit = 1000000;
     while (n / unit >= 1000)
@@ -406,13 +405,13 @@ uint64_t wf_budget_resident(const struct wf_plan *plan, const struct wf_budget *
     if (!choose(plan, &b) || reads_again(&b))
         return 0;
     do {
-        high = round_up_digits(2 * high);
+        high = wf_round_up_memory(2 * high);
         b.memory_bytes = high;
         if (high > most || !choose(plan, &b))
             return 0;
     } while (reads_again(&b));
     for (low = wf_max_u64(low, high / 2); high - low > high / 16;) {
-        b.memory_bytes = round_up_digits(low + (high - low) / 2);
+        b.memory_bytes = wf_round_up_memory(low + (high - low) / 2);
         if (b.memory_bytes < high && choose(plan, &b) && !reads_again(&b))
             high = b.memory_bytes;
         else

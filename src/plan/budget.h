@@ -75,6 +75,9 @@ uint64_t wf_budget_resident(const struct wf_plan *plan, const struct wf_budget *
 /* Of each reader; 0 where nothing is computed on the way. */
 uint64_t wf_budget_fused_bytes(const struct wf_budget *b);
 
+/* To three digits of whole megabytes, as people write it. */
+uint64_t wf_round_up_memory(uint64_t n);
+
 /* Buffers of the ring: inputs and outputs. */
 uint64_t wf_budget_ring_bytes(const struct wf_budget *b);
 

@@ -89,14 +89,6 @@ static uint64_t most_spans(const struct sizing *z, const uint64_t *spans)
     return most;
 }
 
-static uint64_t round_up_digits(uint64_t n)
-{
-    uint64_t unit = 1000000;
-    while (n / unit >= 1000)
-        unit *= 10;
-    return wf_round_up(n, unit);
-}
-
 /* Whether every rank holds its share with `memory`. */
 static int try_memory(struct wf_err *e, const struct sizing *z, uint64_t memory, bool *held)
 {
@@ -131,7 +123,7 @@ static int find_memory(struct wf_err *e, const struct sizing *z, uint64_t *memor
         return WF_OK;
     int status = try_memory(e, z, MEMORY_MOST, &possible); /* a ring has only so many slots */
     for (; !status && possible && !held && wanted < MEMORY_MOST; wanted *= 2) {
-        *memory = round_up_digits(wanted);
+        *memory = wf_round_up_memory(wanted);
         status = try_memory(e, z, *memory, &held);
     }
     if (!held)

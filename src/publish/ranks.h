@@ -1,14 +1,15 @@
 /* ranks.h - one merge of several processes: what each makes, and how they end.
  *
- *   wf_ranks_find         who am I?
+ *   wf_rank_find          who am I? (dist/rank.h)
  *   wf_ranks_check        can several do this merge?
  *   wf_ranks_open         OUT.partial is there: tell the others
  *   wf_ranks_share        all are there: which blocks are mine?
  *   wf_ranks_gather       mine are done; rank 0 knows all
  *   wf_ranks_deal, wf_ranks_wait     the same for a second step, over the result
+ *   wf_ranks_leave        all is in OUT.partial: rank 0 is about to publish it, the others wait
  *   wf_ranks_end          good or bad
  *
- * With one process all of these do nothing, successfully.
+ * With one process these do nothing, successfully; but for what several have left in OUT.partial.
  */
 #ifndef WF_RANKS_H
 #define WF_RANKS_H
