@@ -1,11 +1,15 @@
 /* deal.h - which rank makes which blocks of the output.
  *
- * A rank is one process of a merge that several share. Each makes a contiguous range of the 64 MiB
- * blocks, numbered through all shards in file order (wf_plan_number_blocks):
+ * A rank is one process of a merge that several share. Each makes a contiguous range of the output,
+ * cut between its 64 MiB blocks, numbered through all shards in file order (wf_plan_number_blocks),
+ * or inside one, where a tensor begins that would else be read by both sides:
  *
- *   blocks   | 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 |        first = {0, 4, 7, 10}
- *   ranks    [ 0             ][ 1         ][ 2        ]
- *   tensors  [ a   ][ b        ][ c ][ d            ]
+ *   blocks   | 0   | 1   | 2   | 3   | 4   | 5   |
+ *   ranks    [ 0        ][ 1           ][ 2      ]
+ *   tensors  [ a     ][ b              ][ c      ]
+ *
+ * Places name where: the block's number times WF_BLOCK_BYTES, and bytes into it. A border inside a
+ * block falls on a multiple of WF_DIRECT_ALIGN, so that no two ranks write to one page.
  *
  * The load of a range is what its rank reads plus what it writes:
  *
@@ -40,7 +44,7 @@ struct wf_deal_load {
 
 struct wf_deal {
     uint32_t ranks;
-    const uint64_t *first; /* rank r makes blocks [first[r], first[r + 1]); ranks + 1 entries */
+    const uint64_t *begin; /* rank r makes places [begin[r], begin[r + 1]); ranks + 1 entries */
     const struct wf_deal_load *loads; /* by rank */
 };
 

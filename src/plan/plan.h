@@ -174,6 +174,13 @@ int wf_plan_hash(struct wf_err *e, struct wf_plan *plan);
 uint64_t wf_plan_blocks(const struct wf_plan *plan, uint32_t shard);
 void wf_plan_number_blocks(const struct wf_plan *plan, uint64_t *first);
 
+/* A byte of a shard's file among all of the output: its block's number, in blocks, and bytes into
+ * it. */
+static inline uint64_t wf_plan_place(const uint64_t *first, uint32_t shard, uint64_t at)
+{
+    return first[shard] * WF_BLOCK_BYTES + at;
+}
+
 /* What a job makes, as a checkpoint of the result lists it. */
 struct wf_tensor wf_plan_tensor(const struct wf_job *job);
 /* All of them, sorted by name, into c->tensors. */

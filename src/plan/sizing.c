@@ -27,16 +27,14 @@ double wf_sizing_share(const struct wf_sizing *z, const struct wf_sizing_rank *r
 
 /* A tensor that the ring does not hold is read for each look at it by all who make some of it, and
  * once more, only what they make, to be merged. The deal has counted it once. */
-static void add_visits(const struct wf_job *job, uint64_t visits, uint64_t first_block,
+static void add_visits(const struct wf_job *job, uint64_t visits, uint64_t place,
                        const struct wf_deal *deal, uint32_t *rank, struct wf_sizing_rank *ranks)
 {
     uint64_t whole = wf_job_inputs(job, job->bytes), made = 0;
     while (made < job->bytes) {
-        uint64_t block = first_block + (job->offset + made) / WF_BLOCK_BYTES;
-        while (deal->first[*rank + 1] <= block)
+        while (deal->begin[*rank + 1] <= place + made)
             (*rank)++;
-        uint64_t cut = (deal->first[*rank + 1] - first_block) * WF_BLOCK_BYTES;
-        uint64_t end = wf_min_u64(cut - job->offset, job->bytes);
+        uint64_t end = wf_min_u64(deal->begin[*rank + 1] - place, job->bytes);
         uint64_t own = wf_job_inputs(job, end) - wf_job_inputs(job, made);
         ranks[*rank].read += visits * whole + own - whole;
         made = end;
@@ -51,29 +49,12 @@ static void add_tensors(struct sizing *z)
         unsigned visits = wf_budget_visits_tensor(z->budget, job);
         z->once += visits * wf_job_inputs(job, job->bytes);
         if (visits)
-            add_visits(job, visits, z->first[job->shard], &z->deal, &rank, z->ranks);
+            add_visits(job, visits, wf_plan_place(z->first, job->shard, job->offset), &z->deal,
+                       &rank, z->ranks);
     }
 }
 
 /* ---- statistics of the model ---- */
-
-/* Spans of each rank's share: as many slots hold it. */
-static int count_spans(struct wf_err *e, const struct sizing *z, const struct wf_budget *b,
-                       uint64_t *spans)
-{
-    uint64_t blocks = z->first[z->plan->n_shards];
-    uint32_t *of_block = wf_alloc(e, WF_MEM_META, blocks, sizeof *of_block, "the shares of ranks");
-    if (!of_block)
-        return WF_MACHINE;
-    wf_span_count_blocks(z->plan, b, z->first, of_block);
-    for (uint32_t r = 0; r < z->deal.ranks; r++) {
-        spans[r] = 0;
-        for (uint64_t k = z->deal.first[r]; k < z->deal.first[r + 1]; k++)
-            spans[r] += of_block[k];
-    }
-    wf_free(of_block);
-    return WF_OK;
-}
 
 /* A rank whose ring holds its share reads it once (stream/gather.c). */
 static bool holds(const struct wf_budget *b, uint64_t spans)
@@ -90,7 +71,7 @@ static uint64_t most_spans(const struct sizing *z, const uint64_t *spans)
 }
 
 /* Whether every rank holds its share with `memory`. */
-static int try_memory(struct wf_err *e, const struct sizing *z, uint64_t memory, bool *held)
+static bool is_enough(const struct sizing *z, uint64_t memory)
 {
     const struct wf_budget *b = z->budget;
     struct wf_means means = {.memory_bytes = memory,
@@ -100,53 +81,48 @@ static int try_memory(struct wf_err *e, const struct sizing *z, uint64_t memory,
                              .ranks = b->ranks};
     struct wf_budget other;
     struct wf_err too_little = {0};
-    *held = false;
     if (wf_budget_set(&too_little, z->plan, &means, &other))
-        return WF_OK;
-    int status = count_spans(e, z, &other, z->other);
-    *held = !status && holds(&other, most_spans(z, z->other));
-    return status;
+        return false;
+    wf_span_count_ranges(z->plan, &other, z->first, z->deal.begin, z->deal.ranks, z->other);
+    return holds(&other, most_spans(z, z->other));
 }
 
 #define MEMORY_MOST ((uint64_t)1 << 50)
 
 /* A memory with which every rank holds its share, in three digits of megabytes: reckoned from the
- * present slots, and tried; twice as much where they are small ones, which grow with memory. */
-static int find_memory(struct wf_err *e, const struct sizing *z, uint64_t *memory)
+ * present slots, and tried; twice as much where they are small ones, which grow with memory. 0:
+ * they do already, or none is enough. */
+static uint64_t find_memory(const struct sizing *z)
 {
     const struct wf_budget *b = z->budget;
     uint64_t most = most_spans(z, z->spans);
     uint64_t wanted = b->meta_bytes + b->statistics_bytes + b->outputs * b->span_bytes +
                       (most + WF_SLOTS_MIN) * (b->input_bytes + b->input_bytes / 64);
-    bool held = false, possible = false;
-    if (holds(b, most))
-        return WF_OK;
-    int status = try_memory(e, z, MEMORY_MOST, &possible); /* a ring has only so many slots */
-    for (; !status && possible && !held && wanted < MEMORY_MOST; wanted *= 2) {
-        *memory = wf_round_up_memory(wanted);
-        status = try_memory(e, z, *memory, &held);
-    }
-    if (!held)
-        *memory = 0;
-    return status;
+    if (holds(b, most) || !is_enough(z, MEMORY_MOST)) /* a ring has only so many slots */
+        return 0;
+    for (; wanted < MEMORY_MOST; wanted *= 2)
+        if (is_enough(z, wf_round_up_memory(wanted)))
+            return wf_round_up_memory(wanted);
+    return 0;
 }
 
 /* Looks at the model's elements besides the one that merges them. By the plan alone, one for each
  * pass; by the budget, none where it holds the rank's share, and more where ties are cut. */
-static int add_model(struct wf_err *e, struct sizing *z, struct wf_sizing *out)
+static void add_model(struct sizing *z, struct wf_sizing *out)
 {
     const struct wf_plan *p = z->plan;
     uint64_t visits = z->by_plan || !p->n_model_jobs
                           ? p->passes - 1
                           : wf_budget_visits_model(z->budget, p->model_jobs[0]);
     bool may_hold = !z->by_plan && visits;
-    int status = may_hold ? count_spans(e, z, z->budget, z->spans) : WF_OK;
-    for (uint32_t r = 0; !status && r < z->deal.ranks; r++) {
+    if (may_hold)
+        wf_span_count_ranges(p, z->budget, z->first, z->deal.begin, z->deal.ranks, z->spans);
+    for (uint32_t r = 0; r < z->deal.ranks; r++) {
         uint64_t looks = may_hold && holds(z->budget, z->spans[r]) ? 0 : visits;
         z->ranks[r].read += looks * z->deal.loads[r].model;
         z->once += looks * z->deal.loads[r].model;
     }
-    return !status && may_hold ? find_memory(e, z, &out->resident) : status;
+    out->resident = may_hold ? find_memory(z) : 0;
 }
 
 /* What a rank gives to the others, about: samples and one count of each SELECT of model scope, ties
@@ -174,6 +150,12 @@ static uint64_t joined_bytes(const struct wf_plan *p, const struct wf_budget *b,
 
 /* ---- all ---- */
 
+/* Blocks that begin before a place. */
+static uint64_t blocks_begun(uint64_t place)
+{
+    return (place + WF_BLOCK_BYTES - 1) / WF_BLOCK_BYTES;
+}
+
 static int share_out(struct wf_err *e, struct wf_arena *a, struct sizing *z, uint32_t ranks)
 {
     struct wf_deal_work work = {.model_passes = z->plan->passes - 1};
@@ -188,7 +170,8 @@ static int share_out(struct wf_err *e, struct wf_arena *a, struct sizing *z, uin
     for (uint32_t r = 0; !status && r < ranks; r++) {
         const struct wf_deal_load *l = &z->deal.loads[r];
         z->ranks[r] = (struct wf_sizing_rank){.number = r,
-                                              .blocks = z->deal.first[r + 1] - z->deal.first[r],
+                                              .blocks = blocks_begun(z->deal.begin[r + 1]) -
+                                                        blocks_begun(z->deal.begin[r]),
                                               .read = l->read - work.model_passes * l->model,
                                               .written = l->written};
     }
@@ -215,7 +198,7 @@ int wf_sizing_make(struct wf_err *e, struct wf_arena *a, const struct wf_plan *p
     if (status)
         return status;
     add_tensors(&z);
-    status = add_model(e, &z, out);
+    add_model(&z, out);
     out->ranks = z.ranks;
     add_up(out);
     out->shared = out->read > z.once ? out->read - z.once : 0;

@@ -11,7 +11,8 @@
 
 struct wf_sizing_rank {
     uint32_t number;
-    uint64_t blocks, read, written;
+    uint64_t blocks; /* that begin in its share */
+    uint64_t read, written;
 };
 
 struct wf_sizing {

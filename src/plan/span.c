@@ -1,6 +1,8 @@
 /* span.c - cutting the output into spans, and placing what is read for them. */
 #include "span.h"
 
+#include <string.h>
+
 #include "../base/num.h"
 #include "../stage/unit.h"
 
@@ -142,8 +144,8 @@ bool wf_job_is_apart(const struct wf_budget *b, const struct wf_job *job)
 /* ---- the walk in file order ---- */
 
 /* Steps the walk over shards and jobs until it stands at a byte that belongs to a span. */
-static bool find_start(const struct wf_plan *plan, struct wf_span_walk *w,
-                       bool (*skip_block)(void *, uint32_t, uint64_t), void *arg)
+static bool find_start(const struct wf_plan *plan, struct wf_span_walk *w, wf_span_skip skip,
+                       void *arg)
 {
     for (; w->shard < plan->n_shards; w->shard++, w->at = 0) {
         const struct wf_shard *s = &plan->shards[w->shard];
@@ -151,8 +153,9 @@ static bool find_start(const struct wf_plan *plan, struct wf_span_walk *w,
             w->at = s->header.n;
             w->job = s->first_job;
         }
-        while (w->at < s->bytes && skip_block && skip_block(arg, w->shard, w->at / WF_BLOCK_BYTES))
-            w->at = wf_min_u64(s->bytes, (w->at / WF_BLOCK_BYTES + 1) * WF_BLOCK_BYTES);
+        for (uint64_t to; skip && w->at < s->bytes; w->at = wf_min_u64(s->bytes, to))
+            if ((to = skip(arg, w->shard, w->at)) == w->at)
+                break;
         if (w->at < s->bytes)
             break;
     }
@@ -284,10 +287,9 @@ void wf_span_close(struct wf_span *span)
 
 /* The next span, not yet closed. */
 static bool walk_on(const struct wf_plan *plan, const struct wf_budget *budget,
-                    struct wf_span_walk *walk, bool (*skip_block)(void *, uint32_t, uint64_t),
-                    void *arg, struct wf_span *span)
+                    struct wf_span_walk *walk, wf_span_skip skip, void *arg, struct wf_span *span)
 {
-    if (!find_start(plan, walk, skip_block, arg))
+    if (!find_start(plan, walk, skip, arg))
         return false;
     const struct wf_shard *shard = &plan->shards[walk->shard];
     uint64_t limit = wf_round_down(walk->at, budget->span_bytes) + budget->span_bytes;
@@ -300,35 +302,39 @@ static bool walk_on(const struct wf_plan *plan, const struct wf_budget *budget,
 }
 
 bool wf_span_next(const struct wf_plan *plan, const struct wf_budget *budget,
-                  struct wf_span_walk *walk, bool (*skip_block)(void *, uint32_t, uint64_t),
-                  void *arg, struct wf_span *span)
+                  struct wf_span_walk *walk, wf_span_skip skip, void *arg, struct wf_span *span)
 {
-    bool got = walk_on(plan, budget, walk, skip_block, arg, span);
+    bool got = walk_on(plan, budget, walk, skip, arg, span);
     if (got)
         wf_span_close(span);
     return got;
 }
 
 uint64_t wf_span_count(const struct wf_plan *plan, const struct wf_budget *budget,
-                       bool (*skip_block)(void *arg, uint32_t shard, uint64_t block), void *arg)
+                       wf_span_skip skip, void *arg)
 {
     uint64_t n = 0;
     struct wf_place_in_slot sum;
     struct wf_span_walk walk = {0};
     struct wf_span span = {.places = &sum};
-    while (walk_on(plan, budget, &walk, skip_block, arg, &span))
+    while (walk_on(plan, budget, &walk, skip, arg, &span))
         n++;
     return n;
 }
 
-void wf_span_count_blocks(const struct wf_plan *plan, const struct wf_budget *budget,
-                          const uint64_t *first, uint32_t *of_block)
+void wf_span_count_ranges(const struct wf_plan *plan, const struct wf_budget *budget,
+                          const uint64_t *first, const uint64_t *begin, uint32_t n, uint64_t *spans)
 {
     struct wf_place_in_slot sum;
     struct wf_span_walk walk = {0};
     struct wf_span span = {.places = &sum};
-    while (walk_on(plan, budget, &walk, NULL, NULL, &span))
-        of_block[first[span.shard] + span.begin / WF_BLOCK_BYTES]++;
+    uint32_t r = 0;
+    memset(spans, 0, n * sizeof *spans);
+    while (walk_on(plan, budget, &walk, NULL, NULL, &span)) {
+        while (begin[r + 1] <= wf_plan_place(first, span.shard, span.begin))
+            r++;
+        spans[r]++;
+    }
 }
 
 void wf_span_of_job(const struct wf_budget *budget, const struct wf_job *job, uint64_t skip,

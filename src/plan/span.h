@@ -97,8 +97,11 @@ uint32_t wf_job_piece(const struct wf_budget *b, const struct wf_job *job, uint6
 uint64_t wf_job_cut(const struct wf_budget *b, const struct wf_job *job, uint64_t skip);
 
 /* A walk over all spans in file order. Zero-initialise, then call wf_span_next until it returns
- * false. `skip_block(arg, shard, block)` (may be NULL) lets a resumed run leave out finished
- * blocks. */
+ * false. `skip(arg, shard, at)` (may be NULL) lets a process leave out what is done or another's:
+ * the first byte from `at` on that it makes, at most the end of the block; `at` itself to leave out
+ * nothing. Where it stops a span must begin: at a block, or at a tensor that is apart. */
+typedef uint64_t (*wf_span_skip)(void *arg, uint32_t shard, uint64_t at);
+
 struct wf_span_walk {
     uint32_t shard;
     uint64_t at; /* next byte of the shard; 0: at its start */
@@ -106,18 +109,17 @@ struct wf_span_walk {
 };
 
 bool wf_span_next(const struct wf_plan *plan, const struct wf_budget *budget,
-                  struct wf_span_walk *walk,
-                  bool (*skip_block)(void *arg, uint32_t shard, uint64_t block), void *arg,
-                  struct wf_span *span);
+                  struct wf_span_walk *walk, wf_span_skip skip, void *arg, struct wf_span *span);
 
 /* How many there are, without tables to put them in. */
 uint64_t wf_span_count(const struct wf_plan *plan, const struct wf_budget *budget,
-                       bool (*skip_block)(void *arg, uint32_t shard, uint64_t block), void *arg);
+                       wf_span_skip skip, void *arg);
 
-/* Adds, for each block by its number, how many spans it has: first as wf_plan_number_blocks sets
- * it. */
-void wf_span_count_blocks(const struct wf_plan *plan, const struct wf_budget *budget,
-                          const uint64_t *first, uint32_t *of_block);
+/* spans[r] becomes how many lie in places [begin[r], begin[r + 1]) of the output, for n ranges that
+ * are all of it, as a deal cuts it (deal.h). */
+void wf_span_count_ranges(const struct wf_plan *plan, const struct wf_budget *budget,
+                          const uint64_t *first, const uint64_t *begin, uint32_t n,
+                          uint64_t *spans);
 
 /* The span of a job that begins at byte `skip` of its output: up to the next cut, or its end. */
 void wf_span_of_job(const struct wf_budget *budget, const struct wf_job *job, uint64_t skip,

@@ -90,23 +90,39 @@ void wf_making_close(struct wf_making *m)
     m->xxh = NULL;
 }
 
-static int hash_blocks(struct wf_err *e, int fd, const char *path, char *buffer, struct wf_xxh *xxh,
-                       const volatile int *stop, struct wf_made_file *out)
+/* Bytes [begin, end) of a file through `xxh`, which is reset before. */
+static int hash_range(struct wf_err *e, int fd, const char *path, uint64_t begin, uint64_t end,
+                      struct wf_xxh *xxh, char *buffer, const volatile int *stop,
+                      struct wf_hash128 *out)
 {
     int status = WF_OK;
-    for (uint64_t at = 0; !status && at < out->bytes; at += BUFFER_BYTES) {
-        size_t n = wf_min_u64(BUFFER_BYTES, out->bytes - at);
+    wf_xxh_reset(xxh);
+    for (uint64_t at = begin; !status && at < end; at += BUFFER_BYTES) {
+        size_t n = wf_min_u64(BUFFER_BYTES, end - at);
         status = wf_pread(e, fd, path, buffer, n, at);
         if (!status && *stop)
             status = wf_fail(e, WF_STOPPED, "stopped by a signal while checksums were made");
-        if (status)
-            break;
-        wf_xxh_add(xxh, buffer, n);
-        if ((at + n) % WF_BLOCK_BYTES == 0 || at + n == out->bytes) {
-            out->blocks[at / WF_BLOCK_BYTES] = wf_xxh_digest(xxh);
-            wf_xxh_reset(xxh);
-        }
+        if (!status)
+            wf_xxh_add(xxh, buffer, n);
     }
+    *out = wf_xxh_digest(xxh);
+    return status;
+}
+
+int wf_made_file_hash(struct wf_err *e, const char *path, uint64_t first, uint64_t n,
+                      const volatile int *stop, struct wf_hash128 *out)
+{
+    struct wf_file_id id = {0};
+    struct wf_xxh *xxh = wf_xxh_create(e);
+    char *buffer = wf_alloc(e, WF_MEM_TEXT, BUFFER_BYTES, 1, "a checksum");
+    int fd = -1, status = xxh && buffer ? wf_open_read(e, WF_MACHINE, path, &fd, &id) : WF_MACHINE;
+    for (uint64_t k = first; !status && k < first + n; k++)
+        status = hash_range(e, fd, path, k * WF_BLOCK_BYTES,
+                            wf_min_u64((k + 1) * WF_BLOCK_BYTES, id.bytes), xxh, buffer, stop,
+                            &out[k - first]);
+    wf_close(fd);
+    wf_free(buffer);
+    wf_xxh_destroy(xxh);
     return status;
 }
 
@@ -115,22 +131,14 @@ int wf_made_file_read(struct wf_err *e, struct wf_arena *a, const char *path, bo
 {
     struct wf_file_id id = {0};
     int fd = -1, status = wf_open_read(e, WF_MACHINE, path, &fd, &id);
+    wf_close(fd);
     out->bytes = id.bytes;
     out->blocks = NULL;
     out->n_blocks = 0;
-    if (!status && hashing) {
-        struct wf_xxh *xxh = wf_xxh_create(e);
-        char *buffer = wf_alloc(e, WF_MEM_TEXT, BUFFER_BYTES, 1, "a checksum");
-        out->n_blocks = (out->bytes + WF_BLOCK_BYTES - 1) / WF_BLOCK_BYTES;
-        out->blocks = wf_arena_alloc(a, e, out->n_blocks, sizeof *out->blocks);
-        status = xxh && buffer && out->blocks ? WF_OK : WF_MACHINE;
-        if (!status) {
-            wf_xxh_reset(xxh);
-            status = hash_blocks(e, fd, path, buffer, xxh, stop, out);
-        }
-        wf_free(buffer);
-        wf_xxh_destroy(xxh);
-    }
-    wf_close(fd);
-    return status;
+    if (status || !hashing)
+        return status;
+    out->n_blocks = (out->bytes + WF_BLOCK_BYTES - 1) / WF_BLOCK_BYTES;
+    out->blocks = wf_arena_alloc(a, e, out->n_blocks, sizeof *out->blocks);
+    return out->blocks ? wf_made_file_hash(e, path, 0, out->n_blocks, stop, out->blocks)
+                       : WF_MACHINE;
 }

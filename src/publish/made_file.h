@@ -43,6 +43,9 @@ int wf_making_end(struct wf_making *m, struct wf_made_file *out);
  * left as it is. */
 int wf_made_file_read(struct wf_err *e, struct wf_arena *a, const char *path, bool hashing,
                       const volatile int *stop, struct wf_made_file *out);
+/* Checksums of blocks [first, first + n) of a file, read for it; `stop` is polled. */
+int wf_made_file_hash(struct wf_err *e, const char *path, uint64_t first, uint64_t n,
+                      const volatile int *stop, struct wf_hash128 *out);
 /* Closes the file and gives memory back; at any time, and more than once. */
 void wf_making_close(struct wf_making *m);
 

@@ -64,6 +64,10 @@ int wf_output_open(struct wf_err *e, struct wf_output *o, const struct wf_plan *
  * are removed: by rank 0, when nobody else is at work. */
 int wf_output_gather(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan,
                      struct wf_blocks *blocks);
+/* Blocks that two ranks have made, all being done: their checksums, read back, go into `blocks`,
+ * and they into the journal. `stop` is polled. */
+int wf_output_gather_shared(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan,
+                            struct wf_blocks *blocks, const volatile int *stop);
 /* Rank r > 0, when rank 0 has opened: what is finished already goes into `blocks`. */
 int wf_output_follow(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan,
                      struct wf_blocks *blocks);

@@ -13,6 +13,7 @@
 #include "../base/file.h"
 #include "../base/num.h"
 #include "../format/folder.h"
+#include "made_file.h"
 #include "output.h"
 #include "provenance.h"
 
@@ -90,6 +91,35 @@ int wf_output_gather(struct wf_err *e, struct wf_output *o, const struct wf_plan
     }
     wf_arena_destroy(&a);
     return status;
+}
+
+static int hash_block(struct wf_err *e, const struct wf_output *o, const struct wf_plan *plan,
+                      uint32_t shard, uint64_t block, const volatile int *stop,
+                      struct wf_hash128 *out)
+{
+    const char *path = wf_path_join(plan->arena, e, o->partial, plan->shards[shard].name);
+    return path ? wf_made_file_hash(e, path, block, 1, stop, out) : WF_MACHINE;
+}
+
+int wf_output_gather_shared(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan,
+                            struct wf_blocks *blocks, const volatile int *stop)
+{
+    uint64_t n_blocks = blocks->first[plan->n_shards];
+    struct gathering g = {.blocks = blocks};
+    g.found = wf_arena_alloc(plan->arena, e, n_blocks, sizeof *g.found);
+    g.listed = wf_arena_alloc(plan->arena, e, n_blocks, sizeof *g.listed);
+    int status = g.found && g.listed ? WF_OK : WF_MACHINE;
+    for (uint32_t s = 0; !status && s < plan->n_shards; s++)
+        for (uint64_t k = 0; !status && k < wf_plan_blocks(plan, s); k++) {
+            struct wf_hash128 hash;
+            if (!wf_blocks_at(blocks, s, k)->shared)
+                continue;
+            if (blocks->hashing)
+                status = hash_block(e, o, plan, s, k, stop, &hash);
+            if (!status)
+                gather_block(&g, s, k, blocks->hashing ? &hash : NULL);
+        }
+    return status || !g.n ? status : wf_journal_add(e, &o->journal, g.found, g.n);
 }
 
 int wf_output_follow(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan,

@@ -72,8 +72,7 @@ int wf_ranks_deal(struct wf_err *e, const struct wf_ranks *r, const struct wf_pl
     int status = wf_deal_make(e, plan->arena, plan, &work, r->self.size, &dealt);
     if (status)
         return status;
-    blocks->first_mine = dealt.first[r->self.rank];
-    blocks->end_mine = dealt.first[r->self.rank + 1];
+    wf_blocks_share(blocks, dealt.begin, dealt.ranks, r->self.rank);
     return WF_OK;
 }
 
@@ -170,6 +169,8 @@ int wf_ranks_gather(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *
     if (status || o->follows)
         return status;
     status = wf_output_gather(e, o, plan, blocks);
+    if (!status)
+        status = wf_output_gather_shared(e, o, plan, blocks, r->user_stop);
     if (!status && !wf_blocks_all_done(blocks))
         status = wf_fail(e, WF_MACHINE,
                          "%s: all ranks are done and not all blocks are; do they share one file "

@@ -56,9 +56,9 @@ int wf_ranks_open(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *pl
 int wf_ranks_share(struct wf_err *e, struct wf_ranks *r, const struct wf_plan *plan,
                    struct wf_output *o, struct wf_blocks *blocks);
 
-/* Sets first_mine and end_mine of `blocks`, those of `plan`, to this rank's share of what is not
- * done. Every rank finds the same deal: it depends on the plan, on what an earlier run has
- * finished, and on the number of ranks. */
+/* Leaves to this process its share of what of `blocks`, those of `plan`, is not done. Every rank
+ * finds the same deal: it depends on the plan, on what an earlier run has finished, and on the
+ * number of ranks. */
 int wf_ranks_deal(struct wf_err *e, const struct wf_ranks *r, const struct wf_plan *plan,
                   struct wf_blocks *blocks);
 

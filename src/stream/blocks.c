@@ -14,6 +14,33 @@ static uint64_t block_end(const struct wf_blocks *b, uint32_t shard, uint64_t bl
     return wf_min_u64((block + 1) * WF_BLOCK_BYTES, b->plan->shards[shard].bytes);
 }
 
+/* Bytes of a block that this process makes, header aside. */
+static uint64_t mine_of(const struct wf_blocks *b, uint32_t shard, uint64_t block)
+{
+    uint64_t from = block ? block * WF_BLOCK_BYTES : b->plan->shards[shard].header.n;
+    uint64_t begin = wf_max_u64(b->begin_mine, wf_plan_place(b->first, shard, from));
+    uint64_t end =
+        wf_min_u64(b->end_mine, wf_plan_place(b->first, shard, block_end(b, shard, block)));
+    return end > begin ? end - begin : 0;
+}
+
+static void set_left(struct wf_blocks *b)
+{
+    for (uint32_t s = 0; s < b->plan->n_shards; s++)
+        for (uint64_t k = 0; k < wf_plan_blocks(b->plan, s); k++)
+            wf_blocks_at(b, s, k)->left = mine_of(b, s, k);
+}
+
+void wf_blocks_share(struct wf_blocks *b, const uint64_t *begin, uint32_t ranks, uint32_t rank)
+{
+    b->begin_mine = begin[rank];
+    b->end_mine = begin[rank + 1];
+    for (uint32_t r = 1; r < ranks; r++)
+        if (begin[r] % WF_BLOCK_BYTES != 0 && !b->blocks[begin[r] / WF_BLOCK_BYTES].done)
+            b->blocks[begin[r] / WF_BLOCK_BYTES].shared = true;
+    set_left(b);
+}
+
 int wf_blocks_create(struct wf_err *e, const struct wf_plan *plan, bool hashing, size_t active_max,
                      struct wf_blocks *out)
 {
@@ -23,7 +50,8 @@ int wf_blocks_create(struct wf_err *e, const struct wf_plan *plan, bool hashing,
     if (!b.first)
         return WF_MACHINE;
     wf_plan_number_blocks(plan, b.first);
-    uint64_t n = b.end_mine = b.first[plan->n_shards];
+    uint64_t n = b.first[plan->n_shards];
+    b.end_mine = n * WF_BLOCK_BYTES;
     b.blocks = wf_alloc(e, WF_MEM_META, n, sizeof *b.blocks, "the block table");
     b.finished = wf_alloc(e, WF_MEM_META, n, sizeof *b.finished, "the block table");
     b.pool = wf_alloc(e, WF_MEM_META, active_max, sizeof *b.pool, "the block table");
@@ -36,9 +64,9 @@ int wf_blocks_create(struct wf_err *e, const struct wf_plan *plan, bool hashing,
     for (uint32_t s = 0; s < plan->n_shards; s++) {
         for (uint64_t k = 0; k < wf_plan_blocks(plan, s); k++)
             wf_blocks_at(out, s, k)->next = k * WF_BLOCK_BYTES;
-        struct wf_block *head = wf_blocks_at(out, s, 0);
-        head->next = head->written = plan->shards[s].header.n;
+        wf_blocks_at(out, s, 0)->next = plan->shards[s].header.n;
     }
+    set_left(out);
     return WF_OK;
 }
 
@@ -73,23 +101,18 @@ void wf_blocks_forget(struct wf_blocks *b)
         b->blocks[i].done = false;
 }
 
-/* Tensor bytes of a block. */
-static uint64_t block_bytes(const struct wf_blocks *b, uint32_t shard, uint64_t block)
-{
-    uint64_t begin = block ? block * WF_BLOCK_BYTES : b->plan->shards[shard].header.n;
-    return block_end(b, shard, block) - begin;
-}
-
 /* Of blocks as they are asked for: done ones, this process' own, or those that are both. */
 static uint64_t sum_bytes(const struct wf_blocks *b, bool done, bool mine)
 {
     uint64_t sum = 0;
+    struct wf_blocks all = *b;
+    if (!mine) {
+        all.begin_mine = 0;
+        all.end_mine = UINT64_MAX;
+    }
     for (uint32_t s = 0; s < b->plan->n_shards; s++)
-        for (uint64_t k = 0; k < wf_plan_blocks(b->plan, s); k++) {
-            bool counts = !(done && !wf_blocks_at(b, s, k)->done) &&
-                          !(mine && wf_blocks_is_foreign((void *)b, s, k));
-            sum += counts ? block_bytes(b, s, k) : 0;
-        }
+        for (uint64_t k = 0; k < wf_plan_blocks(b->plan, s); k++)
+            sum += !done || wf_blocks_at(b, s, k)->done ? mine_of(&all, s, k) : 0;
     return sum;
 }
 
@@ -108,40 +131,59 @@ uint64_t wf_blocks_bytes_made(const struct wf_blocks *b)
     return sum_bytes(b, true, true);
 }
 
-bool wf_blocks_is_foreign(void *blocks, uint32_t shard, uint64_t block)
+bool wf_blocks_is_foreign(const struct wf_blocks *b, uint32_t shard, uint64_t at)
+{
+    uint64_t place = wf_plan_place(b->first, shard, at);
+    return place < b->begin_mine || place >= b->end_mine;
+}
+
+bool wf_blocks_is_skipped(const struct wf_blocks *b, uint32_t shard, uint64_t at)
+{
+    return wf_blocks_at(b, shard, at / WF_BLOCK_BYTES)->done || wf_blocks_is_foreign(b, shard, at);
+}
+
+/* Up to where this process' range begins, or to the end of the block. */
+uint64_t wf_blocks_skip_foreign(void *blocks, uint32_t shard, uint64_t at)
 {
     const struct wf_blocks *b = blocks;
-    uint64_t number = b->first[shard] + block;
-    return number < b->first_mine || number >= b->end_mine;
+    uint64_t place = wf_plan_place(b->first, shard, at);
+    uint64_t end = block_end(b, shard, at / WF_BLOCK_BYTES);
+    if (!wf_blocks_is_foreign(b, shard, at))
+        return at;
+    return place < b->begin_mine ? wf_min_u64(end, at + (b->begin_mine - place)) : end;
 }
 
-bool wf_blocks_is_skipped(void *blocks, uint32_t shard, uint64_t block)
+uint64_t wf_blocks_skip(void *blocks, uint32_t shard, uint64_t at)
 {
-    return wf_blocks_at(blocks, shard, block)->done || wf_blocks_is_foreign(blocks, shard, block);
+    const struct wf_blocks *b = blocks;
+    if (wf_blocks_at(b, shard, at / WF_BLOCK_BYTES)->done)
+        return block_end(b, shard, at / WF_BLOCK_BYTES);
+    return wf_blocks_skip_foreign(blocks, shard, at);
 }
 
-static bool range_is_done(const struct wf_blocks *b, uint64_t first, uint64_t end)
+static bool range_is_done(const struct wf_blocks *b, uint64_t begin, uint64_t end)
 {
-    while (first < end && b->blocks[first].done)
-        first++;
-    return first >= end;
+    uint64_t k = begin / WF_BLOCK_BYTES;
+    while (k * WF_BLOCK_BYTES < end && b->blocks[k].done)
+        k++;
+    return begin >= end || k * WF_BLOCK_BYTES >= end;
 }
 
 bool wf_blocks_all_done(const struct wf_blocks *b)
 {
-    return range_is_done(b, 0, b->first[b->plan->n_shards]);
+    return range_is_done(b, 0, b->first[b->plan->n_shards] * WF_BLOCK_BYTES);
 }
 
 bool wf_blocks_mine_done(const struct wf_blocks *b)
 {
-    return range_is_done(b, b->first_mine, b->end_mine);
+    return range_is_done(b, b->begin_mine, b->end_mine);
 }
 
 bool wf_blocks_claim(struct wf_blocks *b, uint32_t shard, uint64_t begin)
 {
-    if (!b->hashing)
-        return true;
     struct wf_block *k = wf_blocks_at(b, shard, begin / WF_BLOCK_BYTES);
+    if (!b->hashing || k->shared)
+        return true;
     if (k->claimed || k->next != begin)
         return false;
     if (!k->xxh) {
@@ -160,8 +202,9 @@ bool wf_blocks_claim(struct wf_blocks *b, uint32_t shard, uint64_t begin)
 void wf_blocks_hash(struct wf_blocks *b, uint32_t shard, uint64_t begin, uint64_t end,
                     const void *data)
 {
-    if (b->hashing)
-        wf_xxh_add(wf_blocks_at(b, shard, begin / WF_BLOCK_BYTES)->xxh, data, end - begin);
+    struct wf_block *k = wf_blocks_at(b, shard, begin / WF_BLOCK_BYTES);
+    if (b->hashing && !k->shared)
+        wf_xxh_add(k->xxh, data, end - begin);
 }
 
 void wf_blocks_release(struct wf_blocks *b, uint32_t shard, uint64_t begin, uint64_t end)
@@ -170,7 +213,7 @@ void wf_blocks_release(struct wf_blocks *b, uint32_t shard, uint64_t begin, uint
     struct wf_block *k = wf_blocks_at(b, shard, block);
     k->claimed = false;
     k->next = end;
-    if (b->hashing && end == block_end(b, shard, block)) {
+    if (k->xxh && end == block_end(b, shard, block)) {
         k->hash = wf_xxh_digest(k->xxh);
         b->pool[b->n_pool++] = k->xxh;
         k->xxh = NULL;
@@ -181,8 +224,8 @@ void wf_blocks_written(struct wf_blocks *b, uint32_t shard, uint64_t begin, uint
 {
     uint64_t block = begin / WF_BLOCK_BYTES;
     struct wf_block *k = wf_blocks_at(b, shard, block);
-    k->written += end - begin;
-    if (k->written == block_end(b, shard, block) - block * WF_BLOCK_BYTES)
+    k->left -= end - begin;
+    if (k->left == 0)
         b->finished[b->n_finished++] = (struct wf_journal_block){shard, block, b->hashing, k->hash};
 }
 

@@ -7,6 +7,10 @@
  *   block k   |#### hashed ####|next                     |
  *             |## written ##|    |## written ##|
  *
+ * A block that a border between ranks cuts is *shared*: two processes write it, neither can hash it
+ * or journal it, and its work is lost if they stop. Once all are done rank 0 reads it for its
+ * checksum (publish/rank_output.c).
+ *
  * Not thread-safe by itself: the stream calls it under its lock, except wf_blocks_hash, which
  * works on a block that the caller has claimed.
  */
@@ -23,17 +27,19 @@
 
 struct wf_block {
     uint64_t next;      /* hashed up to here (file offset) */
-    uint64_t written;   /* bytes on their way to disk, header included */
+    uint64_t left;      /* bytes that this process has not yet handed to the disk, header aside */
     struct wf_xxh *xxh; /* while some of the block is hashed */
     struct wf_hash128 hash;
     bool claimed; /* a thread is hashing its next piece */
-    bool done;    /* durable and in the journal */
+    bool shared;
+    bool done; /* durable and in the journal; if it is shared, what this process makes of it is
+                  durable and no more */
 };
 
 struct wf_blocks {
     const struct wf_plan *plan;
-    uint64_t first_mine, end_mine; /* blocks, numbered through all shards, that this process makes:
-                                      all, unless it is one of several ranks */
+    uint64_t begin_mine, end_mine; /* places (wf_plan_place) that this process makes: all, unless it
+                                      is one of several ranks */
     bool hashing;                  /* --manifest xxh3 */
     struct wf_block *blocks;
     uint64_t *first;                   /* per shard: index of its block 0; n_shards + 1 entries */
@@ -50,6 +56,9 @@ void wf_blocks_destroy(struct wf_blocks *b);
 
 struct wf_block *wf_blocks_at(const struct wf_blocks *b, uint32_t shard, uint64_t block);
 
+/* Leaves to this process what range `rank` of a deal has (plan/deal.h): ranks + 1 places. */
+void wf_blocks_share(struct wf_blocks *b, const uint64_t *begin, uint32_t ranks, uint32_t rank);
+
 /* Marks a block that an earlier run finished. `hash` NULL: it was not hashed. Usable as the
  * callback of wf_journal_load. */
 void wf_blocks_mark(void *blocks, uint32_t shard, uint64_t block, const struct wf_hash128 *hash);
@@ -60,11 +69,14 @@ void wf_blocks_forget(struct wf_blocks *b);
 /* Output bytes, headers aside, of the blocks that are done. */
 uint64_t wf_blocks_bytes_done(const struct wf_blocks *b);
 
-/* Whether this process has nothing to make of it: it is done, or another rank's. Usable as
- * skip_block of wf_span_next. */
-bool wf_blocks_is_skipped(void *blocks, uint32_t shard, uint64_t block);
-/* It is another rank's. As above. */
-bool wf_blocks_is_foreign(void *blocks, uint32_t shard, uint64_t block);
+/* Whether this process has nothing to make of the block at byte `at` of the shard's file: it is
+ * done, or there it is another rank's. */
+bool wf_blocks_is_skipped(const struct wf_blocks *b, uint32_t shard, uint64_t at);
+/* It is another rank's. */
+bool wf_blocks_is_foreign(const struct wf_blocks *b, uint32_t shard, uint64_t at);
+/* Where that ends, for wf_span_next. */
+uint64_t wf_blocks_skip(void *blocks, uint32_t shard, uint64_t at);
+uint64_t wf_blocks_skip_foreign(void *blocks, uint32_t shard, uint64_t at);
 
 /* Every block of every rank is done; every block of this one. */
 bool wf_blocks_all_done(const struct wf_blocks *b);
@@ -79,7 +91,7 @@ uint64_t wf_blocks_bytes_made(const struct wf_blocks *b);
 void wf_blocks_finish_empty(struct wf_blocks *b);
 
 /* Claims the block for the piece that begins at `begin`; false if the piece is not next or the
- * block is claimed. Without hashing always true. */
+ * block is claimed. Always true of what is not hashed. */
 bool wf_blocks_claim(struct wf_blocks *b, uint32_t shard, uint64_t begin);
 /* Hashes the claimed block's next piece (call without the lock), then wf_blocks_release. */
 void wf_blocks_hash(struct wf_blocks *b, uint32_t shard, uint64_t begin, uint64_t end,

@@ -172,8 +172,7 @@ static void visit_segment(struct feeder *f, const struct wf_segment *s)
 /* Whether another rank shows these elements to the model's unit. */
 static bool has_foreign(const struct wf_ring *r, const struct wf_job *job, uint64_t skip)
 {
-    return wf_blocks_is_foreign(r->options->blocks, job->shard,
-                                (job->offset + skip) / WF_BLOCK_BYTES);
+    return wf_blocks_is_foreign(r->options->blocks, job->shard, job->offset + skip);
 }
 
 /* All that the gather's step wants of a job. */
@@ -229,17 +228,16 @@ static void visit_model(struct feeder *f)
 /* What becomes of a slot whose output is not wanted here. */
 static void mark_skipped(const struct wf_ring *r, struct wf_slot *slot)
 {
-    uint64_t block = slot->span.begin / WF_BLOCK_BYTES;
-    slot->discarded = wf_blocks_is_skipped(r->options->blocks, slot->span.shard, block);
-    slot->foreign = wf_blocks_is_foreign(r->options->blocks, slot->span.shard, block);
+    const struct wf_span *p = &slot->span;
+    slot->discarded = wf_blocks_is_skipped(r->options->blocks, p->shard, p->begin);
+    slot->foreign = wf_blocks_is_foreign(r->options->blocks, p->shard, p->begin);
 }
 
 static void count_undone(struct wf_ring *r, const struct wf_job *job, struct wf_gather *g)
 {
     const struct wf_budget *b = r->options->budget;
     for (uint64_t skip = 0; skip < job->bytes;) {
-        g->unmapped += !wf_blocks_is_skipped(r->options->blocks, job->shard,
-                                             (job->offset + skip) / WF_BLOCK_BYTES);
+        g->unmapped += !wf_blocks_is_skipped(r->options->blocks, job->shard, job->offset + skip);
         skip = wf_job_cut(b, job, skip);
     }
 }
@@ -299,7 +297,7 @@ static bool feed_next(struct feeder *f, struct wf_span_walk *walk)
     bool all = r->model && !r->model->done && r->model_resident;
     struct wf_slot *slot = wait_for_slot(f);
     if (!slot ||
-        !wf_span_next(o->plan, o->budget, walk, all ? wf_blocks_is_foreign : wf_blocks_is_skipped,
+        !wf_span_next(o->plan, o->budget, walk, all ? wf_blocks_skip_foreign : wf_blocks_skip,
                       o->blocks, &slot->span))
         return false;
     const struct wf_job *job = slot->span.segments[0].job;

@@ -28,7 +28,7 @@ static bool holds_share(const struct wf_ring *r)
 {
     const struct wf_budget *b = r->options->budget;
     return r->options->join && !b->apart_jobs &&
-           wf_span_count(r->options->plan, b, wf_blocks_is_foreign, r->options->blocks) +
+           wf_span_count(r->options->plan, b, wf_blocks_skip_foreign, r->options->blocks) +
                    WF_SLOTS_MIN <=
                b->slots;
 }

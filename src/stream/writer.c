@@ -44,12 +44,25 @@ void *wf_writer_run(void *ring)
 #define COMMIT_NS 1000000000u
 #define COMMIT_MAX 256u
 
-/* Syncs the shards that `list` names, then journals it. The list is short; a shard that stands in
- * it several times in a row is synced once. */
+/* Of the list, what no other rank writes to as well. */
+static size_t pick_whole(const struct wf_blocks *b, const struct wf_journal_block *list, size_t n,
+                         struct wf_journal_block *whole)
+{
+    size_t m = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!wf_blocks_at(b, list[i].shard, list[i].block)->shared)
+            whole[m++] = list[i];
+    return m;
+}
+
+/* Syncs the shards that `list` names, then journals it. The list is short;
+ * a shard that stands in it several times in a row is synced once. */
 static int commit(struct wf_ring *r, struct wf_track *track, const struct wf_journal_block *list,
                   size_t n)
 {
     uint64_t begin = wf_now_ns();
+    struct wf_journal_block whole[COMMIT_MAX];
+    size_t n_whole = pick_whole(r->options->blocks, list, n, whole);
     struct wf_trace_arg args[] = {{.name = "blocks", .number = n}, {.name = NULL}};
     for (size_t i = 0; i < n; i++) {
         if (i && list[i].shard == list[i - 1].shard)
@@ -59,7 +72,7 @@ static int commit(struct wf_ring *r, struct wf_track *track, const struct wf_jou
             return status;
     }
     uint64_t synced = wf_now_ns();
-    int status = wf_journal_add(r->e, r->options->journal, list, n);
+    int status = n_whole ? wf_journal_add(r->e, r->options->journal, whole, n_whole) : WF_OK;
     wf_trace_span(track, "sync", "storage", begin, synced, args);
     wf_trace_span(track, "journal", "storage", synced, wf_now_ns(), args);
     return status;

@@ -75,7 +75,7 @@ counts_of() { # ARCHITECTURE METHOD
     if [ "$LONG" = 1 ] && [ "$2" != ties ]; then
         seq 64
     elif [ "$1" = llama-405b ]; then
-        echo 1 2 3 4 8 16 32 48 64
+        echo 1 2 3 4 8 16 21 31 32 42 48 53 $(seq 56 64)
     else
         echo 1 2 3 8 64
     fi

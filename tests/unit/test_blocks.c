@@ -148,6 +148,53 @@ static void a_shard_without_data_is_finished_by_its_header(void **state)
     unmake(&m);
 }
 
+/* A border inside block 1: what lies before it is this process', what follows another's. */
+static void a_block_that_ranks_share_is_made_in_part_and_not_hashed(void **state)
+{
+    struct made m;
+    uint64_t border = WF_BLOCK_BYTES + 24 * MIB;
+    uint64_t begin[] = {0, border, 4 * WF_BLOCK_BYTES};
+    (void)state;
+    make(&m, true, 1);
+    wf_blocks_share(&m.blocks, begin, 2, 0);
+    assert_true(wf_blocks_at(&m.blocks, 0, 1)->shared);
+    assert_int_equal(wf_blocks_skip(&m.blocks, 0, border - 1), border - 1);
+    assert_int_equal(wf_blocks_skip(&m.blocks, 0, border), 2 * WF_BLOCK_BYTES);
+    assert_int_equal(wf_blocks_bytes_mine(&m.blocks), border - m.shards[0].header.n);
+    assert_true(wf_blocks_claim(&m.blocks, 0, WF_BLOCK_BYTES + PIECE)); /* in any order */
+    wf_blocks_hash(&m.blocks, 0, WF_BLOCK_BYTES + PIECE, border, m.file + WF_BLOCK_BYTES + PIECE);
+    wf_blocks_release(&m.blocks, 0, WF_BLOCK_BYTES + PIECE, border);
+    assert_int_equal(m.blocks.n_pool, 1);
+    wf_blocks_written(&m.blocks, 0, WF_BLOCK_BYTES + PIECE, border);
+    assert_int_equal(m.blocks.n_finished, 0);
+    wf_blocks_written(&m.blocks, 0, WF_BLOCK_BYTES, WF_BLOCK_BYTES + PIECE);
+    assert_int_equal(m.blocks.n_finished, 1);
+    wf_blocks_at(&m.blocks, 0, 0)->done = wf_blocks_at(&m.blocks, 0, 1)->done = true;
+    assert_true(wf_blocks_mine_done(&m.blocks));
+    assert_false(wf_blocks_all_done(&m.blocks));
+    unmake(&m);
+}
+
+static void a_rank_begins_inside_a_block(void **state)
+{
+    struct made m;
+    uint64_t border = WF_BLOCK_BYTES + 24 * MIB;
+    uint64_t begin[] = {0, border, 4 * WF_BLOCK_BYTES};
+    (void)state;
+    make(&m, true, 1);
+    wf_blocks_share(&m.blocks, begin, 2, 1);
+    assert_int_equal(wf_blocks_skip(&m.blocks, 0, m.shards[0].header.n), WF_BLOCK_BYTES);
+    assert_int_equal(wf_blocks_skip(&m.blocks, 0, WF_BLOCK_BYTES), border);
+    assert_int_equal(wf_blocks_skip(&m.blocks, 0, border), border);
+    wf_blocks_written(&m.blocks, 0, border, 2 * WF_BLOCK_BYTES);
+    assert_int_equal(m.blocks.n_finished, 1);
+    wf_blocks_at(&m.blocks, 0, 1)->done =
+        true; /* also a finished one is foreign up to the border */
+    assert_int_equal(wf_blocks_skip_foreign(&m.blocks, 0, WF_BLOCK_BYTES), border);
+    assert_int_equal(wf_blocks_skip(&m.blocks, 0, WF_BLOCK_BYTES), 2 * WF_BLOCK_BYTES);
+    unmake(&m);
+}
+
 static void marks_count_only_for_blocks_that_can_be(void **state)
 {
     struct made m;
@@ -157,16 +204,16 @@ static void marks_count_only_for_blocks_that_can_be(void **state)
     wf_blocks_mark(&m.blocks, 0, 3, &h);          /* there is no block 3 */
     wf_blocks_mark(&m.blocks, 0, UINT64_MAX, &h); /* a hostile journal */
     wf_blocks_mark(&m.blocks, 0, 1, NULL);        /* not hashed, but this run needs hashes */
-    assert_false(wf_blocks_is_skipped(&m.blocks, 0, 1));
+    assert_false(wf_blocks_is_skipped(&m.blocks, 0, WF_BLOCK_BYTES));
     wf_blocks_mark(&m.blocks, 0, 1, &h);
     wf_blocks_mark(&m.blocks, 1, 0, &h);
-    assert_true(wf_blocks_is_skipped(&m.blocks, 0, 1));
+    assert_true(wf_blocks_is_skipped(&m.blocks, 0, WF_BLOCK_BYTES));
     assert_false(wf_blocks_is_skipped(&m.blocks, 0, 0));
     assert_true(wf_hash128_equal(&wf_blocks_at(&m.blocks, 0, 1)->hash, &h));
     wf_blocks_finish_empty(&m.blocks); /* shard 1 is done: not finished a second time */
     assert_int_equal(m.blocks.n_finished, 0);
     wf_blocks_forget(&m.blocks);
-    assert_false(wf_blocks_is_skipped(&m.blocks, 0, 1));
+    assert_false(wf_blocks_is_skipped(&m.blocks, 0, WF_BLOCK_BYTES));
     unmake(&m);
 }
 
@@ -178,6 +225,8 @@ int main(void)
         cmocka_unit_test(a_block_is_finished_when_its_last_piece_is_written),
         cmocka_unit_test(a_pool_that_is_empty_makes_pieces_wait),
         cmocka_unit_test(a_shard_without_data_is_finished_by_its_header),
+        cmocka_unit_test(a_block_that_ranks_share_is_made_in_part_and_not_hashed),
+        cmocka_unit_test(a_rank_begins_inside_a_block),
         cmocka_unit_test(marks_count_only_for_blocks_that_can_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -284,6 +284,12 @@ static bool skip_some(void *arg, uint32_t shard, uint64_t block)
     return ef_mix(*(uint64_t *)arg ^ ef_mix(shard * 1000 + block)) % 3 == 0;
 }
 
+static uint64_t skip_to(void *arg, uint32_t shard, uint64_t at)
+{
+    uint64_t block = at / WF_BLOCK_BYTES;
+    return skip_some(arg, shard, block) ? (block + 1) * WF_BLOCK_BYTES : at;
+}
+
 /* Walks a plan. Every byte of data comes once and in order, except those of skipped blocks. */
 static void check_walk(const struct made *m, const struct wf_budget *b, uint64_t *skip_seed)
 {
@@ -293,7 +299,7 @@ static void check_walk(const struct made *m, const struct wf_budget *b, uint64_t
     uint64_t at = m->shards[0].header.n;
     bool more = true;
     while (more) {
-        more = wf_span_next(&m->plan, b, &walk, skip_seed ? skip_some : NULL, skip_seed, &span);
+        more = wf_span_next(&m->plan, b, &walk, skip_seed ? skip_to : NULL, skip_seed, &span);
         uint32_t to_shard = more ? span.shard : (uint32_t)m->plan.n_shards;
         while (shard < to_shard || at < span.begin) { /* what is passed over must be skippable */
             uint64_t to = shard < to_shard ? m->shards[shard].bytes : span.begin;
