@@ -257,7 +257,7 @@ static int make_record(struct byom_job *j)
 
 static int check_inputs(struct byom_job *j)
 {
-    int status = wf_output_check_recipe(j->e, &j->output, j->setup->recipe.path);
+    int status = wf_output_check_recipe(j->e, &j->output, &j->setup->recipe);
     for (size_t i = 0; !status && i < j->byom.n; i++)
         status = wf_output_check_input(j->e, &j->output, j->byom.tasks[i].adapter.ckpt,
                                        j->byom.tasks[i].text);

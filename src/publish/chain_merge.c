@@ -141,13 +141,6 @@ static int look_at_published(struct job *j, const struct wf_chain_plan *p, const
     return status;
 }
 
-static int check_setup(struct job *j, const struct wf_setup *s)
-{
-    int status = wf_output_check_inputs(j->e, &j->output, &s->plan);
-    return status ? status
-                  : wf_trace_file_check(j->e, j->trace_file, &j->output, &s->recipe, &s->opened);
-}
-
 /* All plans. Warnings wait: each stage gives its own when it runs. */
 static int plan_all(struct job *j, const char *out, bool *published)
 {
@@ -157,7 +150,7 @@ static int plan_all(struct job *j, const char *out, bool *published)
     int status = wf_chain_plan(j->e, o, j->recipe, &j->chain, j->folder, &p);
     wf_log_set_level((enum wf_log_level)o->log_level);
     for (size_t i = 0; !status && i < p.n; i++)
-        status = check_setup(j, &p.setups[i]);
+        status = wf_merge_check_places(j->e, &p.setups[i], &j->output, j->trace_file);
     *published = !status && o->resume && wf_exists(j->output.out) && !j->output.overwrite;
     if (*published)
         status = look_at_published(j, &p, out);

@@ -363,6 +363,15 @@ static int run_adapters(struct job *j, const char *out, bool *already_done)
     return status;
 }
 
+int wf_merge_check_places(struct wf_err *e, const struct wf_setup *s, struct wf_output *o,
+                          const char *trace_file)
+{
+    int status = wf_output_check_inputs(e, o, &s->plan);
+    if (!status && s->tokenizer_place.path)
+        status = wf_output_check_place(e, o, &s->tokenizer_place);
+    return status ? status : wf_trace_file_check(e, trace_file, o, &s->recipe, &s->opened);
+}
+
 /* Once it is known that the file is nobody's, and before anything is written. */
 static int open_trace(struct job *j)
 {
@@ -396,10 +405,7 @@ static int run(struct job *j, const char *out, bool *already_done)
     if (!status)
         status = wf_setup_create(j->e, o, source, true, &j->setup);
     if (!status)
-        status = wf_output_check_inputs(j->e, &j->output, &j->setup.plan);
-    if (!status)
-        status = wf_trace_file_check(j->e, j->trace_file, &j->output, &j->setup.recipe,
-                                     &j->setup.opened);
+        status = wf_merge_check_places(j->e, &j->setup, &j->output, j->trace_file);
     if (!status)
         status = wf_blocks_create(j->e, &j->setup.plan, o->manifest == WEFT_MANIFEST_XXH3,
                                   j->setup.budget.slots + 1u, &j->blocks);

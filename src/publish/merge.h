@@ -12,6 +12,8 @@
 #include "../plan/delta_plan.h"
 #include "opened.h"
 
+struct wf_output;
+
 /* What both `merge` and `plan` need: the recipe, the opened checkpoints, the plan, the budget. */
 struct wf_setup {
     struct wf_arena arena;
@@ -19,7 +21,9 @@ struct wf_setup {
     struct wf_recipe recipe;
     struct wf_opened opened;
     const struct wf_ckpt *base;
-    const struct wf_ckpt **models; /* recipe order */
+    const struct wf_ckpt **models;   /* recipe order */
+    struct wf_place tokenizer_place; /* of a model that gives its tokenizer and no more; path NULL:
+                                        there is none */
     struct wf_sidecars sidecars;
     struct wf_side_text *side_texts; /* side files that are no copies */
     struct wf_plan plan;
@@ -76,6 +80,11 @@ bool wf_setup_joins(const struct wf_setup *s);
 int wf_merge_run(struct wf_err *e, const struct weft_options *options,
                  const struct wf_merge_source *source, const char *out, const volatile int *stop,
                  struct weft_merge_result *result);
+
+/* Refuses an OUT or a trace (`trace_file`; NULL: none) that would take the place of something the
+ * merge reads, or of each other: WF_USAGE. Changes nothing. */
+int wf_merge_check_places(struct wf_err *e, const struct wf_setup *s, struct wf_output *o,
+                          const char *trace_file);
 
 /* Under --json: the line that says what became of `out`. `event` is "done", or "stage_done". */
 void wf_merge_emit_done(const struct weft_options *o, const char *event,

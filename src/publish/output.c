@@ -15,6 +15,7 @@
 #include "../base/file.h"
 #include "../base/log.h"
 #include "../dist/session.h"
+#include "../recipe/coefficients.h"
 #include "provenance.h"
 #include "replaceable.h"
 #include "territory.h"
@@ -116,18 +117,23 @@ int wf_output_check_once(struct wf_err *e, struct wf_arena *a, const char *out, 
     return check_place(e, a, out, resume, o);
 }
 
+static bool is_place_touched(const struct wf_territory *t, const struct wf_place *p)
+{
+    char resolved[PATH_MAX];
+    const char *own = p->boundary ? p->boundary : p->path;
+    return wf_territory_holds(t, p->path) ||
+           (realpath(own, resolved) && wf_path_within(t->out, resolved));
+}
+
 /* A checkpoint's folder or any of its files, which may be links to elsewhere; the whole repository
  * folder for one of the Hub cache. */
 static bool is_touched(const struct wf_territory *t, const struct wf_ckpt *k)
 {
-    char resolved[PATH_MAX];
-    const char *own = k->place.boundary ? k->place.boundary : k->place.path;
-    bool touched = wf_territory_holds(t, k->place.path) ||
-                   (k->config_path && wf_territory_holds(t, k->config_path));
+    bool touched =
+        is_place_touched(t, &k->place) || (k->config_path && wf_territory_holds(t, k->config_path));
     for (size_t f = 0; f < k->n_files && !touched; f++)
         touched = wf_territory_holds(t, k->files[f].path);
-    touched = touched || (k->under && (is_touched(t, k->under) || is_touched(t, k->top)));
-    return touched || (realpath(own, resolved) && wf_path_within(t->out, resolved));
+    return touched || (k->under && (is_touched(t, k->under) || is_touched(t, k->top)));
 }
 
 /* What OUT would replace: its place, resolved; never the folder one is in. */
@@ -141,27 +147,44 @@ static int set_territory(struct wf_err *e, const struct wf_output *o, struct wf_
     return WF_OK;
 }
 
+static int refuse_input(struct wf_err *e, const struct wf_output *o, const char *text)
+{
+    return wf_fail(e, WF_USAGE, "OUT '%s' is, holds, or lies in the input '%s'; choose another OUT",
+                   o->out, text);
+}
+
 int wf_output_check_input(struct wf_err *e, const struct wf_output *o, const struct wf_ckpt *input,
                           const char *text)
 {
     struct wf_territory t;
     int s = set_territory(e, o, &t);
-    if (!s && is_touched(&t, input))
-        s = wf_fail(e, WF_USAGE,
-                    "OUT '%s' is, holds, or lies in the input '%s'; choose another OUT", o->out,
-                    text);
-    return s;
+    return !s && is_touched(&t, input) ? refuse_input(e, o, text) : s;
 }
 
-int wf_output_check_recipe(struct wf_err *e, const struct wf_output *o, const char *recipe)
+int wf_output_check_place(struct wf_err *e, const struct wf_output *o, const struct wf_place *p)
 {
     struct wf_territory t;
     int s = set_territory(e, o, &t);
-    if (!s && wf_territory_holds(&t, recipe))
+    return !s && is_place_touched(&t, p) ? refuse_input(e, o, p->path) : s;
+}
+
+static int check_file(struct wf_err *e, const struct wf_output *o, const char *what,
+                      const char *path)
+{
+    struct wf_territory t;
+    int s = set_territory(e, o, &t);
+    if (!s && wf_territory_holds(&t, path))
         s = wf_fail(e, WF_USAGE,
-                    "the recipe '%s' lies in OUT, which is replaced; copy it to another place "
-                    "first",
-                    recipe);
+                    "%s '%s' lies in OUT, which is replaced; copy it to another place first", what,
+                    path);
+    return s;
+}
+
+int wf_output_check_recipe(struct wf_err *e, const struct wf_output *o, const struct wf_recipe *r)
+{
+    int s = r->is_made ? WF_OK : check_file(e, o, "the recipe", r->path);
+    if (!s && r->table)
+        s = check_file(e, o, "the table of coefficients", r->table->path);
     return s;
 }
 
@@ -170,9 +193,7 @@ int wf_output_check_inputs(struct wf_err *e, struct wf_output *o, const struct w
     int s = WF_OK;
     for (size_t c = 0; !s && c < plan->n_ckpts; c++)
         s = wf_output_check_input(e, o, plan->ckpts[c].ckpt, plan->ckpts[c].text);
-    if (!s && !plan->recipe->is_made) /* else it is no file */
-        s = wf_output_check_recipe(e, o, plan->recipe->path);
-    return s;
+    return s ? s : wf_output_check_recipe(e, o, plan->recipe);
 }
 
 /* All shards there, at their planned size. */

@@ -85,7 +85,10 @@ int wf_output_check_once(struct wf_err *e, struct wf_arena *a, const char *out, 
                          bool overwrite, struct wf_output *o);
 int wf_output_check_input(struct wf_err *e, const struct wf_output *o, const struct wf_ckpt *input,
                           const char *text);
-int wf_output_check_recipe(struct wf_err *e, const struct wf_output *o, const char *recipe);
+/* A model of which no tensor is read. */
+int wf_output_check_place(struct wf_err *e, const struct wf_output *o, const struct wf_place *p);
+/* The recipe's file, and its table of coefficients. */
+int wf_output_check_recipe(struct wf_err *e, const struct wf_output *o, const struct wf_recipe *r);
 int wf_output_begin(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan);
 
 /* Everything is in OUT.partial, manifest included: make it OUT. */

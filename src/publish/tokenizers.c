@@ -157,11 +157,9 @@ static int find_source(struct work *k, const struct wf_reference *ref,
             *out = wf_vocab_tokenizer_of(c);
         return status;
     }
-    struct wf_place *place = wf_arena_alloc(&s->arena, k->w.e, 1, sizeof *place);
-    *out = (struct wf_tokenizer_source){.place = place};
-    return place ? wf_hub_resolve(k->w.e, &s->arena, wf_vocab_where(&k->w, ref->line), ref->model,
-                                  s->recipe.folder, place)
-                 : WF_MACHINE;
+    *out = (struct wf_tokenizer_source){.place = &s->tokenizer_place};
+    return wf_hub_resolve(k->w.e, &s->arena, wf_vocab_where(&k->w, ref->line), ref->model,
+                          s->recipe.folder, &s->tokenizer_place);
 }
 
 /* The number of the model that `source` names; n if it is not merged, and gives its tokenizer all

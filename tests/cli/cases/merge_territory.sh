@@ -42,3 +42,23 @@ run verify awkward
 expect_exit 0
 run merge r.yaml awkward --resume
 expect_exit 0
+
+# A model that gives its tokenizer alone, and a table of coefficients: no tensor of the plan is theirs.
+for name in t0 t1 donor; do
+    "${WEFT%/*}/mkckpt" --out $name --layers 1 --hidden 16 --vocab 4 --config >/dev/null || fail 'mkckpt'
+    echo '{"version": "1.0", "added_tokens": [], "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "c": 2, "d": 3}, "merges": []}}' \
+        >$name/tokenizer.json
+done
+printf 'merge_method: linear\nparameters: {weight: 1}\nmodels: [{model: t0}, {model: t1}]\ntokenizer_source: donor\n' >donor.yaml
+run merge donor.yaml donor --overwrite
+expect_usage_error donor
+[[ -e donor/model.safetensors ]] || fail 'the model that gives its tokenizer was replaced'
+run merge donor.yaml elsewhere
+expect_exit 0
+mkdir tables
+echo '{"*": [0.5]}' >tables/c.json
+printf 'merge_method: task_arithmetic\nbase_model: t0\nmodels: [{model: t1}]\ncoefficients: tables/c.json\n' >table.yaml
+run merge table.yaml tables --overwrite
+expect_usage_error tables/c.json
+run merge table.yaml elsewhere --overwrite
+expect_exit 0
