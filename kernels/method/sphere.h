@@ -221,6 +221,13 @@ static int karcher_step(const double *terms, struct wf_args *args, uint32_t acti
     return karcher_scale(terms, args) > 0.0;
 }
 
+/* The least length of the mean of all directions from which the search may start. Products are
+ * rounded, so directions that cancel leave a length of about 1e-8. */
+static double karcher_start(const struct wf_args *args)
+{
+    return args->g[SPHERE_TOLERANCE] > 1e-7 ? args->g[SPHERE_TOLERANCE] : 1e-7;
+}
+
 static const char *karcher_finish(const double *terms, uint64_t count, struct wf_args *args)
 {
     (void)count;
@@ -242,7 +249,7 @@ static const char *karcher_finish(const double *terms, uint64_t count, struct wf
         sphere_settle(args, true);
         return NULL;
     }
-    if (!(karcher_scale(terms, args) > 0.0))
+    if (!(karcher_scale(terms, args) > (double)active * karcher_start(args)))
         for (uint32_t i = 0; i < n; i++)
             args->m[i][SPHERE_SHARE] = i == first ? 1.0 / sqrt(gram_at(terms, i, i)) : 0.0;
     int more = 1;
