@@ -30,7 +30,7 @@
 enum {              /* in g */
        DELTA_SCALE, /* lambda / D, without consensus */
        DELTA_REPLACES,
-       DELTA_DIVIDES,  /* consensus under normalize: D differs by element */
+       DELTA_DIVIDES,  /* consensus: the least |D| that divides; D differs by element */
        DELTA_RESCALES, /* f_i = 1 / likelihood */
        DELTA_SPARES,   /* tensors with fewer elements are not pruned */
        DELTA_LAMBDA,
@@ -204,9 +204,8 @@ static const char *delta_length_finish(const double *terms, uint64_t count, stru
  * divided as it was summed, so that a model over its own weight is 1 exactly. */
 static void delta_settle(struct wf_args *args)
 {
-    double divisor = args->g[DELTA_DIVIDES] != 0.0 && args->m[1][DELTA_WEIGHT] != 0.0
-                         ? args->m[1][DELTA_WEIGHT]
-                         : args->g[DELTA_SUM];
+    double weight = args->m[1][DELTA_WEIGHT];
+    double divisor = fabs(weight) >= args->g[DELTA_DIVIDES] ? weight : args->g[DELTA_SUM];
     double factor = args->g[DELTA_LAMBDA] * (args->m[1][DELTA_SHARE] / divisor);
     args->g[DELTA_REPLACES] = args->n == 2 && args->g[DELTA_RESCALES] == 0.0 && factor == 1.0;
 }
@@ -232,6 +231,43 @@ static const char *delta_norms_finish(const double *terms, uint64_t count, struc
 
 /* ---- prepare ---- */
 
+#define DELTA_ZERO 1e-8        /* smaller sums of weights do not divide */
+#define DELTA_SUBSETS_MAX 1024 /* that are looked at one by one */
+
+/* Where |D| separates sums of weights that are zero but for rounding from others, as the element
+ * function sums them: in float, in the order of the models. Weights of one sign cannot cancel. */
+static double delta_least_divisor(const struct wf_args *args)
+{
+    double size = 0.0, zero = 0.0, other = HUGE_VAL;
+    bool positive = false, negative = false;
+    for (uint32_t i = 1; i < args->n; i++) {
+        size += fabs(args->m[i][DELTA_WEIGHT]);
+        positive |= args->m[i][DELTA_WEIGHT] > 0.0;
+        negative |= args->m[i][DELTA_WEIGHT] < 0.0;
+    }
+    if (!positive || !negative)
+        return DELTA_ZERO;
+    if (args->n > 31 || UINT32_C(1) << (args->n - 1) > DELTA_SUBSETS_MAX)
+        return DELTA_ZERO + args->n * 0x1p-24 * size;
+    for (uint32_t subset = 1; subset < UINT32_C(1) << (args->n - 1); subset++) {
+        double exact = 0.0;
+        float sum = 0.0f;
+        for (uint32_t i = 1; i < args->n; i++) {
+            bool agrees = subset >> (i - 1) & 1;
+            exact += agrees ? args->m[i][DELTA_WEIGHT] : 0.0;
+            sum += agrees ? (float)args->m[i][DELTA_WEIGHT] : 0.0f;
+        }
+        double rounded = fabs((double)sum);
+        if (fabs(exact) < DELTA_ZERO)
+            zero = fmax(zero, rounded);
+        else
+            other = fmin(other, rounded);
+    }
+    return zero < DELTA_ZERO ? fmin(DELTA_ZERO, other)
+           : zero < other    ? sqrt(zero * other)
+                             : 2 * zero;
+}
+
 /* What all of the family share; nothing is pruned yet. */
 static const char *delta_mix(const struct wf_settings *s, struct wf_args *args, bool consensus)
 {
@@ -245,12 +281,14 @@ static const char *delta_mix(const struct wf_settings *s, struct wf_args *args, 
     }
     if (normalize && !isfinite(sum))
         return "the weights are too large to be added up; use smaller ones";
-    if (!normalize || consensus || fabs(sum) < 1e-8)
+    if (!normalize || consensus || fabs(sum) < DELTA_ZERO)
         sum = 1.0;
     args->g[DELTA_SUM] = sum;
     args->g[DELTA_LAMBDA] = s->global[DELTA_OPT_LAMBDA];
     args->g[DELTA_SCALE] = args->g[DELTA_LAMBDA] / sum;
-    args->g[DELTA_DIVIDES] = normalize && consensus;
+    args->g[DELTA_DIVIDES] = !normalize || !consensus ? 0x1.fffffep127
+                             : s->compat              ? 0x1p-126
+                                                      : delta_least_divisor(args);
     args->g[DELTA_COMPAT] = s->compat;
     delta_settle(args);
     return NULL;
@@ -653,11 +691,12 @@ WF_ELEMENT wf_real WF_NAME(delta_mixed)(const wf_real *x, int n, const struct WF
             weights += WF_NAME(wf_select)(agrees, v->m[i][DELTA_WEIGHT], (wf_real)0);
         }
         sum *= side;
+        int divides = WF_NAME(wf_size)(weights) >= v->g[DELTA_DIVIDES];
 #ifdef __CUDACC__ /* one way for all elements: a branch saves the rest a division by 1 */
-        if (v->g[DELTA_DIVIDES] != 0)
-            sum /= WF_NAME(wf_select)(weights != 0, weights, (wf_real)1);
+        if (v->g[DELTA_DIVIDES] < (wf_real)1)
+            sum /= WF_NAME(wf_select)(divides, weights, (wf_real)1);
 #else
-        sum /= WF_NAME(wf_select)((v->g[DELTA_DIVIDES] != 0) & (weights != 0), weights, (wf_real)1);
+        sum /= WF_NAME(wf_select)(divides, weights, (wf_real)1);
 #endif
     }
     /* An unchanged element keeps its bits: -0 + 0 would be +0. */

@@ -239,7 +239,8 @@ static void mixed(const struct oracle_case *c, const struct oracle_tensor *t, ui
         weight_size += in || !consensus ? fabsl(x->w[i]) : 0;
     }
     long double k = 3 * c->n + 16, d = 1, blur = 1;
-    if (normalize && (consensus ? weights != 0 : fabsl(weights) >= 1e-8L)) {
+    bool divides = consensus && c->compat ? weights != 0 : fabsl(weights) >= 1e-8L;
+    if (normalize && divides) {
         d = weights;
         blur += consensus ? weight_size / fabsl(weights) : 0;
     }
@@ -356,7 +357,8 @@ static const struct oracle_row rows[] = {
       "density=0.5 ties=exact scope=row normalize=0", "density=1", "density=0.3 scope=model",
       "density=0.3 ties=exact scope=model", "density=0.4 rescale=1", "density=0.4 rescale=1 compat",
       "density=0.2 lambda=0.7 weight=0.5,0.25,1", "density=0.5 weight=1,-1 ties=exact", "",
-      "density=0.3 scope=model rescale=1 ties=exact", "density=0,0.9,0.2 normalize=0"},
+      "density=0.3 scope=model rescale=1 ties=exact", "density=0,0.9,0.2 normalize=0",
+      "density=0.5 weight=0.96,0.97,-1.93", "density=1 weight=0.01,0.04,-0.05"},
      NULL},
     {"breadcrumbs", delta_formula, ANY_MODELS, BREADCRUMBS, NULL},
     {"breadcrumbs_ties", delta_formula, ANY_MODELS, BREADCRUMBS, NULL},
