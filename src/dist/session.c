@@ -766,13 +766,13 @@ void wf_session_close(struct wf_session *s, struct wf_err *e)
 
 /* ---- word from outside ---- */
 
-bool wf_session_is_alive(const char *partial)
+bool wf_session_is_alive(const char *partial, const volatile int *stop)
 {
     struct wf_record first;
     uint64_t begin = wf_now_ns(), beat = 0;
     char path[4200];
     snprintf(path, sizeof path, "%s/" WF_RANKS_FOLDER "/0", partial);
-    for (; wf_now_ns() - begin < ALIVE_NS; usleep(TICK_US)) {
+    for (; !*stop && wf_now_ns() - begin < ALIVE_NS; usleep(TICK_US)) {
         if (!wf_record_read(path, &first) || first.state == WF_RANK_ENDED)
             continue;
         if (beat && first.beat != beat)

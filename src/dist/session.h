@@ -80,7 +80,7 @@ void wf_session_sums(struct wf_session *s, uint64_t *read, uint64_t *written);
 int wf_session_verdict(struct wf_err *e, struct wf_session *s, int status);
 
 /* Whether a rank 0 is at work in OUT.partial; looks for a few seconds. */
-bool wf_session_is_alive(const char *partial);
+bool wf_session_is_alive(const char *partial, const volatile int *stop);
 
 /* A rank r > 0 that has failed before it could open a session: leaves word of that for rank 0, if
  * that one shows up within a few seconds. The text in *e gets this rank's name. */

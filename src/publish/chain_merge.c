@@ -360,8 +360,10 @@ static int find_rank(struct job *j)
 static int run_chain(struct job *j, const char *out)
 {
     const struct weft_options *o = j->options;
-    struct wf_output_rules rules = {
-        .resume = o->resume, .overwrite = o->overwrite, .replace_merges = o->replace_merges};
+    struct wf_output_rules rules = {.resume = o->resume,
+                                    .overwrite = o->overwrite,
+                                    .replace_merges = o->replace_merges,
+                                    .stop = j->stop};
     uint64_t start_ns = wf_now_ns();
     bool published = false;
     int status = find_rank(j);

@@ -399,7 +399,7 @@ static int run(struct job *j, const char *out, bool *already_done)
         return o->emit_components ? wf_components_refuse(j->e, &j->setup.recipe)
                                   : run_adapters(j, out, already_done);
     struct wf_output_rules rules = {o->resume, o->overwrite, o->replace_merges,
-                                    wf_ranks_follows(&j->ranks)};
+                                    wf_ranks_follows(&j->ranks), j->stop};
     if (!status)
         status = wf_output_check(j->e, &j->arena, out, &rules, &j->output);
     if (!status)

@@ -46,8 +46,9 @@ static int refuse_leftover(struct wf_err *e, const struct wf_output *o)
 }
 
 /* A first look, before models are opened; wf_output_open looks again with the lock held. */
-static int check_partial(struct wf_err *e, struct wf_output *o, bool resume)
+static int check_partial(struct wf_err *e, struct wf_output *o, const struct wf_output_rules *rules)
 {
+    bool resume = rules->resume;
     if (!wf_exists(o->partial))
         return WF_OK;
     int fd = open(o->partial, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -56,8 +57,10 @@ static int check_partial(struct wf_err *e, struct wf_output *o, bool resume)
                        o->partial);
     int status = o->follows ? WF_OK : wf_lock_fd(e, fd, o->partial);
     close(fd);
-    if (o->follows && (resume || o->overwrite || wf_session_is_alive(o->partial)))
+    if (o->follows && (resume || o->overwrite || wf_session_is_alive(o->partial, rules->stop)))
         return WF_OK; /* rank 0 has made it, or will deal with it */
+    if (o->follows && *rules->stop)
+        return wf_fail(e, WF_STOPPED, "stopped by a signal before anything was written");
     if (!status && !resume && !o->overwrite && !o->restart)
         status = refuse_leftover(e, o);
     return status;
@@ -75,8 +78,8 @@ static int check_replaceable(struct wf_err *e, struct wf_arena *a, const struct 
     return wf_fail(e, WF_USAGE, "%s exists and %s; --overwrite replaces it", o->out, why);
 }
 
-static int check_place(struct wf_err *e, struct wf_arena *a, const char *out, bool resume,
-                       struct wf_output *o)
+static int check_place(struct wf_err *e, struct wf_arena *a, const char *out,
+                       const struct wf_output_rules *rules, struct wf_output *o)
 {
     int status = split_path(e, a, out, o);
     if (status)
@@ -85,12 +88,12 @@ static int check_place(struct wf_err *e, struct wf_arena *a, const char *out, bo
         return wf_fail(e, WF_MACHINE, "%s: there is no folder %s to make it in", o->out, o->parent);
     if (access(o->parent, W_OK | X_OK))
         return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot write in %s", o->out, o->parent);
-    if (wf_exists(o->out) && !resume && !o->overwrite)
+    if (wf_exists(o->out) && !rules->resume && !o->overwrite)
         return wf_fail(e, WF_USAGE, "%s exists; --overwrite replaces it", o->out);
     if (wf_exists(o->out) && !wf_is_folder(o->out))
         return wf_fail(e, WF_USAGE, "%s exists and is not a folder; choose another OUT", o->out);
     status = check_replaceable(e, a, o);
-    return status ? status : check_partial(e, o, resume);
+    return status ? status : check_partial(e, o, rules);
 }
 
 int wf_output_check(struct wf_err *e, struct wf_arena *a, const char *out,
@@ -102,7 +105,7 @@ int wf_output_check(struct wf_err *e, struct wf_arena *a, const char *out,
                             .own = {.fd = -1},
                             .journal = {.fd = -1},
                             .lock_fd = -1};
-    return check_place(e, a, out, rules->resume, o);
+    return check_place(e, a, out, rules, o);
 }
 
 int wf_output_check_once(struct wf_err *e, struct wf_arena *a, const char *out, bool resume,
@@ -114,7 +117,7 @@ int wf_output_check_once(struct wf_err *e, struct wf_arena *a, const char *out, 
                             .restart = resume,
                             .journal = {.fd = -1},
                             .lock_fd = -1};
-    return check_place(e, a, out, resume, o);
+    return check_place(e, a, out, &(struct wf_output_rules){.resume = resume}, o);
 }
 
 static bool is_place_touched(const struct wf_territory *t, const struct wf_place *p)

@@ -44,8 +44,9 @@ struct wf_output {
 /* What may stand in the way of OUT. */
 struct wf_output_rules {
     bool resume, overwrite;
-    bool replace_merges; /* as `overwrite`, but of an OUT only if it is wf_replaceable */
-    bool follows;        /* OUT.partial is another rank's affair */
+    bool replace_merges;      /* as `overwrite`, but of an OUT only if it is wf_replaceable */
+    bool follows;             /* OUT.partial is another rank's affair */
+    const volatile int *stop; /* of one that follows: polled while it looks for rank 0 */
 };
 
 /* Before any model is opened: OUT must be a sensible path, its parent must exist and be writable,

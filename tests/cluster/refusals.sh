@@ -161,6 +161,16 @@ PMI_RANK=2 PMI_SIZE=3 timeout 20 "$weft" merge m2.yaml many/out "${flags[@]}" --
 code=$?
 if [ $code = 0 ]; then pass; else fail "one rank again" "exit $code: $(cat err)"; fi
 
+# Stopped while it looks for a rank 0 that has gone: as stopped, which a scheduler starts again.
+mkdir gone gone/out.partial
+PMI_RANK=1 PMI_SIZE=2 "$weft" merge m2.yaml gone/out "${flags[@]}" >/dev/null 2>err </dev/null &
+late=$!
+sleep 1
+kill -TERM $late
+wait $late
+code=$?
+if [ $code = 75 ]; then pass; else fail "stopped before it met rank 0" "exit $code: $(cat err)"; fi
+
 # ---- what the launcher says ----
 
 expect_exit "rank beyond the size" 2 env PMI_RANK=4 PMI_SIZE=4 "$weft" merge m2.yaml elsewhere "${flags[@]}"
