@@ -259,13 +259,13 @@ static double delta_least_divisor(const struct wf_args *args)
         }
         double rounded = fabs((double)sum);
         if (fabs(exact) < DELTA_ZERO)
-            zero = fmax(zero, rounded);
+            zero = rounded > zero ? rounded : zero;
         else
-            other = fmin(other, rounded);
+            other = rounded < other ? rounded : other;
     }
-    return zero < DELTA_ZERO ? fmin(DELTA_ZERO, other)
-           : zero < other    ? sqrt(zero * other)
-                             : 2 * zero;
+    if (zero < DELTA_ZERO)
+        return other < DELTA_ZERO ? other : DELTA_ZERO;
+    return zero < other ? sqrt(zero * other) : 2 * zero;
 }
 
 /* What all of the family share; nothing is pruned yet. */

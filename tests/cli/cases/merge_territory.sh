@@ -46,8 +46,8 @@ expect_exit 0
 # A model that gives its tokenizer alone, and a table of coefficients: no tensor of the plan is theirs.
 for name in t0 t1 donor; do
     "${WEFT%/*}/mkckpt" --out $name --layers 1 --hidden 16 --vocab 4 --config >/dev/null || fail 'mkckpt'
-    echo '{"version": "1.0", "added_tokens": [], "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "c": 2, "d": 3}, "merges": []}}' \
-        >$name/tokenizer.json
+    echo '{"version": "1.0", "added_tokens": [], "model": {"type": "BPE", "merges": [],' \
+        '"vocab": {"a": 0, "b": 1, "c": 2, "d": 3}}}' >$name/tokenizer.json
 done
 printf 'merge_method: linear\nparameters: {weight: 1}\nmodels: [{model: t0}, {model: t1}]\ntokenizer_source: donor\n' >donor.yaml
 run merge donor.yaml donor --overwrite
