@@ -64,7 +64,7 @@ int wf_deltas_plan(struct wf_err *e, const struct weft_options *options, struct 
     if (status)
         return status;
     warn(d);
-    uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT) + d->plan.addend_bytes +
+    uint64_t meta = wf_setup_tables(s) + d->plan.addend_bytes +
                     wf_delta_spool_table_bytes(&d->plan, d->n_tasks);
     uint32_t ranks = s->rank.size ? s->rank.size : options->ranks;
     if (ranks > 1 && wf_setup_joins(s))

@@ -400,8 +400,10 @@ static int run(struct job *j, const char *out, bool *already_done)
                                   : run_adapters(j, out, already_done);
     struct wf_output_rules rules = {o->resume, o->overwrite, o->replace_merges,
                                     wf_ranks_follows(&j->ranks), j->stop};
+    uint64_t before = wf_mem_now(WF_MEM_META);
     if (!status)
         status = wf_output_check(j->e, &j->arena, out, &rules, &j->output);
+    j->setup.aside_bytes = wf_mem_now(WF_MEM_META) - before;
     if (!status)
         status = wf_setup_create(j->e, o, source, true, &j->setup);
     if (!status)

@@ -32,6 +32,7 @@ struct wf_setup {
     struct wf_budget deltas_budget;
     struct wf_device_run gpu; /* devices NULL: the CPU computes ... */
     char no_gpu[256];         /* ... and this is why, if a GPU was looked for */
+    uint64_t aside_bytes;     /* what the command has allocated for itself, by then */
 };
 
 /* Where a merge comes from: a recipe's file, one of its stages, or a command that makes a recipe
@@ -71,6 +72,8 @@ void wf_setup_destroy(struct wf_setup *s);
  * takes by default; the same for compute threads. */
 uint64_t wf_setup_memory(const struct weft_options *o, const struct wf_setup *s);
 unsigned wf_setup_threads(const struct weft_options *o, const struct wf_setup *s);
+/* What recipe, headers and plan take of it: the same for `merge` and `plan`. */
+uint64_t wf_setup_tables(const struct wf_setup *s);
 
 /* Whether several ranks have statistics of the whole model to join: in the merge or in the second
  * step. Takes the recipe's word for the latter, which is planned last. */

@@ -173,6 +173,13 @@ uint64_t wf_setup_memory(const struct weft_options *o, const struct wf_setup *s)
     return o->memory_bytes ? o->memory_bytes : wf_mem_default() / local_ranks(s);
 }
 
+#define COMMAND_BYTES 8192u /* paths and the like: more than a command takes */
+
+uint64_t wf_setup_tables(const struct wf_setup *s)
+{
+    return wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT) - s->aside_bytes + COMMAND_BYTES;
+}
+
 /* A launcher that binds ranks to CPUs has divided them already. */
 static unsigned default_threads(const struct wf_setup *s)
 {
@@ -210,7 +217,7 @@ bool wf_setup_joins(const struct wf_setup *s)
 
 static int set_budget(struct wf_err *e, const struct weft_options *o, struct wf_setup *s)
 {
-    uint64_t meta = wf_mem_now(WF_MEM_META) + wf_mem_now(WF_MEM_TEXT) + s->plan.addend_bytes;
+    uint64_t meta = wf_setup_tables(s) + s->plan.addend_bytes;
     uint64_t memory = wf_setup_memory(o, s);
     struct wf_means means = {.memory_bytes = memory,
                              .meta_bytes = meta,
