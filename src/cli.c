@@ -98,7 +98,6 @@ const struct cli_option cli_options[CLI_OPTIONS] = {
                    .kind = CLI_COUNT,
                    .value = "N",
                    .otherwise = "as many as the launcher started",
-                   .most = 65536,
                    .help = "How many ranks, processes started by srun or mpirun, share the work; "
                            "another number of them is refused, but 1 works alone under any "
                            "launcher. For plan: show how so many would share it.",

@@ -28,8 +28,6 @@
 
 #include "plan.h"
 
-#define WF_DEAL_RANKS_MAX 65536u
-
 /* What is left of the work. */
 struct wf_deal_work {
     const bool *done;      /* by block; NULL: nothing is */
@@ -48,7 +46,7 @@ struct wf_deal {
     const struct wf_deal_load *loads; /* by rank */
 };
 
-/* 1 to WF_DEAL_RANKS_MAX ranks; where there are more than blocks, some get none. The tables live in
+/* 1 or more ranks; where there are more than blocks, some get none. The tables live in
  * `a`. */
 int wf_deal_make(struct wf_err *e, struct wf_arena *a, const struct wf_plan *plan,
                  const struct wf_deal_work *work, uint32_t ranks, struct wf_deal *out);
