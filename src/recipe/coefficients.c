@@ -43,16 +43,20 @@ static int set_weight(const struct reader *r, const char *tensor, size_t model,
     return refuse(r, tensor, what);
 }
 
+/* A number for each task, in order; the base's own entry, if it has one, may have one as well. */
 static int read_list(const struct reader *r, const struct wf_json *row, double *weights)
 {
     char what[128];
+    size_t n = r->recipe->n_models, tasks = 0;
     int status = WF_OK;
-    snprintf(what, sizeof what, "%zu numbers for %zu entries of 'models'", row->n,
-             r->recipe->n_models);
-    if (row->n != r->recipe->n_models)
+    for (size_t i = 0; i < n; i++)
+        tasks += !wf_recipe_exempt(r->recipe, i);
+    snprintf(what, sizeof what, "%zu numbers for %zu entries of 'models'", row->n, n);
+    if (row->n != n && row->n != tasks)
         return refuse(r, row->key, what);
-    for (size_t i = 0; !status && i < row->n; i++)
-        status = set_weight(r, row->key, i, &row->children[i], weights);
+    for (size_t i = 0, k = 0; !status && k < row->n; i++)
+        if (row->n == n || !wf_recipe_exempt(r->recipe, i))
+            status = set_weight(r, row->key, i, &row->children[k++], weights);
     return status;
 }
 

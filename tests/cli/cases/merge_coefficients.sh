@@ -45,6 +45,15 @@ for table in '{"*": [0.25, -0.5]}' '{"*": {"m2": -0.5, "math": 0.25}}'; do
     [[ "$(weights_of wanted)" == "$(weights_of same)" ]] || fail 'other bytes than with weights of the recipe'
 done
 
+# A base that is listed among the models is no task: its number may be left out of a list.
+for row in '0.25, -0.5' '7, 0.25, -0.5'; do
+    printf '{"*": [%s]}' "$row" >table.json
+    recipe table.json | sed 's/^models:/&\n  - {model: m0}/' >recipe.yaml
+    run merge recipe.yaml same --overwrite
+    expect_exit 0
+    [[ "$(weights_of wanted)" == "$(weights_of same)" ]] || fail 'other bytes with the base among the models'
+done
+
 # A table that changed is another plan.
 mkdir sub
 printf '{"*": [0.25, -0.5]}' >sub/table.json
