@@ -32,7 +32,7 @@ enum {              /* in g */
        DELTA_REPLACES,
        DELTA_DIVIDES,  /* consensus: the least |D| that divides; D differs by element */
        DELTA_RESCALES, /* f_i = 1 / likelihood */
-       DELTA_SPARES,   /* tensors with fewer elements are not pruned */
+       DELTA_SPARES,   /* tensors with fewer elements are not pruned; 0: any is */
        DELTA_LAMBDA,
        DELTA_SUM, /* D, without consensus */
        DELTA_COMPAT
@@ -172,12 +172,14 @@ static void ties_ranks(const struct wf_args *args, uint32_t i, const struct wf_g
     rank[0] = band[0];
 }
 
+#define BREADCRUMBS_SPARED 64 /* fewer elements are not pruned */
+
 static void breadcrumbs_ranks(const struct wf_args *args, uint32_t i, const struct wf_group *group,
                               uint64_t *rank)
 {
     rank[0] = 0;
     rank[1] = group->count;
-    if ((double)group->tensor >= args->g[DELTA_SPARES])
+    if (group->tensor >= BREADCRUMBS_SPARED)
         delta_band(args, i, group->count, rank);
 }
 
@@ -377,8 +379,10 @@ static const char *breadcrumbs_any(const struct wf_settings *s, struct wf_args *
         pruned |= percentiles || option[DELTA_OPT_DENSITY] < 1.0;
     }
     args->ties = WF_TIES_LOW_IS_LOW;
-    args->g[DELTA_SPARES] = 64.0;
-    return band_prepare(s, args, consensus, pruned);
+    why = band_prepare(s, args, consensus, pruned);
+    bool model = args->scope[BAND_STAGE_SELECT] == WF_SCOPE_MODEL;
+    args->g[DELTA_SPARES] = model ? 0.0 : BREADCRUMBS_SPARED;
+    return why;
 }
 
 static const char *breadcrumbs_prepare(const struct wf_settings *s, struct wf_args *args)
@@ -504,6 +508,11 @@ static const struct wf_stage della_stages[] = {
     .options = (option_table), .n_options = sizeof(option_table) / sizeof *(option_table),         \
     .stages = (stage_table), .n_stages = sizeof(stage_table) / sizeof *(stage_table),              \
     .min_models = 1, .max_models = WF_MODELS_MAX - 1, .base = WF_BASE_REQUIRED
+/* Ranks are those of the differences alone. */
+#define DELTA_OWN                                                                                  \
+    .own_g = 1u << DELTA_SCALE | 1u << DELTA_REPLACES | 1u << DELTA_DIVIDES | 1u << DELTA_LAMBDA | \
+             1u << DELTA_SUM,                                                                      \
+    .own_m = 1u << DELTA_WEIGHT | 1u << DELTA_SHARE
 #define DELTA_LINEAR_FORMULA                                                                       \
     "W = W0 + lambda * sum_i weight_i * P(d_i), the sum divided by sum_i weight_i if normalize"
 #define DELTA_TIES_FORMULA                                                                         \
@@ -557,6 +566,7 @@ static const struct wf_method method_ties = {
     .formula = TIES_PRUNE DELTA_TIES_FORMULA,
     .citation = TIES_CITATION,
     DELTA_ROW_COMMON(ties_options, ties_stages),
+    DELTA_OWN,
     .map = WF_ID_delta_band_ties_map,
     .prepare = ties_prepare,
 };
@@ -567,6 +577,7 @@ static const struct wf_method method_breadcrumbs = {
     .formula = BREADCRUMBS_PRUNE DELTA_LINEAR_FORMULA,
     .citation = BREADCRUMBS_CITATION,
     DELTA_ROW_COMMON(breadcrumbs_options, breadcrumbs_stages),
+    DELTA_OWN,
     .map = WF_ID_delta_band_map,
     .prepare = breadcrumbs_prepare,
 };
@@ -577,6 +588,7 @@ static const struct wf_method method_breadcrumbs_ties = {
     .formula = BREADCRUMBS_PRUNE DELTA_TIES_FORMULA,
     .citation = BREADCRUMBS_CITATION "\n" TIES_CITATION,
     DELTA_ROW_COMMON(breadcrumbs_options, breadcrumbs_stages),
+    DELTA_OWN,
     .map = WF_ID_delta_band_ties_map,
     .prepare = breadcrumbs_ties_prepare,
 };
@@ -659,7 +671,7 @@ WF_ELEMENT int WF_NAME(delta_keeps)(const wf_real *x, int n, const struct WF_NAM
     wf_real key = prune == DELTA_ROW ? WF_RANK(x, n, i) : WF_NAME(wf_size)(x[i] - x[0]);
     wf_real upper = v->m[i][DELTA_UPPER];
     int inside = (key >= v->m[i][DELTA_CUT]) & !((key >= upper) & (upper >= 0));
-    return prune == DELTA_ROW ? inside | (v->tensor < v->g[DELTA_SPARES]) : inside;
+    return inside | (v->tensor < v->g[DELTA_SPARES]); /* a NaN is not inside, but is spared */
 }
 
 /* v_i: what model i adds. */

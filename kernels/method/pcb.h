@@ -36,9 +36,9 @@
  *     b           -2^126 ............ -0 | +0 ........................ 2^126     (beyond: the end)
  *
  * This drops the last bit of a float; b is what is left of it, in s_i as well, and in tensors of
- * doubles too: so there is one order in a model of both. b_i as computed is exp(N n^2 - max(N - 80,
- * 0)) J_i: a factor that all b_i have in common changes no s_i, and this one keeps them below
- * 2^126.
+ * doubles too. exp and tanh differ by type, so a model of both is computed in double. b_i as
+ * computed is exp(N n^2 - max(N - 80, 0)) J_i: a factor that all b_i have in common changes no s_i,
+ * and this one keeps them below 2^126.
  */
 #ifndef PCB_SLOTS
 #define PCB_SLOTS
@@ -298,6 +298,8 @@ static const struct wf_method method_pcb = {
     .max_models = WF_MODELS_MAX - 1,
     .base = WF_BASE_REQUIRED,
     .map = WF_ID_pcb_raw_map,
+    .rounds = true,
+    .own_m = 1u << PCB_FACTOR,
     .table = pcb_table,
     .prepare = pcb_prepare,
     .remark = pcb_remark,

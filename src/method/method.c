@@ -72,6 +72,32 @@ unsigned wf_method_passes(const struct wf_method *m, const struct wf_args *args)
     return passes;
 }
 
+bool wf_method_one_group(const struct wf_method *m, const struct wf_args *a,
+                         const struct wf_args *b)
+{
+    bool one = a->n == b->n && a->ties == b->ties;
+    for (size_t s = 0; s < m->n_stages; s++)
+        one &= (a->scope[s] == WF_SCOPE_MODEL) == (b->scope[s] == WF_SCOPE_MODEL);
+    for (unsigned k = 0; k < WF_ARGS_GLOBAL; k++)
+        one &= m->own_g >> k & 1 || a->g[k] == b->g[k];
+    for (uint32_t i = 0; one && i < a->n; i++)
+        for (unsigned k = 0; k < WF_ARGS_MODEL; k++)
+            one &= m->own_m >> k & 1 || a->m[i][k] == b->m[i][k];
+    return one;
+}
+
+void wf_method_take_group(const struct wf_method *m, const struct wf_args *group,
+                          struct wf_args *args)
+{
+    for (unsigned k = 0; k < WF_ARGS_GLOBAL; k++)
+        if (!(m->own_g >> k & 1))
+            args->g[k] = group->g[k];
+    for (uint32_t i = 0; i < group->n; i++)
+        for (unsigned k = 0; k < WF_ARGS_MODEL; k++)
+            if (!(m->own_m >> k & 1))
+                args->m[i][k] = group->m[i][k];
+}
+
 static uint64_t product(const uint64_t *shape, unsigned from, unsigned to)
 {
     uint64_t n = 1;

@@ -183,6 +183,11 @@ struct wf_method {
     bool adapters; /* models are PEFT adapters, and so are the results: no tensor streams, and there
                       are no stages and no `prepare` */
     bool draws;    /* a uniform number for each model and element: WF_UNIFORM */
+    bool rounds;   /* keys and terms are results of rounded arithmetic: in a group of model scope
+                      all tensors are computed in double if one is, so that one order holds */
+    /* As bits, the slots of g and of m[i] that stages of model scope neither look at nor set. They
+     * may differ by tensor, each tensor keeps its own; all others are the group's. */
+    uint8_t own_g, own_m;
     enum wf_row_rule rows;
     uint32_t (*table)(uint32_t n); /* numbers in wf_args.t for n inputs; NULL: none */
     /* Turns settings into args, in double. Returns NULL, or why the settings are impossible (a
@@ -224,6 +229,12 @@ int wf_method_option(const struct wf_method *m, const char *name);
 /* How many times these stages read every input that does not fit in memory: 1 for MAP alone, one
  * more for each stage of model scope. */
 unsigned wf_method_passes(const struct wf_method *m, const struct wf_args *args);
+/* Whether stages of model scope may look at tensors with these numbers as one group. */
+bool wf_method_one_group(const struct wf_method *m, const struct wf_args *a,
+                         const struct wf_args *b);
+/* Slots that are not the tensor's own, from the group's args. Room for equal rows in both. */
+void wf_method_take_group(const struct wf_method *m, const struct wf_args *group,
+                          struct wf_args *args);
 /* The rows that the method means in a tensor of this shape. */
 struct wf_rows wf_method_rows(const struct wf_method *m, const uint64_t *shape, unsigned n_dims);
 

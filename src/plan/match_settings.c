@@ -1,4 +1,5 @@
 /* match_settings.c - the recipe's parameters for one tensor, as the method wants them. */
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -118,10 +119,106 @@ static void fit_scopes(const struct wf_method *method, struct wf_args *args, uns
     }
 }
 
+static const char *prepare(const struct wf_matcher *m, unsigned class, struct wf_args *args)
+{
+    struct wf_settings s = {.global = m->global,
+                            .model = (const double *const *)m->per_model,
+                            .n = m->n_inputs,
+                            .has_base = m->has_base,
+                            .one_row = (class & ONE_ROW) != 0,
+                            .compat = wf_plan_is_mergekit(m->plan)};
+    return m->recipe->method->prepare(&s, args);
+}
+
+/* ---- scope model ---- */
+
+/* The settings of the first tensor that has a stage of model scope. */
+struct wf_model_settings {
+    const char *name;
+    const struct wf_args *args;
+    double *global, **per_model;
+};
+
+static int keep_model_settings(struct wf_matcher *m, const char *name, const struct wf_args *args)
+{
+    struct wf_arena *a = m->plan->arena;
+    size_t n = m->recipe->method->n_options;
+    struct wf_model_settings *s = wf_arena_alloc(a, m->e, 1, sizeof *s);
+    double *numbers = wf_arena_alloc(a, m->e, n * (args->n + 1), sizeof *numbers);
+    double **rows = wf_arena_alloc(a, m->e, args->n, sizeof *rows);
+    if (!s || !numbers || !rows)
+        return WF_MACHINE;
+    *s = (struct wf_model_settings){name, args, numbers, rows};
+    memcpy(s->global, m->global, n * sizeof *numbers);
+    for (uint32_t i = 0; i < args->n; i++) {
+        rows[i] = numbers + n * (i + 1);
+        memcpy(rows[i], m->per_model[i], n * sizeof *numbers);
+    }
+    m->scoped = s;
+    return WF_OK;
+}
+
+static void swap_option(struct wf_matcher *m, size_t option)
+{
+    const struct wf_model_settings *s = m->scoped;
+    double g = m->global[option];
+    m->global[option] = s->global[option];
+    s->global[option] = g;
+    for (uint32_t i = 0; i < m->n_inputs; i++) {
+        double v = m->per_model[i][option];
+        m->per_model[i][option] = s->per_model[i][option];
+        s->per_model[i][option] = v;
+    }
+}
+
+/* The option that keeps a tensor with the settings at hand out of the model's group: with the
+ * group's value of it, its numbers would be others. */
+static int fail_model_scope(struct wf_matcher *m, const char *name, unsigned class,
+                            const struct wf_args *args)
+{
+    const struct wf_method *method = m->recipe->method;
+    const struct wf_model_settings *s = m->scoped;
+    if (args->n != s->args->n)
+        return wf_fail(m->e, WF_USAGE,
+                       "%s:%d: with scope: model every slice needs as many models as the others, "
+                       "but those of '%s' and '%s' have %" PRIu32 " and %" PRIu32,
+                       m->recipe->path, m->recipe->method_line, s->name, name, s->args->n, args->n);
+    const char *option = "parameters";
+    for (size_t o = method->n_options; o-- > 0;) {
+        struct wf_args *other = new_args(m);
+        if (!other)
+            return WF_MACHINE;
+        swap_option(m, o);
+        const char *why = prepare(m, class, other);
+        swap_option(m, o);
+        if (why || !wf_method_one_group(method, args, other))
+            option = method->options[o].name;
+    }
+    return wf_fail(m->e, WF_USAGE,
+                   "%s:%d: with scope: model every tensor needs the same '%s', but '%s' and '%s' "
+                   "have different ones",
+                   m->recipe->path, m->recipe->method_line, option, s->name, name);
+}
+
+/* What is found of the whole model is found with one set of numbers. */
+static int check_model_scope(struct wf_matcher *m, const char *name, unsigned class,
+                             const struct wf_args *args)
+{
+    bool has = false;
+    for (size_t s = 0; s < m->recipe->method->n_stages; s++)
+        has |= args->scope[s] == WF_SCOPE_MODEL;
+    if (!has)
+        return WF_OK;
+    if (!m->scoped)
+        return keep_model_settings(m, name, args);
+    return wf_method_one_group(m->recipe->method, m->scoped->args, args)
+               ? WF_OK
+               : fail_model_scope(m, name, class, args);
+}
+
 int wf_match_settings(struct wf_matcher *m, const char *name, const struct wf_tensor *t,
                       const struct wf_args **out)
 {
-    const struct wf_method *method = m->recipe->method;
     unsigned class = shape_class(m, t);
     if (m->recipe->table && !wf_coefficients_find(m->recipe->table, name))
         return wf_fail(m->e, WF_USAGE,
@@ -140,13 +237,7 @@ int wf_match_settings(struct wf_matcher *m, const char *name, const struct wf_te
     struct wf_args *args = new_args(m);
     if (!args)
         return WF_MACHINE;
-    struct wf_settings s = {.global = m->global,
-                            .model = (const double *const *)m->per_model,
-                            .n = m->n_inputs,
-                            .has_base = m->has_base,
-                            .one_row = (class & ONE_ROW) != 0,
-                            .compat = wf_plan_is_mergekit(m->plan)};
-    const char *why = method->prepare(&s, args);
+    const char *why = prepare(m, class, args);
     if (why)
         return wf_fail(m->e, WF_USAGE, "%s:%d: tensor '%s': %s", m->recipe->path,
                        m->recipe->method_line, name, why);
@@ -155,7 +246,7 @@ int wf_match_settings(struct wf_matcher *m, const char *name, const struct wf_te
                        "%s:%d: tensor '%s': the weights are too large: their sum or quotient "
                        "overflows",
                        m->recipe->path, m->recipe->method_line, name);
-    fit_scopes(method, args, class);
+    fit_scopes(m->recipe->method, args, class);
     *out = m->last_args[class] = args;
-    return WF_OK;
+    return check_model_scope(m, name, class, args);
 }

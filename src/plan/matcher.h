@@ -31,6 +31,7 @@ struct wf_matcher {
     /* Shared by consecutive tensors with equal numbers; by shape class, since scopes follow shapes.
      */
     const struct wf_args *last_args[4];
+    struct wf_model_settings *scoped; /* the model's group is held against these; NULL: none yet */
 };
 
 /* Settings for the tensor at hand -> args; an earlier tensor's are reused when the numbers are the

@@ -329,19 +329,6 @@ static int count_bytes(struct wf_err *e, struct wf_plan *plan)
     return status;
 }
 
-/* One set of numbers for the whole group: what differs by tensor cannot cut it in one go. */
-static int check_model_scope(struct wf_err *e, const struct wf_plan *plan, const struct wf_job *a,
-                             const struct wf_job *b)
-{
-    size_t rows = a->args->n * sizeof *a->args->m;
-    if (!memcmp(a->args->g, b->args->g, sizeof a->args->g) && !memcmp(a->args->m, b->args->m, rows))
-        return WF_OK;
-    return wf_fail(e, WF_USAGE,
-                   "%s:%d: with scope: model every tensor needs the same parameters, but '%s' and "
-                   "'%s' have different ones",
-                   plan->recipe->path, plan->recipe->method_line, a->name, b->name);
-}
-
 static int by_name(const void *left, const void *right)
 {
     const struct wf_job *const *a = left, *const *b = right;
@@ -366,17 +353,19 @@ static int set_model_group(struct wf_err *e, struct wf_plan *plan)
     qsort(plan->model_jobs, n, sizeof *plan->model_jobs, by_name);
     const struct wf_job *first = plan->model_jobs[0];
     plan->passes = wf_method_passes(first->method, first->args);
-    int status = WF_OK;
-    for (size_t i = 0; !status && i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         struct wf_job *job = plan->model_jobs[i];
         job->model_first = plan->model_count;
         job->model_leaf = plan->model_leaves;
         plan->model_count += job->count;
         plan->model_leaves += (job->count + WF_FOLD_BLOCK - 1) / WF_FOLD_BLOCK;
         plan->model_wide |= job->wide;
-        status = check_model_scope(e, plan, first, job);
     }
-    return status;
+    for (size_t i = 0; plan->model_wide && first->method->rounds && i < n; i++) {
+        plan->model_jobs[i]->wide = true;
+        wf_job_type_addends(plan->model_jobs[i]);
+    }
+    return WF_OK;
 }
 
 int wf_plan_settle(struct wf_err *e, struct wf_plan *plan)

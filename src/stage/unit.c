@@ -33,6 +33,7 @@ static void place_bench(struct wf_unit_bench *b, struct wf_room *room,
 {
     wf_select_bench_place(&b->select, room, need);
     b->splits = wf_room_take(room, 2 * conclusions_max(need), sizeof *b->splits);
+    b->m = wf_room_take(room, need->inputs, sizeof *b->m);
     if (need->terms)
         wf_sums_place(&b->sums, room, wf_sums_capacity(leaves, 1), need->terms);
 }
@@ -330,20 +331,21 @@ static void check_group(const struct wf_unit *u)
 
 void wf_unit_begin(struct wf_unit *u, const struct wf_unit_group *group)
 {
-    const struct wf_args *from = group->model ? &group->model->args : group->args;
+    const struct wf_args *from = group->args;
     double(*rows)[WF_ARGS_MODEL] = u->args.m, *table = u->args.t;
     u->group = *group;
     check_group(u);
     u->args = *group->args;
     u->args.m = rows;
     u->args.t = table;
-    memcpy(u->args.g, from->g, sizeof from->g);
     memcpy(rows, from->m, from->n * sizeof *rows);
+    const struct wf_unit *model = group->model;
+    if (model)
+        wf_method_take_group(group->method, &model->args, &u->args);
     if (from->n_t)
-        memcpy(table, from->t, from->n_t * sizeof *table);
+        memcpy(table, model ? model->args.t : from->t, from->n_t * sizeof *table);
     u->n_conclusions = u->n_splits = 0;
     u->has_columns = false;
-    const struct wf_unit *model = group->model;
     for (uint32_t i = 0; model && i < model->n_conclusions; i++)
         apply(u, &model->conclusions[i], model->group.wide, group->model_piece,
               (uint64_t)group->model_piece + group->pieces);
@@ -456,14 +458,17 @@ const char *wf_unit_advance(struct wf_unit *u)
     return why;
 }
 
-/* What a tile of the unit sees before splits. */
-static struct wf_args args_of(const struct wf_unit *u, const struct wf_tile *tile)
+/* What a tile of the unit sees before splits: the unit's numbers. A tile of the model's keeps what
+ * is its tensor's own; its rows are then `m`. */
+static struct wf_args args_of(const struct wf_unit *u, const struct wf_tile *tile,
+                              double (*m)[WF_ARGS_MODEL])
 {
-    struct wf_args args = u->args;
-    if (u->group.scope == WF_SCOPE_MODEL) {
-        memcpy(args.scope, tile->args->scope, sizeof args.scope);
-        args.map = tile->args->map;
-    }
+    if (u->group.scope != WF_SCOPE_MODEL)
+        return u->args;
+    struct wf_args args = *tile->args;
+    args.m = memcpy(m, args.m, args.n * sizeof *m);
+    args.t = u->args.t;
+    wf_method_take_group(u->group.method, &u->args, &args);
     return args;
 }
 
@@ -504,19 +509,24 @@ static void make_pair(struct pair *p, struct wf_tile *tile, uint32_t second)
     tile->n_splits = n;
 }
 
-/* `args` live as long as this call; the tile keeps its own. */
+/* The tile keeps its own args. share NULL: MAP. */
 static void map_with(const struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
-                     const struct wf_args *args, const struct wf_share *share, struct wf_tile *tile,
+                     const struct wf_share *share, struct wf_tile *tile,
                      struct wf_tile_result *result)
 {
     const struct wf_tile own = *tile;
     bool two = share && share->pair;
     struct pair pair;
     struct wf_unit_bench *bench = u && u->group.scope == WF_SCOPE_MODEL ? take_bench(u) : NULL;
+    struct wf_args args = u ? args_of(u, tile, bench ? bench->m : NULL) : *tile->args;
+    if (share) {
+        args.map = share->map;
+        args.g[share->slot] = share->pair ? 1 : share->input;
+    }
     if (u)
-        set_tile(u, bench, piece, args, tile);
+        set_tile(u, bench, piece, &args, tile);
     else
-        tile->args = args;
+        tile->args = &args;
     if (two)
         make_pair(&pair, tile, share->input);
     backend->map(tile, result);
@@ -532,16 +542,12 @@ static void map_with(const struct wf_unit *u, const struct wf_backend *backend, 
 void wf_unit_map(const struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
                  struct wf_tile *tile, struct wf_tile_result *result)
 {
-    struct wf_args args = args_of(u, tile);
-    map_with(u, backend, piece, &args, NULL, tile, result);
+    map_with(u, backend, piece, NULL, tile, result);
 }
 
 void wf_unit_map_share(const struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
                        const struct wf_share *share, struct wf_tile *tile,
                        struct wf_tile_result *result)
 {
-    struct wf_args args = u ? args_of(u, tile) : *tile->args;
-    args.map = share->map;
-    args.g[share->slot] = share->pair ? 1 : share->input;
-    map_with(u, backend, piece, &args, share, tile, result);
+    map_with(u, backend, piece, share, tile, result);
 }

@@ -81,7 +81,7 @@ struct wf_unit_group {
                   bits of doubles for all */
     /* TENSOR: an earlier unit of scope MODEL whose conclusions hold as well, or NULL, and which of
      * its pieces is this tensor's first; the tensor is cut alike in both. What its FOLDs found
-     * stands for all of g, m and t: these are the same for every tensor of a model's group. */
+     * stands for all of t, and of g and m but for what is the tensor's own (wf_method.own_g). */
     const struct wf_unit *model;
     uint32_t model_piece;
 };
@@ -119,8 +119,8 @@ const char *wf_unit_advance(struct wf_unit *u);
 const struct wf_args *wf_unit_args(const struct wf_unit *u);
 
 /* MAP of a tile of piece `piece`, with all that was found. With scope MODEL tile->args are the
- * tensor's own, given by the caller, of which its scopes and its MAP count. Thread-safe; the same
- * tile any number of times. */
+ * tensor's own, given by the caller: its scopes, its MAP and wf_method.own_g, own_m count.
+ * Thread-safe; the same tile any number of times. */
 void wf_unit_map(const struct wf_unit *u, const struct wf_backend *backend, uint32_t piece,
                  struct wf_tile *tile, struct wf_tile_result *result);
 

@@ -24,6 +24,7 @@ struct wf_unit_bench {
     struct wf_select_bench select;
     struct wf_split *splits;
     struct wf_sums sums;
+    double (*m)[WF_ARGS_MODEL]; /* of a tensor of the model's group, in MAP */
 };
 
 /* Benches, lent to callers; and the lock of the tree. Apart from the unit, which is constant in
