@@ -11,9 +11,15 @@
  */
 #ifndef RAM_SLOTS
 #define RAM_SLOTS
-enum { RAM_EPSILON, RAM_R, RAM_ALPHA }; /* in g */
-enum { RAM_FACTOR };                    /* in m[i] */
-enum {                                  /* rows of the options tables: ram's, then ramplus_tl's */
+enum {              /* in g */
+       RAM_EPSILON, /* in tensors of doubles */
+       RAM_R,
+       RAM_ALPHA,
+       RAM_EPSILON_FLOAT /* the largest float that is not above it: above both are the same floats
+                          */
+};
+enum { RAM_FACTOR }; /* in m[i] */
+enum {               /* rows of the options tables: ram's, then ramplus_tl's */
        RAM_OPT_EPSILON,
        RAM_OPT_R,
        RAM_OPT_ALPHA
@@ -65,7 +71,10 @@ static const struct wf_stage ramplus_tl_stages[] = {
 
 static const char *ram_prepare(const struct wf_settings *s, struct wf_args *args)
 {
-    args->g[RAM_EPSILON] = s->global[RAM_OPT_EPSILON];
+    double epsilon = s->global[RAM_OPT_EPSILON];
+    float below = (float)epsilon;
+    args->g[RAM_EPSILON] = epsilon;
+    args->g[RAM_EPSILON_FLOAT] = (double)below > epsilon ? nextafterf(below, 0.0f) : below;
     for (uint32_t i = 1; i < s->n; i++)
         args->m[i][RAM_FACTOR] = 1.0;
     return NULL;
@@ -111,7 +120,8 @@ static const struct wf_method method_ramplus_tl = {
 #ifdef WF_ELEMENTS
 WF_ELEMENT int WF_NAME(ram_changed)(const wf_real *x, const struct WF_NAME(wf_view) * v, int i)
 {
-    return !(WF_NAME(wf_abs)(x[i] - x[0]) <= v->g[RAM_EPSILON]);
+    wf_real epsilon = v->g[sizeof(wf_real) == sizeof(float) ? RAM_EPSILON_FLOAT : RAM_EPSILON];
+    return !(WF_NAME(wf_abs)(x[i] - x[0]) <= epsilon);
 }
 
 WF_ELEMENT wf_real WF_NAME(ram_count)(const wf_real *x, int n, const struct WF_NAME(wf_view) * v)

@@ -132,6 +132,9 @@ static const char *nuslerp_finish(const double *terms, uint64_t count, struct wf
     return NULL;
 }
 
+/* Products are rounded: directions that cancel leave, of lengths that add up to 1, about 1e-8. */
+#define SPHERE_ZERO 1e-7
+
 /* ---- multislerp ---- */
 
 static const char *multislerp_finish(const double *terms, uint64_t count, struct wf_args *args)
@@ -139,7 +142,7 @@ static const char *multislerp_finish(const double *terms, uint64_t count, struct
     (void)count;
     uint32_t models = args->n - sphere_first(args);
     double(*m)[WF_ARGS_MODEL] = args->m + sphere_first(args);
-    double eps = args->g[SPHERE_EPS], norm = 0.0, squared = 0.0;
+    double eps = args->g[SPHERE_EPS], norm = 0.0, size = 0.0, squared = 0.0;
     if (!gram_finite(terms, models))
         return sphere_not_finite;
     bool zero = true;
@@ -147,13 +150,14 @@ static const char *multislerp_finish(const double *terms, uint64_t count, struct
         double length = sqrt(gram_at(terms, i, i));
         zero &= length == 0.0;
         norm += m[i][SPHERE_WEIGHT] * length;
+        size += fabs(m[i][SPHERE_WEIGHT]);
         m[i][SPHERE_SHARE] = length + eps > 0.0 ? m[i][SPHERE_WEIGHT] / (length + eps) : 0.0;
     }
     for (uint32_t i = 0; i < models; i++)
         for (uint32_t j = 0; j < models; j++)
             squared += m[i][SPHERE_SHARE] * m[j][SPHERE_SHARE] * gram_at(terms, i, j);
     double mean = squared > 0.0 ? sqrt(squared) : 0.0;
-    bool vanishes = zero || mean < eps || mean == 0.0;
+    bool vanishes = zero || mean < eps || mean <= SPHERE_ZERO * size;
     if (vanishes && !zero && models > 2)
         return "its directions cancel each other: the weighted mean of the unit vectors is zero";
     for (uint32_t i = 0; i < models; i++)
@@ -221,11 +225,10 @@ static int karcher_step(const double *terms, struct wf_args *args, uint32_t acti
     return karcher_scale(terms, args) > 0.0;
 }
 
-/* The least length of the mean of all directions from which the search may start. Products are
- * rounded, so directions that cancel leave a length of about 1e-8. */
+/* The least length of the mean of all directions from which the search may start. */
 static double karcher_start(const struct wf_args *args)
 {
-    return args->g[SPHERE_TOLERANCE] > 1e-7 ? args->g[SPHERE_TOLERANCE] : 1e-7;
+    return args->g[SPHERE_TOLERANCE] > SPHERE_ZERO ? args->g[SPHERE_TOLERANCE] : SPHERE_ZERO;
 }
 
 static const char *karcher_finish(const double *terms, uint64_t count, struct wf_args *args)
@@ -491,7 +494,8 @@ static const struct wf_method method_multislerp = {
     .formula = "x_i = W_i, or W_i - W0 with a base\n"
                "m = sum_i weight_i * x_i / (|x_i| + eps)\n"
                "W = m / |m| * sum_i weight_i * |x_i|, + W0 with a base\n"
-               "W = sum_i weight_i * x_i of two models where |m| < eps",
+               "W = sum_i weight_i * x_i of two models where |m| < eps, or below what rounding\n"
+               "    leaves of directions that cancel: 1e-7 * sum_i |weight_i|",
     .citation = "Goddard et al., Arcee's MergeKit: A Toolkit for Merging Large Language Models, "
                 "EMNLP 2024 (industry track)",
     SPHERE_ROW(multislerp_options, multislerp_stages),
