@@ -115,34 +115,109 @@ static double join_lanes(const double v[LANES])
     return ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
 }
 
+/* ---- doubles whose squares are out of range ---- */
+
+/* Few enough of these add up to a finite sum, and what their terms have lost does not show. */
+static bool in_range(double squares)
+{
+    return squares >= 0x1p-900 && squares <= 0x1p900;
+}
+
+enum { OF_A, OF_D, OF_X, OF_Y, NUMBERS };
+
+/* The numbers that are squared, as fractions of a power of two; b - a may be too large for a
+ * double. */
+static void split_element(double a, double b, double c, double v[NUMBERS], int exp[NUMBERS])
+{
+    bool both = isfinite(a) && isfinite(b), all = both && isfinite(c);
+    double shrink = fabs(a) > 0x1p1020 || fabs(b) > 0x1p1020 || fabs(c) > 0x1p1020 ? 0.25 : 1.0;
+    a *= shrink;
+    b *= shrink;
+    c *= shrink;
+    const double numbers[NUMBERS] = {both ? a : 0.0, both ? b - a : 0.0, all ? a - c : 0.0,
+                                     all ? b - c : 0.0};
+    for (int k = 0; k < NUMBERS; k++) {
+        v[k] = frexp(numbers[k], &exp[k]);
+        exp[k] += shrink == 1.0 ? 0 : 2;
+    }
+}
+
+/* The five sums anew, with the largest exponents: first these are found. */
+static void add_scaled(const struct wf_run run[3], size_t n, struct wf_distance *out)
+{
+    double part[3][CHUNK] = {{0}}, v[NUMBERS], sum[NUMBERS] = {0}, xy = 0.0;
+    int exp[NUMBERS], largest[NUMBERS] = {0};
+    bool any[NUMBERS] = {false};
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < n; i++) {
+            for (int k = 0; k < 3 && run[k].data && i % CHUNK == 0; k++)
+                decode(part[k], run[k], i, n - i < CHUNK ? n - i : CHUNK);
+            split_element(part[0][i % CHUNK], part[1][i % CHUNK], part[2][i % CHUNK], v, exp);
+            for (int k = 0; k < NUMBERS; k++) {
+                if (pass == 0 && v[k] != 0.0) {
+                    largest[k] = any[k] && largest[k] > exp[k] ? largest[k] : exp[k];
+                    any[k] = true;
+                } else if (any[k]) {
+                    v[k] = ldexp(v[k], exp[k] - largest[k]);
+                    sum[k] += pass * v[k] * v[k];
+                }
+            }
+            xy += pass * v[OF_X] * v[OF_Y];
+        }
+    *out = (struct wf_distance){.aa = sum[OF_A],
+                                .dd = sum[OF_D],
+                                .xx = sum[OF_X],
+                                .yy = sum[OF_Y],
+                                .xy = xy,
+                                .a_exp = largest[OF_A],
+                                .d_exp = largest[OF_D],
+                                .x_exp = largest[OF_X],
+                                .y_exp = largest[OF_Y],
+                                .largest = out->largest,
+                                .bad_a = out->bad_a,
+                                .bad_b = out->bad_b};
+}
+
 void wf_distance_of(struct wf_run a, struct wf_run b, struct wf_run base, size_t n,
                     struct wf_distance *out)
 {
     const struct wf_run run[3] = {a, b, base};
     struct lanes l = {0};
     (has_avx2() ? add_avx2 : add_plain)(&l, run, n);
-    *out = (struct wf_distance){join_lanes(l.aa),
-                                join_lanes(l.dd),
-                                join_lanes(l.xx),
-                                join_lanes(l.yy),
-                                join_lanes(l.xy),
-                                0,
-                                0,
-                                0};
+    *out = (struct wf_distance){.aa = join_lanes(l.aa),
+                                .dd = join_lanes(l.dd),
+                                .xx = join_lanes(l.xx),
+                                .yy = join_lanes(l.yy),
+                                .xy = join_lanes(l.xy)};
     for (size_t k = 0; k < LANES; k++) {
         out->largest = l.largest[k] > out->largest ? l.largest[k] : out->largest;
         out->bad_a += l.bad_a[k];
         out->bad_b += l.bad_b[k];
     }
+    bool wide = a.dtype == WF_F64 || b.dtype == WF_F64 || (base.data && base.dtype == WF_F64);
+    bool fits = in_range(out->aa) && (in_range(out->dd) || out->largest == 0.0) &&
+                in_range(out->xx) && in_range(out->yy);
+    if (wide && !fits)
+        add_scaled(run, n, out);
+}
+
+/* *sum times 2^(-2 *exp), plus `part` likewise: both get the larger of the exponents. */
+static void join_squares(double *sum, int *exp, double part, int part_exp)
+{
+    int both = *sum == 0.0 ? part_exp : part == 0.0 || *exp > part_exp ? *exp : part_exp;
+    *sum = ldexp(*sum, 2 * (*exp - both)) + ldexp(part, 2 * (part_exp - both));
+    *exp = both;
 }
 
 void wf_distance_join(struct wf_distance *sum, const struct wf_distance *part)
 {
-    sum->aa += part->aa;
-    sum->dd += part->dd;
-    sum->xx += part->xx;
-    sum->yy += part->yy;
-    sum->xy += part->xy;
+    int exp = sum->x_exp + sum->y_exp;
+    join_squares(&sum->aa, &sum->a_exp, part->aa, part->a_exp);
+    join_squares(&sum->dd, &sum->d_exp, part->dd, part->d_exp);
+    join_squares(&sum->xx, &sum->x_exp, part->xx, part->x_exp);
+    join_squares(&sum->yy, &sum->y_exp, part->yy, part->y_exp);
+    int both = sum->x_exp + sum->y_exp;
+    sum->xy = ldexp(sum->xy, exp - both) + ldexp(part->xy, part->x_exp + part->y_exp - both);
     sum->largest = part->largest > sum->largest ? part->largest : sum->largest;
     sum->bad_a += part->bad_a;
     sum->bad_b += part->bad_b;
@@ -150,13 +225,13 @@ void wf_distance_join(struct wf_distance *sum, const struct wf_distance *part)
 
 double wf_distance_relative(const struct wf_distance *d)
 {
-    return d->dd == 0.0 ? 0.0 : sqrt(d->dd) / sqrt(d->aa);
+    return d->dd == 0.0 ? 0.0 : ldexp(sqrt(d->dd) / sqrt(d->aa), d->d_exp - d->a_exp);
 }
 
 double wf_distance_cosine(const struct wf_distance *d)
 {
     double norms = sqrt(d->xx) * sqrt(d->yy);
-    if (!(norms > 0.0) || isinf(norms) || !isfinite(d->xy))
+    if (!(norms > 0.0))
         return NAN;
     double cosine = d->xy / norms; /* rounding may carry it past 1 */
     return cosine > 1.0 ? 1.0 : cosine < -1.0 ? -1.0 : cosine;

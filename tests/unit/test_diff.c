@@ -372,15 +372,33 @@ static void test_zero_vectors_have_no_cosine(void **state)
     fx_assert_string(fx_line(f, "tensor", "name", "empty"), "result", "equal");
 }
 
-static void test_squares_beyond_a_double_give_null_not_nonsense(void **state)
+static void test_squares_beyond_a_double_do_not_spoil_norms_and_cosines(void **state)
 {
     struct fx *f = *state;
-    double a[] = {1e200, 1}, b[] = {-1e200, 1};
-    pair(f, vector("w", WF_F64, 2, a), vector("w", WF_F64, 2, b));
+    double small[] = {1e-300, 0}, twice[] = {2e-300, 0}, zero[] = {0, 0};
+    double large[] = {1e200, 1}, other[] = {-1e200, 1}, top[] = {1.5e308, 0},
+           down[] = {-1.5e308, 0};
+    struct fx_tensor as[] = {vector("large", WF_F64, 2, large), vector("most", WF_F64, 2, top),
+                             vector("small", WF_F64, 2, small), vector("zero", WF_F64, 2, zero)};
+    struct fx_tensor bs[] = {vector("large", WF_F64, 2, other), vector("most", WF_F64, 2, down),
+                             vector("small", WF_F64, 2, twice), vector("zero", WF_F64, 2, small)};
+    fx_st(f, "a.safetensors", as, 4, NULL, 0);
+    fx_st(f, "b.safetensors", bs, 4, NULL, 0);
     assert_int_equal(diff(f, NULL), WF_NO);
-    const struct wf_json *line = fx_line(f, "tensor", "name", "w");
+    const struct wf_json *line = fx_line(f, "tensor", "name", "small");
+    assert_close(fx_number(line, "relative_l2"), 1);
+    assert_close(fx_number(line, "cosine"), 1);
+    line = fx_line(f, "tensor", "name", "large");
     assert_true(fx_number(line, "max_abs") == 2e200);
-    assert_true(fx_is_null(line, "cosine") && fx_is_null(line, "relative_l2"));
+    assert_close(fx_number(line, "relative_l2"), 2);
+    assert_close(fx_number(line, "cosine"), -1);
+    line = fx_line(f, "tensor", "name", "most"); /* its difference is not a double */
+    assert_close(fx_number(line, "relative_l2"), 2);
+    assert_close(fx_number(line, "cosine"), -1);
+    assert_true(fx_is_null(fx_line(f, "tensor", "name", "zero"), "cosine"));
+    line = fx_line(f, "summary", NULL, NULL);
+    assert_close(fx_number(line, "relative_l2"), 2);
+    assert_close(fx_number(line, "cosine"), -1);
 }
 
 static void test_damaged_or_absent_models_are_errors_not_answers(void **state)
@@ -433,7 +451,7 @@ int main(void)
         T(test_a_base_that_is_not_finite_spoils_its_own_element_alone),
         T(test_a_base_of_another_shape_or_kind_takes_no_part),
         T(test_zero_vectors_have_no_cosine),
-        T(test_squares_beyond_a_double_give_null_not_nonsense),
+        T(test_squares_beyond_a_double_do_not_spoil_norms_and_cosines),
         T(test_damaged_or_absent_models_are_errors_not_answers),
         T(test_a_result_that_cannot_be_written_is_an_error),
     };
