@@ -162,20 +162,30 @@ const char *wf_path_last(const char *path, size_t *n)
     return path + start;
 }
 
+/* The character at **p, as a number in the order of characters, or the byte that is not part of
+ * one; moves *p behind it. The text ends in a NUL, which no sequence holds. */
+static uint32_t next_character(const char **p)
+{
+    size_t n = utf8_sequence((const unsigned char *)*p, 4);
+    uint32_t c = 0;
+    for (size_t i = 0; i < (n ? n : 1); i++)
+        c = c << 8 | (unsigned char)*(*p)++;
+    return c;
+}
+
 /* One [set] at p (after '['): moves *p past ']' and says whether c is in it. */
-static bool set_matches(const char **p, char c)
+static bool set_matches(const char **p, uint32_t c)
 {
     const char *s = *p;
     bool invert = *s == '!' || *s == '^', found = false;
     s += invert;
     for (bool first = true; *s && (first || *s != ']'); first = false) {
-        if (s[1] == '-' && s[2] && s[2] != ']') {
-            found |=
-                (unsigned char)c >= (unsigned char)s[0] && (unsigned char)c <= (unsigned char)s[2];
-            s += 3;
-        } else {
-            found |= c == *s++;
+        uint32_t from = next_character(&s), to = from;
+        if (s[0] == '-' && s[1] && s[1] != ']') {
+            s++;
+            to = next_character(&s);
         }
+        found |= c >= from && c <= to;
     }
     *p = *s ? s + 1 : s;
     return found != invert;
@@ -185,29 +195,24 @@ bool wf_glob(const char *pattern, const char *text)
 {
     const char *star = NULL, *retry = NULL; /* the last '*' and where its match may grow */
     while (*text) {
-        const char *p = pattern;
+        const char *p = pattern, *t = text;
         bool match = false;
         if (*p == '*') {
             star = ++pattern;
             retry = text;
             continue;
         }
-        if (*p == '?') {
-            p++;
-            match = true;
-        } else if (*p == '[') {
-            p++;
-            match = set_matches(&p, *text);
-        } else if (*p == *text) {
-            p++;
-            match = true;
+        if (*p) {
+            uint32_t wanted = next_character(&p), c = next_character(&t);
+            match = wanted == '?' || (wanted == '[' ? set_matches(&p, c) : wanted == c);
         }
         if (match) {
             pattern = p;
-            text++;
+            text = t;
         } else if (star) {
+            next_character(&retry);
             pattern = star;
-            text = ++retry;
+            text = retry;
         } else {
             return false;
         }
