@@ -150,42 +150,82 @@ const struct wf_stack *wf_stack_of(const struct wf_stacks *s, const char *name)
     return NULL;
 }
 
-/* Components of names, as families call what is behind their layers; the second list, what says
- * that a norm is one before them. */
-static const char *const behind[] = {
-    "lm_head",
-    "embed_out",
-    "output",
-    "head",
-    "score",
-    "classifier",
-    "norm",
-    "norm_f",
-    "ln_f",
-    "ln_out",
-    "final_norm",
-    "final_layernorm",
-    "pooler",
-    "cls",
-    "final_layer_norm",
-    "layer_norm",
-    "qa_outputs",
-    "post_layernorm",
-    "final_logits_bias",
-    "classification_head",
+/* ---- before the layers or behind them ---- */
+
+enum side { UNKNOWN, INPUT, HEAD, NORM };
+
+/* Part of a tensor's name between two dots. Its words are what '_' separates in it. */
+struct component {
+    const char *text;
+    size_t n;
 };
-static const char *const before[] = {"emb",  "wte",       "wpe",       "word_",
-                                     "tok_", "projector", "connector", "merger"};
+
+static bool is_listed(struct component c, const char *const *list)
+{
+    for (; *list; list++)
+        if (strlen(*list) == c.n && !memcmp(c.text, *list, c.n))
+            return true;
+    return false;
+}
+
+static bool has_listed_word(struct component c, const char *const *list)
+{
+    const char *end = c.text + c.n;
+    for (const char *at = c.text; at < end;) {
+        const char *stop = memchr(at, '_', (size_t)(end - at));
+        stop = stop ? stop : end;
+        if (is_listed((struct component){at, (size_t)(stop - at)}, list))
+            return true;
+        at = stop + 1;
+    }
+    return false;
+}
+
+static bool contains_listed(struct component c, const char *const *list)
+{
+    for (; *list; list++)
+        if (memmem(c.text, c.n, *list, strlen(*list)))
+            return true;
+    return false;
+}
+
+/* Whole components first: heads that are called after the embedding, and the final norm of LFM2. */
+static enum side side_of(struct component c)
+{
+    static const char *const heads[] = {
+        "embed_out", "output_embeddings", "unembed", "unembedding", "embedding_norm", "cls", NULL};
+    static const char *const of_vocabulary[] = {"vocab", NULL};
+    static const char *const inputs[] = {"emb", "wte", "wpe", "word_", "tok_", "patch", NULL};
+    static const char *const bridges[] = {"projector", "projection", "connector", "merger",
+                                          "adapter",   "resampler",  NULL};
+    static const char *const first_words[] = {"conv", "conv1", "conv2", "stem", NULL};
+    static const char *const head_words[] = {"head",       "out",   "output",      "outputs",
+                                             "classifier", "score", "logits",      "pooler",
+                                             "loss",       "final", "predictions", NULL};
+    static const char *const input_words[] = {"pre", "in", "input", "feature", NULL};
+    static const char *const norm_words[] = {"norm", "layernorm", "rmsnorm", "ln", NULL};
+    if (is_listed(c, heads))
+        return HEAD;
+    if (contains_listed(c, inputs))
+        return INPUT;
+    if (has_listed_word(c, of_vocabulary))
+        return HEAD;
+    if (contains_listed(c, bridges) || has_listed_word(c, first_words))
+        return INPUT;
+    if (has_listed_word(c, head_words))
+        return HEAD;
+    if (has_listed_word(c, input_words))
+        return INPUT;
+    return has_listed_word(c, norm_words) ? NORM : UNKNOWN;
+}
 
 bool wf_is_behind_layers(const char *name)
 {
-    if (wf_has_word(name, "embed_out"))
-        return true;
-    for (size_t i = 0; i < sizeof before / sizeof *before; i++)
-        if (strstr(name, before[i]))
-            return false;
-    for (size_t i = 0; i < sizeof behind / sizeof *behind; i++)
-        if (wf_has_word(name, behind[i]))
-            return true;
-    return false;
+    bool found[NORM + 1] = {false};
+    for (const char *at = name; *at;) {
+        size_t n = strcspn(at, ".");
+        found[side_of((struct component){at, n})] = true;
+        at += n + (at[n] == '.');
+    }
+    return !found[INPUT] && (found[HEAD] || found[NORM]);
 }

@@ -43,8 +43,9 @@ const struct wf_stack *wf_stack_of(const struct wf_stacks *s, const char *name);
 /* A word that says of a stack, a module or a part of a config that it is for images or sound. */
 bool wf_is_sense(const char *text);
 
-/* Of a tensor outside layers: final norms, heads, poolers come behind them; embeddings, projectors
- * and whatever is not known, before. */
+/* Of a tensor outside layers: heads, poolers and norms come behind them, by the words in their
+ * names; embeddings and their norms, what makes them of images and sound, projectors and whatever
+ * is not known, before. */
 bool wf_is_behind_layers(const char *name);
 
 #endif
