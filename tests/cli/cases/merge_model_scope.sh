@@ -72,3 +72,14 @@ recipe pcb "density: 0.2, weight: $some" >components.yaml
 run merge components.yaml out --emit-components
 expect_usage_error "task 'python' has other weights in '"
 expect_absent out out.partial
+
+# Nor can the number of models, which the statistics are about.
+cat >slices.yaml <<END
+merge_method: pcb
+base_model: base
+slices:
+  - sources: [{model: python, layer_range: [0, 2]}, {model: c, layer_range: [0, 2]}]
+  - sources: [{model: python, layer_range: [2, 4]}]
+END
+run plan slices.yaml
+expect_usage_error "with scope: model every slice needs as many models as the others, but those of 'model.embed_tokens.weight' and '"
