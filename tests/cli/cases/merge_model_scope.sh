@@ -82,4 +82,4 @@ slices:
   - sources: [{model: python, layer_range: [2, 4]}]
 END
 run plan slices.yaml
-expect_usage_error "with scope: model every slice needs as many models as the others, but those of 'model.embed_tokens.weight' and '"
+expect_usage_error 'with scope: model every slice needs as many models as the others, but those of '
