@@ -414,6 +414,77 @@ static void impossible_settings_are_refused(void **state)
     }
 }
 
+/* ---- scope model ---- */
+
+/* The results of both tensors, of which the first's args are the model's. */
+static void drive_two(const struct oracle_case *c, struct oracle_result *r)
+{
+    oracle_drive(c, wf_backend_cpu(), false, r);
+    assert_int_equal(r->verdict, WF_TILE_OK);
+}
+
+/* A tensor with other numbers in its own slots: it alone comes out differently. */
+static void check_own_slots(const struct wf_method *m, const char *setting)
+{
+    static const uint8_t f32 = WF_F32;
+    const struct oracle_shape shape = {2, {13, 29}};
+    struct oracle_case c = {.method = m};
+    struct oracle_result before, after;
+    oracle_set(&c, setting);
+    c.n = 3 + c.base;
+    for (unsigned k = 0; k < 2; k++) {
+        struct oracle_tensor *t = oracle_add(&c, shape, &f32, 1, WF_F32);
+        for (uint32_t i = 0; i < c.n; i++)
+            for (uint64_t e = 0; e < t->count; e++)
+                oracle_store(t, i, e, oracle_gauss());
+    }
+    assert_null(oracle_prepare(&c));
+    drive_two(&c, &before);
+    struct wf_args *own = &c.tensor[0].args;
+    for (unsigned k = 0; k < WF_ARGS_GLOBAL; k++)
+        own->g[k] = m->own_g >> k & 1 ? 3 * own->g[k] + 1 : own->g[k];
+    for (uint32_t i = 0; i < c.n; i++)
+        for (unsigned k = 0; k < WF_ARGS_MODEL; k++)
+            own->m[i][k] = m->own_m >> k & 1 ? 3 * own->m[i][k] + 1 : own->m[i][k];
+    assert_true(wf_method_one_group(m, own, &c.tensor[1].args));
+    drive_two(&c, &after);
+    size_t bytes = c.tensor[0].count * sizeof(float);
+    if (!memcmp(before.out[0], after.out[0], bytes))
+        fail_msg("%s '%s': its own numbers change nothing", m->name, setting);
+    if (memcmp(before.out[1], after.out[1], bytes))
+        fail_msg("%s '%s': another tensor's own numbers matter", m->name, setting);
+    oracle_free_result(&c, &before);
+    oracle_free_result(&c, &after);
+    oracle_end(&c);
+}
+
+static void slots_of_a_tensors_own_take_no_part_in_what_a_model_finds(void **state)
+{
+    static const char *const more[] = {"rescale=1",
+                                       "normalize=0",
+                                       "variant=code-nlp",
+                                       "variant=code-vision",
+                                       "variant=code-vision-es",
+                                       "variant=paper"};
+    unsigned checked = 0;
+    (void)state;
+    for (size_t k = 0; k < wf_method_count(); k++) {
+        const struct wf_method *m = wf_method_at(k);
+        if (!m->own_g && !m->own_m)
+            continue;
+        check_own_slots(m, "scope=model density=0.3 weight=1,2,0.5");
+        for (size_t j = 0; j < sizeof more / sizeof *more; j++) {
+            char option[16], setting[80];
+            snprintf(option, sizeof option, "%.*s", (int)strcspn(more[j], "="), more[j]);
+            snprintf(setting, sizeof setting, "scope=model density=0.3 weight=1 %s", more[j]);
+            if (wf_method_option(m, option) >= 0)
+                check_own_slots(m, setting);
+        }
+        checked++;
+    }
+    assert_true(checked >= 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -428,6 +499,7 @@ int main(void)
         cmocka_unit_test(what_is_kept_of_a_lone_model_has_its_bits),
         cmocka_unit_test(defaults_are_the_published_ones),
         cmocka_unit_test(impossible_settings_are_refused),
+        cmocka_unit_test(slots_of_a_tensors_own_take_no_part_in_what_a_model_finds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
