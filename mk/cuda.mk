@@ -56,7 +56,7 @@ CUDA_KEY     := cuda-$(shell printf '%s' '$(CUDA_FOUND) $(subst ','"'"',$(NVCCFL
 C            := build/$(CUDA_KEY)
 # What depends on NCCL has a folder of its own, so that kernels are compiled once.
 CN           := $(C)/$(if $(NCCL_HEADER),nccl,no-nccl)
-CUDA_OBJ     := $(FRAMES:%=$(C)/%.o) $(C)/plugin_cuda.o $(CN)/nccl_cuda.o
+CUDA_OBJ     := $(FRAMES:%=$(C)/%.o) $(C)/plugin_cuda.o $(C)/linalg_cuda.o $(CN)/nccl_cuda.o
 
 # What ptxas says (registers, shared memory, spills) stays beside each object, for the ledger.
 define nvcc
@@ -141,10 +141,14 @@ $(B)/emu/%.o: tests/device/%.cpp
 $(B)/emu/test_kernels: $(B)/emu/test_kernels.o $(EMU_OBJ) $(LIB)
 	@echo "  LINK  $@"
 	$(Q)$(CXX) $(CXXFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
-$(B)/libweft_fake.so: $(B)/emu/fake_plugin.o $(EMU_OBJ)
+$(B)/emu/fake_linalg.o: tests/device/fake_linalg.c
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(B)/libweft_fake.so: $(B)/emu/fake_plugin.o $(B)/emu/fake_linalg.o $(EMU_OBJ) $(LIB)
 	@echo "  LINK  $@"
-	$(Q)$(CXX) $(CXXFLAGS) $(LDFLAGS) -shared -o $@ $^
--include $(EMU_OBJ:.o=.d) $(B)/emu/test_kernels.d $(B)/emu/fake_plugin.d
+	$(Q)$(CXX) $(CXXFLAGS) $(LDFLAGS) -Wl,--exclude-libs,ALL -shared -o $@ $^ $(LDLIBS)
+-include $(EMU_OBJ:.o=.d) $(B)/emu/test_kernels.d $(B)/emu/fake_plugin.d $(B)/emu/fake_linalg.d
 
 # Tests of the host side of devices, against whatever plugin WEFT_CUDA_PLUGIN names.
 DEVICE_TESTS := $(patsubst tests/device/%.c,$(B)/device/%,$(wildcard tests/device/test_*.c))

@@ -31,6 +31,7 @@
 
 #include "../../kernels/plugin.h"
 #include "../../src/format/dtype.h"
+#include "fake_linalg.h"
 #include "fake_plugin.h"
 
 extern "C" int wf_frame_launch(const struct wf_work *work, void *stream);
@@ -528,22 +529,124 @@ void fake_comm_abort(wf_plugin_comm *)
 {
 }
 
+} // namespace
+
+/* ---- linear algebra: the processor's, over copies in the device's memory ---- */
+
+struct wf_plugin_linalg {
+    uint32_t device = 0;
+    uint64_t bytes = 0;
+    void *memory = nullptr;
+    const void *held = nullptr; /* on the host */
+    uint64_t held_bytes = 0;
+    uint64_t held_hash = 0;
+};
+
+namespace
+{
+constexpr uint64_t own_bytes = 4096; /* of a queue, beside its operands */
+
+int fake_linalg_library(wf_plugin_err *e, char text[64])
+{
+    DOOMED(e, "linalg_library");
+    e->code = fake_dense_open(e->text);
+    std::snprintf(text, 64, "emulator");
+    return e->code;
+}
+
+int fake_linalg_open(wf_plugin_err *e, uint32_t device, wf_plugin_linalg **out)
+{
+    DOOMED(e, "linalg_open");
+    if (device >= here.devices)
+        mistake("linalg_open: there is no device %u", device);
+    *out = new wf_plugin_linalg;
+    (*out)->device = device;
+    std::lock_guard<std::mutex> hold(here.lock);
+    here.lanes++;
+    return 0;
+}
+
+void fake_linalg_close(wf_plugin_linalg *l)
+{
+    if (!l)
+        return;
+    fake_release(l->device, l->memory);
+    delete l;
+    std::lock_guard<std::mutex> hold(here.lock);
+    here.lanes--;
+}
+
+int fake_linalg_bytes(wf_plugin_err *e, wf_plugin_linalg *, const wf_dense *w, uint64_t *bytes)
+{
+    DOOMED(e, "linalg_bytes");
+    *bytes = own_bytes + fake_dense_bytes(w);
+    return 0;
+}
+
+int fake_linalg_claim(wf_plugin_err *e, wf_plugin_linalg *l, uint64_t bytes)
+{
+    DOOMED(e, "linalg_claim");
+    if (l->memory)
+        mistake("linalg_claim: claimed twice");
+    l->bytes = bytes;
+    return fake_allocate(e, l->device, bytes, &l->memory);
+}
+
+void check_held(const wf_plugin_linalg *l)
+{
+    if (l->held && hash(l->held, l->held_bytes) != l->held_hash)
+        mistake("linalg: the %zu bytes at %p changed while they were held", size_t(l->held_bytes),
+                l->held);
+}
+
+int fake_linalg_hold(wf_plugin_err *e, wf_plugin_linalg *l, const void *operand, uint64_t bytes)
+{
+    check_held(l);
+    l->held = nullptr;
+    l->held_bytes = 0;
+    if (!operand)
+        return 0;
+    DOOMED(e, "linalg_hold");
+    if (!l->memory || bytes + own_bytes > l->bytes)
+        mistake("linalg_hold: %zu bytes have no room in %zu", size_t(bytes), size_t(l->bytes));
+    std::memcpy(l->memory, operand, bytes);
+    l->held = operand;
+    l->held_bytes = bytes;
+    l->held_hash = hash(operand, bytes);
+    return 0;
+}
+
+int fake_linalg_run(wf_plugin_err *e, wf_plugin_linalg *l, wf_dense *w)
+{
+    DOOMED(e, "linalg_run");
+    check_held(l);
+    if (!l->memory || own_bytes + fake_dense_bytes(w) + l->held_bytes > l->bytes)
+        mistake("linalg_run: kind %u, %d x %d x %d, has no room in %zu bytes", w->kind, w->m, w->n,
+                w->k, size_t(l->bytes));
+    if ((w->a_held && w->a.p != l->held) || (w->b_held && w->b.p != l->held))
+        mistake("linalg_run: an operand is not what is held");
+    {
+        std::lock_guard<std::mutex> hold(here.lock);
+        here.launches++;
+    }
+    wf_dense there = *w;
+    there.a.p = w->a_held ? l->memory : w->a.p;
+    there.b.p = w->b_held ? l->memory : w->b.p;
+    e->code = fake_dense_run(&there, e->text);
+    w->info = there.info;
+    return e->code;
+}
+
 /* ---- the table ---- */
 
 const wf_plugin table = {
-    WF_PLUGIN_ABI,     uint32_t(sizeof(struct wf_plugin) + sizeof(struct wf_work)),
-    "emulator",        fake_count,
-    fake_describe,     fake_allocate,
-    fake_release,      fake_pin,
-    fake_unpin,        fake_open_lane,
-    fake_close_lane,   fake_copy_in,
-    fake_copy_out,     fake_copy,
-    fake_clear,        fake_launch,
-    fake_finish,       fake_time,
-    fake_comm_library, fake_comm_id,
-    fake_comm_open,    fake_comm_sum,
-    fake_comm_gather,  fake_comm_test,
-    fake_comm_close,   fake_comm_abort,
+    WF_PLUGIN_ABI,     WF_PLUGIN_BYTES,     "emulator",       fake_count,        fake_describe,
+    fake_allocate,     fake_release,        fake_pin,         fake_unpin,        fake_open_lane,
+    fake_close_lane,   fake_copy_in,        fake_copy_out,    fake_copy,         fake_clear,
+    fake_launch,       fake_finish,         fake_time,        fake_comm_library, fake_comm_id,
+    fake_comm_open,    fake_comm_sum,       fake_comm_gather, fake_comm_test,    fake_comm_close,
+    fake_comm_abort,   fake_linalg_library, fake_linalg_open, fake_linalg_close, fake_linalg_bytes,
+    fake_linalg_claim, fake_linalg_hold,    fake_linalg_run,
 };
 } // namespace
 
