@@ -14,7 +14,7 @@ export WEFT_CUDA_PLUGIN=${1:-$PWD/build/plain/libweft_fake.so}
 [ -e "$WEFT_CUDA_PLUGIN" ] || { fail "$WEFT_CUDA_PLUGIN" "was not built"; finish; }
 [[ $WEFT_CUDA_PLUGIN == *fake* ]] && fake=1 || fake=0
 export WEFT_DEVICE_MIN=0 # nothing is too small for a device
-weft=$PWD/build/plain/weft
+weft=$PWD/build/plain/weft lora=$PWD/$TINYLM
 on_device=(--backend cuda --gpus all)
 
 # ---- the host side alone ----
@@ -108,6 +108,49 @@ fi
 for text in "GPU 0 " "GPU 0 copy in" "GPU 0 copy out"; do
     if grep -qF "$text" doctor; then pass; else fail "doctor with a device" "does not show '$text'"; fi
 done
+
+# ---- adapters ----
+
+# As the CPU makes them, but for last bits: each module's kept energy and error.
+factored() { # NAME COMMAND...
+    local backend
+    for backend in cuda cpu; do
+        rm -rf "adapter.$backend"
+        if ! "$weft" "${@:2}" "adapter.$backend" --backend $backend --json --log-level error >"said.$backend" 2>err; then
+            fail "$1 on $backend" "$(head -c 300 err)"
+            return
+        fi
+    done
+    if paste -d' ' <(grep -oE '"(energy|error)":[^,}]*' said.cuda) <(grep -oE '"(energy|error)":[^,}]*' said.cpu) |
+        awk -F'[: ]' '{ d = $2 - $4; n++; bad += !(d < 1e-4 && d > -1e-4) || $1 != $3 } END { exit bad || n < 20 }'; then
+        pass
+    else
+        fail "$1" "other energies than on the CPU"
+    fi
+}
+adapters='merge_method: byom_lora
+parameters: {rank: 3}
+models: [{model: "%s/c-lora"}, {model: "%s/python-lora"}]
+'
+# shellcheck disable=SC2059
+printf "$adapters" "$lora" "$lora" >adapters.yaml
+if ! "$weft" compress-lora "$lora/c-lora" probe --rank 2 "${on_device[@]}" >/dev/null 2>err; then
+    if grep -qE 'OpenBLAS|cublas|cusolver' err; then skip "adapters made on a device" "$(head -c 300 err)"
+    else fail "adapters made on a device" "$(head -c 300 err)"; fi
+else
+    factored "compress-lora" compress-lora "$lora/c-lora" --rank 2
+    factored "extract-lora by rank" extract-lora "$lora/python" --base "$lora/base" --rank 4
+    factored "extract-lora by energy" extract-lora "$lora/python" --base "$lora/base" --energy 0.4 --threads 3
+    factored "byom_lora" merge adapters.yaml
+    for call in library open bytes claim hold run; do
+        [ $fake = 1 ] || continue
+        rm -rf out out.partial
+        WEFT_FAKE_FAIL=linalg_$call:1 "$weft" extract-lora "$lora/python" out --base "$lora/base" --rank 4 \
+            "${on_device[@]}" >/dev/null 2>err
+        if [ $? = 4 ] && one_error_line err && [ ! -e out ] && [ ! -e out.partial ]; then pass
+        else fail "a failing linalg_$call" "$(head -c 300 err)"; fi
+    done
+fi
 
 # ---- stopped, killed ----
 
