@@ -455,7 +455,7 @@ static int linalg_bytes(wf_plugin_err *e, wf_plugin_linalg *l, const wf_dense *w
     wf_dense w = *work;
     if (wf_cuda_enter_fails(e, l->device) || place(e, l, &w, &c))
         return e->code;
-    *bytes = c.at - l->held_bytes;
+    *bytes = c.at - l->held_bytes + ALIGNMENT; /* what is held may end anywhere */
     return 0;
 }
 

@@ -119,6 +119,8 @@ CXXFLAGS := -std=c++17 $(EMU_FLAGS_$(SAN)) -D_GNU_SOURCE $(EMU_OPT) -g1 -pthread
             -fno-strict-aliasing $(NUMERIC) -Wall -Wextra $(if $(findstring clang,$(CXX)),-Wshadow,-Wshadow=local) \
             -Wno-unknown-pragmas -Werror $(SANFLAGS_$(SAN)) -Itests/emu $(CFLAGS_EXTRA)
 EMU_OBJ  := $(FRAMES:%=$(B)/emu/%.o)
+# The fake plugin, and stand-ins for the libraries that linalg_cuda.cu calls.
+FAKE_OBJ := $(patsubst %,$(B)/emu/%.o,fake_plugin fake_cuda fake_linalg linalg_cuda)
 
 define emulate
 @mkdir -p $(@D)
@@ -145,10 +147,11 @@ $(B)/emu/fake_linalg.o: tests/device/fake_linalg.c
 	@mkdir -p $(@D)
 	@echo "  CC    $<"
 	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
-$(B)/libweft_fake.so: $(B)/emu/fake_plugin.o $(B)/emu/fake_linalg.o $(EMU_OBJ) $(LIB)
+$(B)/emu/linalg_cuda.o: CXXFLAGS += -Itests/emu/cuda
+$(B)/libweft_fake.so: $(FAKE_OBJ) $(EMU_OBJ) $(LIB)
 	@echo "  LINK  $@"
 	$(Q)$(CXX) $(CXXFLAGS) $(LDFLAGS) -Wl,--exclude-libs,ALL -shared -o $@ $^ $(LDLIBS)
--include $(EMU_OBJ:.o=.d) $(B)/emu/test_kernels.d $(B)/emu/fake_plugin.d $(B)/emu/fake_linalg.d
+-include $(EMU_OBJ:.o=.d) $(B)/emu/test_kernels.d $(FAKE_OBJ:.o=.d)
 
 # Tests of the host side of devices, against whatever plugin WEFT_CUDA_PLUGIN names.
 DEVICE_TESTS := $(patsubst tests/device/%.c,$(B)/device/%,$(wildcard tests/device/test_*.c))

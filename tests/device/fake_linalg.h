@@ -1,20 +1,22 @@
-/* fake_linalg.h - what computes behind the fake plugin's linalg_ entries. C11 and C++. */
+/* fake_linalg.h - what the parts of the fake plugin that stand in for NVIDIA's libraries share. C11
+ * and C++.
+ */
 #ifndef WF_FAKE_LINALG_H
 #define WF_FAKE_LINALG_H
 
-#include <stdbool.h>
-#include <stdio.h>
-
-#include "../../kernels/dense_work.h"
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* 0, or why there is no linear algebra here. */
+/* [p, p + bytes) must be memory of the calling thread's device; the end of the program if not. */
+void fake_check_memory(const void *p, uint64_t bytes, const char *what);
+/* A mistake of kernels/linalg_cuda.cu: the end of the program. */
+void fake_mistake(const char *what);
+
+/* 0, or why the processor has no linear algebra here. */
 int fake_dense_open(char text[256]);
-uint64_t fake_dense_bytes(const struct wf_dense *work);
-int fake_dense_run(struct wf_dense *work, char text[256]);
 
 #ifdef __cplusplus
 }

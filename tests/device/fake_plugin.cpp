@@ -29,12 +29,16 @@
 #include <string>
 #include <thread>
 
-#include "../../kernels/plugin.h"
+#include <dlfcn.h>
+
+#include "../../kernels/linalg_cuda.h"
 #include "../../src/format/dtype.h"
+#include "fake_cuda.h"
 #include "fake_linalg.h"
 #include "fake_plugin.h"
 
 extern "C" int wf_frame_launch(const struct wf_work *work, void *stream);
+extern "C" __attribute__((visibility("default"))) const wf_plugin *weft_plugin_get(void);
 
 namespace
 {
@@ -531,27 +535,54 @@ void fake_comm_abort(wf_plugin_comm *)
 
 } // namespace
 
-/* ---- linear algebra: the processor's, over copies in the device's memory ---- */
+/* ---- linear algebra: kernels/linalg_cuda.cu over stand-ins for what it calls ---- */
 
-struct wf_plugin_linalg {
-    uint32_t device = 0;
-    uint64_t bytes = 0;
-    void *memory = nullptr;
-    const void *held = nullptr; /* on the host */
-    uint64_t held_bytes = 0;
-    uint64_t held_hash = 0;
-};
+void fake_check_range(uint32_t device, const void *p, uint64_t bytes, const char *what)
+{
+    check_range(device, p, bytes, what);
+}
+
+int fake_allocate_bytes(uint32_t device, uint64_t bytes, void **out)
+{
+    wf_plugin_err ignored;
+    return fake_allocate(&ignored, device, bytes, out);
+}
+
+void fake_free(uint32_t device, void *p)
+{
+    fake_release(device, p);
+}
 
 namespace
 {
-constexpr uint64_t own_bytes = 4096; /* of a queue, beside its operands */
+/* What calls may name, and must not change. */
+struct held_operand {
+    const void *p;
+    uint64_t bytes, sum;
+};
+std::map<wf_plugin_linalg *, held_operand> held;
 
+const wf_plugin &real()
+{
+    static const wf_plugin table = [] {
+        wf_plugin t = {};
+        wf_linalg_fill(&t);
+        return t;
+    }();
+    return table;
+}
+
+/* The libraries that it opens are this file itself. */
 int fake_linalg_library(wf_plugin_err *e, char text[64])
 {
     DOOMED(e, "linalg_library");
-    e->code = fake_dense_open(e->text);
-    std::snprintf(text, 64, "emulator");
-    return e->code;
+    Dl_info here_it_is;
+    if ((e->code = fake_dense_open(e->text)))
+        return e->code;
+    dladdr(reinterpret_cast<void *>(&weft_plugin_get), &here_it_is);
+    setenv("WEFT_CUBLAS_LIBRARY", here_it_is.dli_fname, 1);
+    setenv("WEFT_CUSOLVER_LIBRARY", here_it_is.dli_fname, 1);
+    return real().linalg_library(e, text);
 }
 
 int fake_linalg_open(wf_plugin_err *e, uint32_t device, wf_plugin_linalg **out)
@@ -559,82 +590,72 @@ int fake_linalg_open(wf_plugin_err *e, uint32_t device, wf_plugin_linalg **out)
     DOOMED(e, "linalg_open");
     if (device >= here.devices)
         mistake("linalg_open: there is no device %u", device);
-    *out = new wf_plugin_linalg;
-    (*out)->device = device;
+    int code = real().linalg_open(e, device, out);
     std::lock_guard<std::mutex> hold(here.lock);
-    here.lanes++;
-    return 0;
+    here.lanes += !code;
+    return code;
 }
 
 void fake_linalg_close(wf_plugin_linalg *l)
 {
     if (!l)
         return;
-    fake_release(l->device, l->memory);
-    delete l;
+    real().linalg_close(l);
     std::lock_guard<std::mutex> hold(here.lock);
+    held.erase(l);
     here.lanes--;
 }
 
-int fake_linalg_bytes(wf_plugin_err *e, wf_plugin_linalg *, const wf_dense *w, uint64_t *bytes)
+int fake_linalg_bytes(wf_plugin_err *e, wf_plugin_linalg *l, const wf_dense *w, uint64_t *bytes)
 {
     DOOMED(e, "linalg_bytes");
-    *bytes = own_bytes + fake_dense_bytes(w);
-    return 0;
+    return real().linalg_bytes(e, l, w, bytes);
 }
 
 int fake_linalg_claim(wf_plugin_err *e, wf_plugin_linalg *l, uint64_t bytes)
 {
     DOOMED(e, "linalg_claim");
-    if (l->memory)
-        mistake("linalg_claim: claimed twice");
-    l->bytes = bytes;
-    return fake_allocate(e, l->device, bytes, &l->memory);
+    return real().linalg_claim(e, l, bytes);
 }
 
-void check_held(const wf_plugin_linalg *l)
+held_operand held_by(wf_plugin_linalg *l)
 {
-    if (l->held && hash(l->held, l->held_bytes) != l->held_hash)
-        mistake("linalg: the %zu bytes at %p changed while they were held", size_t(l->held_bytes),
-                l->held);
+    std::lock_guard<std::mutex> hold(here.lock);
+    auto found = held.find(l);
+    return found == held.end() ? held_operand{} : found->second;
+}
+
+void check_held(wf_plugin_linalg *l)
+{
+    held_operand h = held_by(l);
+    if (h.p && hash(h.p, h.bytes) != h.sum)
+        mistake("linalg: the %zu bytes at %p changed while they were held", size_t(h.bytes), h.p);
 }
 
 int fake_linalg_hold(wf_plugin_err *e, wf_plugin_linalg *l, const void *operand, uint64_t bytes)
 {
     check_held(l);
-    l->held = nullptr;
-    l->held_bytes = 0;
-    if (!operand)
-        return 0;
-    DOOMED(e, "linalg_hold");
-    if (!l->memory || bytes + own_bytes > l->bytes)
-        mistake("linalg_hold: %zu bytes have no room in %zu", size_t(bytes), size_t(l->bytes));
-    std::memcpy(l->memory, operand, bytes);
-    l->held = operand;
-    l->held_bytes = bytes;
-    l->held_hash = hash(operand, bytes);
-    return 0;
+    if (operand)
+        DOOMED(e, "linalg_hold");
+    int code = real().linalg_hold(e, l, operand, bytes);
+    uint64_t sum = operand ? hash(operand, bytes) : 0;
+    std::lock_guard<std::mutex> hold(here.lock);
+    held[l] = {operand, bytes, sum};
+    return code;
 }
 
 int fake_linalg_run(wf_plugin_err *e, wf_plugin_linalg *l, wf_dense *w)
 {
     DOOMED(e, "linalg_run");
     check_held(l);
-    if (!l->memory || own_bytes + fake_dense_bytes(w) + l->held_bytes > l->bytes)
-        mistake("linalg_run: kind %u, %d x %d x %d, has no room in %zu bytes", w->kind, w->m, w->n,
-                w->k, size_t(l->bytes));
-    if ((w->a_held && w->a.p != l->held) || (w->b_held && w->b.p != l->held))
+    held_operand h = held_by(l);
+    if ((w->a_held && w->a.p != h.p) || (w->b_held && w->b.p != h.p))
         mistake("linalg_run: an operand is not what is held");
     {
         std::lock_guard<std::mutex> hold(here.lock);
         here.launches++;
     }
-    wf_dense there = *w;
-    there.a.p = w->a_held ? l->memory : w->a.p;
-    there.b.p = w->b_held ? l->memory : w->b.p;
-    e->code = fake_dense_run(&there, e->text);
-    w->info = there.info;
-    return e->code;
+    return real().linalg_run(e, l, w);
 }
 
 /* ---- the table ---- */
@@ -650,7 +671,6 @@ const wf_plugin table = {
 };
 } // namespace
 
-extern "C" __attribute__((visibility("default"))) const wf_plugin *weft_plugin_get(void);
 extern "C" const wf_plugin *weft_plugin_get(void)
 {
     read_settings();
