@@ -160,21 +160,23 @@ $(B)/device/%: tests/device/%.c $(LIB)
 	@echo "  TEST  $<"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(LIB) -lcmocka $(LDLIBS)
 -include $(DEVICE_TESTS:%=%.d)
-$(B)/bench_method: bench/bench_method.c $(LIB)
+DEVICE_BENCH := $(B)/bench_method $(B)/bench_svd
+$(DEVICE_BENCH): $(B)/%: bench/%.c $(LIB)
 	@echo "  CC    $<"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(LIB) $(LDLIBS)
--include $(B)/bench_method.d
+-include $(DEVICE_BENCH:%=%.d)
 
 .PHONY: variant-emu variant-device cuda-release ledger ledger-check device-test device-bench
 variant-emu: $(B)/emu/test_kernels
-variant-device: $(B)/libweft_fake.so $(DEVICE_TESTS) $(B)/bench_method
+variant-device: $(B)/libweft_fake.so $(DEVICE_TESTS) $(DEVICE_BENCH)
 
 device-test: ## on a machine with a GPU: the kernels give the CPU's bytes, and compute-sanitizer finds nothing
 	@$(MAKE) --no-print-directory build variant variant-device variant-tools variant-transport VARIANT=plain CUDA=1
 	@tests/device/run-gpu.sh
 
 DEVICE_BYTES ?= 1GiB
-device-bench: ## on a machine with a GPU: each method's launches against the GPU's own copy, and whole merges in memory
+device-bench: ## on a machine with a GPU: each method's launches against the GPU's own copy, decompositions, and whole merges in memory
 	@$(MAKE) --no-print-directory build variant variant-device variant-tools VARIANT=plain CUDA=1
 	@build/plain/bench_method --bytes $(DEVICE_BYTES)
+	@build/plain/bench_svd
 	@bench/gpu.sh

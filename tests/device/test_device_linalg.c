@@ -1,9 +1,12 @@
 /* test_device_linalg.c - linear algebra on the device that WEFT_CUDA_PLUGIN names: what every table
  * must do, and what is claimed for it before; decompositions against the processor's.
+ *
+ *     test_device_linalg libraries     what the plugin opens, without a device
  */
 #include "../unit/linalg_checks.h"
 
 #include "../../src/backend/device_linalg.h"
+#include "../../src/base/library.h"
 #include "../../src/base/mem.h"
 #include "../../src/lowrank/delta_svd.h"
 #include "fake_plugin.h"
@@ -158,8 +161,41 @@ static void memory_for_fewer_threads_means_fewer(void **state)
     wf_linalg_crew_close(&crew);
 }
 
-int main(void)
+/* ---- without a device ---- */
+
+/* What the plugin says of its libraries: on stdout, with 0, or 77 with why there are none. And a
+ * queue on a device that is not there, which is refused. */
+static int show_libraries(void)
 {
+    char path[PATH_MAX], why[WF_LIBRARY_WHY_BYTES], text[64];
+    struct wf_plugin_err e = {0};
+    struct wf_plugin_linalg *queue;
+    uint32_t present = 0;
+    wf_plugin_get_fn *get;
+    wf_devices_plugin_path(path);
+    *(void **)&get = wf_library_symbol(path, WF_PLUGIN_SYMBOL, false, why);
+    const struct wf_plugin *plugin = get ? get() : NULL;
+    if (!plugin || plugin->abi != WF_PLUGIN_ABI || plugin->bytes != WF_PLUGIN_BYTES) {
+        puts(get ? "the plugin belongs to another version" : why);
+        return 1;
+    }
+    if (plugin->linalg_library(&e, text)) {
+        puts(e.text);
+        return 77;
+    }
+    puts(text);
+    if (plugin->count(&e, &present) || !present) {
+        if (!plugin->linalg_open(&e, 0, &queue) || queue)
+            return 1;
+        puts(e.text);
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && !strcmp(argv[1], "libraries"))
+        return show_libraries();
     const struct CMUnitTest tests[] = {
         LINALG_CHECKS,
         cmocka_unit_test(factors_miss_as_much_as_the_processor_s),

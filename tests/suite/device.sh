@@ -9,7 +9,7 @@ if ! command -v g++ >/dev/null && [ $# = 0 ]; then
     skip "merges on a device" "g++ is not installed"
     finish
 fi
-requires build/plain/weft build/plain/mkckpt build/plain/device/test_device
+requires build/plain/weft build/plain/mkckpt build/plain/bench_svd build/plain/device/test_device
 export WEFT_CUDA_PLUGIN=${1:-$PWD/build/plain/libweft_fake.so}
 [ -e "$WEFT_CUDA_PLUGIN" ] || { fail "$WEFT_CUDA_PLUGIN" "was not built"; finish; }
 [[ $WEFT_CUDA_PLUGIN == *fake* ]] && fake=1 || fake=0
@@ -39,10 +39,17 @@ done
 # Lanes, mirrors and what happens when a call fails. A thread of the system for each of a kernel's takes minutes.
 for variant in asan $([ "$LONG" = 1 ] && echo tsan); do
     [ $fake = 1 ] || continue
-    requires build/$variant/device/test_device_lanes
-    WEFT_CUDA_PLUGIN=$PWD/build/$variant/libweft_fake.so \
-        tap "test_device_lanes ($variant)" build/$variant/device/test_device_lanes
+    requires build/$variant/device/test_device_lanes build/$variant/device/test_device_linalg
+    for name in test_device_lanes test_device_linalg; do
+        WEFT_CUDA_PLUGIN=$PWD/build/$variant/libweft_fake.so tap "$name ($variant)" build/$variant/device/$name
+    done
 done
+# On so small a matrix the routes are about as good as each other.
+build/plain/bench_svd --shape 330x350 --rank 8 --rounds 1 >"$SCRATCH/svd" 2>&1
+if awk '/ error / { n++; bad += !($NF == "%" && $(NF - 1) < 5 && $(NF - 1) > -1) } END { exit bad || n != 3 }' "$SCRATCH/svd"
+then pass
+elif grep -qE 'OpenBLAS|cublas|cusolver' "$SCRATCH/svd"; then skip bench_svd "$(head -c 300 "$SCRATCH/svd")"
+else fail bench_svd "$(head -c 300 "$SCRATCH/svd")"; fi
 
 # ---- merges ----
 
