@@ -175,7 +175,7 @@ device-test: ## on a machine with a GPU: the kernels give the CPU's bytes, and c
 	@tests/device/run-gpu.sh
 
 DEVICE_BYTES ?= 1GiB
-device-bench: ## on a machine with a GPU: each method's launches against the GPU's own copy, decompositions, and whole merges in memory
+device-bench: ## on a machine with a GPU: launches against the GPU's own copy, singular values, and whole merges in memory
 	@$(MAKE) --no-print-directory build variant variant-device variant-tools VARIANT=plain CUDA=1
 	@build/plain/bench_method --bytes $(DEVICE_BYTES)
 	@build/plain/bench_svd

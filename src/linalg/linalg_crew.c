@@ -11,27 +11,17 @@ static int add_table(struct wf_err *e, struct wf_linalg_crew *crew)
     return s;
 }
 
-/* Queues for as many threads as the device has room for; 0 if there is too little for one. */
-static int count_queues(struct wf_err *e, const struct wf_linalg_crew *crew, uint64_t bytes,
+/* Queues for as many threads as the device has room for: one at least. */
+static int count_queues(struct wf_err *e, const struct wf_linalg_device *d, uint64_t bytes,
                         unsigned threads, unsigned *n)
 {
     char need[32], have[32];
-    uint64_t memory = crew->device->memory_bytes;
-    *n = (unsigned)wf_min_u64(threads, crew->device->count * (memory / wf_max_u64(bytes, 1)));
+    *n = (unsigned)wf_min_u64(threads, d->count * (d->memory_bytes / wf_max_u64(bytes, 1)));
     if (*n)
         return WF_OK;
-    wf_format_bytes(bytes, need);
-    wf_format_bytes(memory, have);
-    if (crew->device->required)
-        return wf_fail(e, WF_MACHINE,
-                       "--backend cuda: the largest matrix needs %s of the GPU's memory for its "
-                       "factorisation, and %s may be used; --backend cpu does without",
-                       need, have);
-    wf_log(
-        WF_LOG_INFO,
-        "computed on the CPU: the largest matrix needs %s of the GPU's memory, and %s may be used",
-        need, have);
-    return WF_OK;
+    return wf_fail(e, WF_MACHINE,
+                   "the largest matrix needs %s of the GPU's memory, and %s may be used",
+                   wf_format_bytes(bytes, need), wf_format_bytes(d->memory_bytes, have));
 }
 
 static int open_tables(struct wf_err *e, unsigned threads, wf_linalg_room_fn *room, const void *arg,
@@ -43,9 +33,7 @@ static int open_tables(struct wf_err *e, unsigned threads, wf_linalg_room_fn *ro
     if (!s)
         s = room(e, crew->tables[0], arg, &bytes);
     if (!s)
-        s = count_queues(e, crew, bytes, threads, &n);
-    if (!s && !n)
-        wf_linalg_crew_close(crew);
+        s = count_queues(e, crew->device, bytes, threads, &n);
     while (!s && crew->n < n)
         s = add_table(e, crew);
     for (unsigned i = 0; !s && i < n; i++)
@@ -56,12 +44,17 @@ static int open_tables(struct wf_err *e, unsigned threads, wf_linalg_room_fn *ro
 int wf_linalg_crew_open(struct wf_err *e, const struct wf_linalg_device *device, unsigned threads,
                         wf_linalg_room_fn *room, const void *arg, struct wf_linalg_crew *crew)
 {
+    struct wf_err why = {0};
+    unsigned most = threads < WF_LINALG_THREADS ? threads : WF_LINALG_THREADS;
     *crew = (struct wf_linalg_crew){.device = device};
-    int s = device ? open_tables(e, threads, room, arg, crew) : WF_OK;
-    if (s || crew->n)
-        return s;
-    crew->device = NULL;
-    crew->n = threads;
+    if (device && !open_tables(&why, most, room, arg, crew))
+        return WF_OK;
+    if (device && device->required)
+        return wf_fail(e, WF_MACHINE, "--backend cuda: %s; --backend cpu does without", why.text);
+    if (device)
+        wf_log(WF_LOG_INFO, "computed on the CPU: %s", why.text);
+    wf_linalg_crew_close(crew);
+    *crew = (struct wf_linalg_crew){.n = most};
     return wf_linalg_cpu(e, &crew->processor);
 }
 

@@ -24,7 +24,7 @@ static inline double wf_linalg_worth(double work)
 
 /* A device, or several alike; backend/device_linalg.h makes one. */
 struct wf_linalg_device {
-    bool required;         /* too little memory is an error; else the processor computes */
+    bool required;         /* what it cannot do is an error; else the processor computes */
     unsigned count;        /* of devices */
     uint64_t memory_bytes; /* that may be used, of each */
     /* The nth table, on device nth % count, with a queue and no memory yet: it can be asked for
@@ -48,8 +48,8 @@ typedef int wf_linalg_room_fn(struct wf_err *e, const struct wf_linalg *la, cons
                               uint64_t *bytes);
 
 /* For at most `threads` threads; crew->n says for how many. Without a device (NULL), and where it
- * has too little memory and is not required, the processor's table for all. WF_MACHINE, with the
- * number needed, if it is required. wf_linalg_crew_close in any case. */
+ * cannot be opened or has too little memory and is not required, the processor's table for all.
+ * WF_MACHINE, with the number needed, if it is required. wf_linalg_crew_close in any case. */
 int wf_linalg_crew_open(struct wf_err *e, const struct wf_linalg_device *device, unsigned threads,
                         wf_linalg_room_fn *room, const void *arg, struct wf_linalg_crew *crew);
 void wf_linalg_crew_close(struct wf_linalg_crew *crew);

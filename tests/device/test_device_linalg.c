@@ -144,6 +144,34 @@ static void a_device_without_room_is_passed_over_or_refused(void **state)
     wf_linalg_crew_close(&crew);
 }
 
+static int fails_to_open(struct wf_err *e, const struct wf_linalg_device *d, unsigned nth,
+                         struct wf_linalg **out)
+{
+    return nth ? wf_fail(e, WF_MACHINE, "the second queue fails")
+               : linalg.device.open(e, d, nth, out);
+}
+
+static void a_device_that_fails_before_the_work_is_passed_over_or_refused(void **state)
+{
+    const struct job j = {.outs = 60, .ins = 50, .cut = {.rank = 8}};
+    const struct wf_linalg *processor;
+    struct wf_device_linalg broken = linalg;
+    struct wf_linalg_crew crew;
+    struct wf_err e = {0};
+    (void)state;
+    if (wf_linalg_cpu(&e, &processor))
+        skip();
+    broken.device.open = fails_to_open;
+    assert_int_equal(wf_linalg_crew_open(&e, &broken.device, 2, job_room, &j, &crew), WF_MACHINE);
+    assert_non_null(strstr(e.text, "the second queue fails"));
+    wf_linalg_crew_close(&crew);
+    wf_err_clear(&e);
+    broken.device.required = false;
+    assert_int_equal(wf_linalg_crew_open(&e, &broken.device, 2, job_room, &j, &crew), WF_OK);
+    assert_ptr_equal(wf_linalg_crew_table(&crew, 1), processor);
+    wf_linalg_crew_close(&crew);
+}
+
 static void memory_for_fewer_threads_means_fewer(void **state)
 {
     const struct job j = {.outs = 600, .ins = 500, .cut = {.rank = 8}};
@@ -200,6 +228,7 @@ int main(int argc, char **argv)
         LINALG_CHECKS,
         cmocka_unit_test(factors_miss_as_much_as_the_processor_s),
         cmocka_unit_test(a_device_without_room_is_passed_over_or_refused),
+        cmocka_unit_test(a_device_that_fails_before_the_work_is_passed_over_or_refused),
         cmocka_unit_test(memory_for_fewer_threads_means_fewer),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
