@@ -1,6 +1,9 @@
 /* lowrank_device.c - who decomposes matrices; see lowrank_device.h. */
 #include "lowrank_device.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "../base/log.h"
 
 static int open_linalg(struct wf_err *e, const struct weft_options *o, struct wf_lowrank_device *d)
@@ -19,6 +22,13 @@ static int open_linalg(struct wf_err *e, const struct weft_options *o, struct wf
     return WF_OK;
 }
 
+/* As with tiles, WEFT_DEVICE_MIN=0 says that nothing is too small. */
+static bool is_worth_it(double work)
+{
+    const char *least = getenv("WEFT_DEVICE_MIN");
+    return (least && !strcmp(least, "0")) || work >= WF_LINALG_DEVICE_WORK;
+}
+
 int wf_lowrank_device_open(struct wf_err *e, const struct weft_options *o, double work,
                            struct wf_lowrank_device *out)
 {
@@ -27,7 +37,7 @@ int wf_lowrank_device_open(struct wf_err *e, const struct weft_options *o, doubl
         .gpus = o->gpus, .memory_bytes = o->device_memory_bytes, .required = required};
     char why[256];
     *out = (struct wf_lowrank_device){0};
-    if (o->backend == WEFT_BACKEND_CPU || (!required && work < WF_LINALG_DEVICE_WORK))
+    if (o->backend == WEFT_BACKEND_CPU || (!required && !is_worth_it(work)))
         return WF_OK;
     int s = wf_devices_open(e, &want, &out->devices, why);
     if (!s && out->devices)

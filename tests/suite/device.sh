@@ -149,11 +149,25 @@ else
     factored "extract-lora by rank" extract-lora "$lora/python" --base "$lora/base" --rank 4
     factored "extract-lora by energy" extract-lora "$lora/python" --base "$lora/base" --energy 0.4 --threads 3
     factored "byom_lora" merge adapters.yaml
+    extract=(extract-lora "$lora/python" out --base "$lora/base" --rank 4)
+    if [ $fake = 1 ]; then
+        rm -rf out
+        WEFT_FAKE_COUNTS=counts "$weft" "${extract[@]}" --backend auto >/dev/null 2>err
+        if [ $? = 0 ] && grep -qE '^[1-9][0-9]* launches' counts; then pass
+        else fail "extract-lora, auto" "$(head -c 300 err counts)"; fi
+        rm -rf out
+        WEFT_FAKE_MEMORY=1000000 "$weft" "${extract[@]}" --backend auto >/dev/null 2>err
+        if [ $? = 0 ] && grep -q 'computed on the CPU: .* of the GPU' err; then pass
+        else fail "extract-lora with little memory, auto" "$(head -c 300 err)"; fi
+        rm -rf out
+        WEFT_FAKE_MEMORY=1000000 "$weft" "${extract[@]}" --backend cuda >/dev/null 2>err
+        if [ $? = 4 ] && one_error_line err && grep -q 'needs .* MB of the GPU' err && [ ! -e out ]; then pass
+        else fail "extract-lora with little memory, cuda" "$(head -c 300 err)"; fi
+    fi
     for call in library open bytes claim hold run; do
         [ $fake = 1 ] || continue
         rm -rf out out.partial
-        WEFT_FAKE_FAIL=linalg_$call:1 "$weft" extract-lora "$lora/python" out --base "$lora/base" --rank 4 \
-            "${on_device[@]}" >/dev/null 2>err
+        WEFT_FAKE_FAIL=linalg_$call:1 "$weft" "${extract[@]}" "${on_device[@]}" >/dev/null 2>err
         if [ $? = 4 ] && one_error_line err && [ ! -e out ] && [ ! -e out.partial ]; then pass
         else fail "a failing linalg_$call" "$(head -c 300 err)"; fi
     done
