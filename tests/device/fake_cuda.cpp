@@ -47,7 +47,7 @@ cudaError_t cudaPeekAtLastError(void)
 
 const char *cudaGetErrorString(cudaError_t code)
 {
-    return code == cudaErrorMemoryAllocation ? "out of memory" : "an error";
+    return code == cudaErrorMemoryAllocation ? "out of memory" : "the stand-in failed";
 }
 
 cudaError_t cudaFree(void *p)
@@ -101,6 +101,8 @@ cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_
 {
     bool in = kind == cudaMemcpyHostToDevice;
     size_t pitch = in ? to_pitch : from_pitch;
+    if (fake_fails("cudaMemcpyAsync"))
+        return cudaErrorInvalidValue;
     if (stream->device != current || to_pitch < width || from_pitch < width || !width || !height)
         return cudaErrorInvalidValue;
     fake_check_memory(in ? to : from, (height - 1) * pitch + width, "a copy");
@@ -119,6 +121,8 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
 
 cudaError_t wf_emu_malloc(void **out, size_t bytes)
 {
+    if (fake_fails("cudaMalloc"))
+        return cudaErrorMemoryAllocation;
     return fake_allocate_bytes(uint32_t(current), bytes, out) ? cudaErrorMemoryAllocation
                                                               : cudaSuccess;
 }

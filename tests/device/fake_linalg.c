@@ -114,12 +114,13 @@ const char *cublasGetStatusString(cublasStatus_t status)
     return status == CUBLAS_STATUS_SUCCESS ? "it is a success" : "the stand-in failed";
 }
 
-/* A call's stream and workspace, which it may use as it likes. */
-static void begin(cublasHandle_t handle, const char *what)
+/* Whether the call fails; if not it has a stream and a workspace, which it may use as it likes. */
+static bool fails(cublasHandle_t handle, const char *what)
 {
     if (!handle->stream || !handle->work)
         fake_mistake(what);
     memset(handle->work, SPOILT, handle->work_bytes);
+    return fake_fails(what);
 }
 
 static cublasStatus_t blas_status(int status)
@@ -142,7 +143,8 @@ cublasStatus_t cublasDgemm(cublasHandle_t handle, cublasOperation_t ta, cublasOp
 {
     struct wf_err e = {0};
     const struct wf_linalg *la = table();
-    begin(handle, "cublasDgemm");
+    if (fails(handle, "cublasDgemm"))
+        return CUBLAS_STATUS_EXECUTION_FAILED;
     check_product(ta, tb, m, n, k, a, lda, b, ldb, c, ldc, sizeof *c);
     return blas_status(la->gemm(&e, la, ta, tb, m, n, k, *alpha, a, lda, b, ldb, *beta, c, ldc));
 }
@@ -153,7 +155,8 @@ cublasStatus_t cublasSgemm(cublasHandle_t handle, cublasOperation_t ta, cublasOp
 {
     struct wf_err e = {0};
     const struct wf_linalg *la = table();
-    begin(handle, "cublasSgemm");
+    if (fails(handle, "cublasSgemm"))
+        return CUBLAS_STATUS_EXECUTION_FAILED;
     check_product(ta, tb, m, n, k, a, lda, b, ldb, c, ldc, sizeof *c);
     return blas_status(
         la->gemm_f32(&e, la, ta, tb, m, n, k, *alpha, a, lda, b, ldb, *beta, c, ldc));
@@ -172,8 +175,9 @@ cublasStatus_t cublasDsyrk(cublasHandle_t handle, cublasFillMode_t fill, cublasO
 {
     struct wf_err e = {0};
     const struct wf_linalg *la = table();
+    if (fails(handle, "cublasDsyrk"))
+        return CUBLAS_STATUS_EXECUTION_FAILED;
     double *whole = scratch((size_t)n * (size_t)n);
-    begin(handle, "cublasDsyrk");
     check_matrix(a, turn ? k : n, turn ? n : k, lda, sizeof *a, "cublasDsyrk: A");
     check_matrix(c, n, n, ldc, sizeof *c, "cublasDsyrk: C");
     if (fill != CUBLAS_FILL_MODE_LOWER)
@@ -191,7 +195,8 @@ cublasStatus_t cublasDgeam(cublasHandle_t handle, cublasOperation_t ta, cublasOp
                            int n, const double *alpha, const double *a, int lda, const double *beta,
                            const double *b, int ldb, double *c, int ldc)
 {
-    begin(handle, "cublasDgeam");
+    if (fails(handle, "cublasDgeam"))
+        return CUBLAS_STATUS_EXECUTION_FAILED;
     check_matrix(a, n, m, lda, sizeof *a, "cublasDgeam: A");
     check_matrix(c, m, n, ldc, sizeof *c, "cublasDgeam: C");
     if (ta != CUBLAS_OP_T || tb != CUBLAS_OP_N || *beta != 0 || b != c || ldb != ldc)
@@ -433,6 +438,8 @@ cusolverStatus_t cusolverDnXgeqrf(cusolverDnHandle_t handle, cusolverDnParams_t 
     (void)params;
     if (tt != ta || compute != ta || m < n)
         fake_mistake("cusolverDnXgeqrf: other types or a wide matrix");
+    if (fake_fails("cusolverDnXgeqrf"))
+        return CUSOLVER_STATUS_INTERNAL_ERROR;
     use_work(handle, m, n, on_device, device_bytes, on_host, host_bytes, info);
     check_matrix(a, m, n, lda, size, "cusolverDnXgeqrf: A");
     fake_check_memory(tau, (uint64_t)n * size, "cusolverDnXgeqrf: tau");

@@ -15,6 +15,9 @@ void fake_check_memory(const void *p, uint64_t bytes, const char *what);
 /* A mistake of kernels/linalg_cuda.cu: the end of the program. */
 void fake_mistake(const char *what);
 
+/* Whether WEFT_FAKE_FAIL says that this call of that function fails. */
+int fake_fails(const char *call);
+
 /* 0, or why the processor has no linear algebra here. */
 int fake_dense_open(char text[256]);
 

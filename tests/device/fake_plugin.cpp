@@ -11,7 +11,8 @@
  *   WEFT_FAKE_MEMORY=bytes   of each (1 GiB)
  *   WEFT_FAKE_FAIL=call:n    the n-th call of that entry fails, counted from when the table was
  *                            asked for; kernel:n: the n-th launch fails while it runs, and so does
- *                            all that follows on its device
+ *                            all that follows on its device; cublasSgemm:n, cudaMalloc:n and
+ *                            other functions that linalg_cuda.cu calls, likewise
  *   WEFT_FAKE_DELAY_US=n     each step of a lane takes up to so much longer
  *   WEFT_FAKE_COUNTS=file    gets a line at the end: launches, and copies to devices
  */
@@ -540,6 +541,11 @@ void fake_comm_abort(wf_plugin_comm *)
 void fake_check_range(uint32_t device, const void *p, uint64_t bytes, const char *what)
 {
     check_range(device, p, bytes, what);
+}
+
+extern "C" int fake_fails(const char *call)
+{
+    return is_doomed(call);
 }
 
 int fake_allocate_bytes(uint32_t device, uint64_t bytes, void **out)

@@ -164,12 +164,12 @@ else
         if [ $? = 4 ] && one_error_line err && grep -q 'needs .* MB of the GPU' err && [ ! -e out ]; then pass
         else fail "extract-lora with little memory, cuda" "$(head -c 300 err)"; fi
     fi
-    for call in library open bytes claim hold run; do
+    for call in linalg_{library,open,bytes,claim,hold,run} cublas{Sgemm,Dgemm} cusolverDnXgeqrf cuda{Malloc,MemcpyAsync}; do
         [ $fake = 1 ] || continue
         rm -rf out out.partial
-        WEFT_FAKE_FAIL=linalg_$call:1 "$weft" "${extract[@]}" "${on_device[@]}" >/dev/null 2>err
-        if [ $? = 4 ] && one_error_line err && [ ! -e out ] && [ ! -e out.partial ]; then pass
-        else fail "a failing linalg_$call" "$(head -c 300 err)"; fi
+        WEFT_FAKE_FAIL=$call:1 timeout 100 "$weft" "${extract[@]}" "${on_device[@]}" >/dev/null 2>err
+        if [ $? = 4 ] && one_error_line err && grep -q "$call" err && [ ! -e out ] && [ ! -e out.partial ]; then pass
+        else fail "a failing $call" "$(head -c 300 err)"; fi
     done
 fi
 
