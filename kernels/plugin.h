@@ -13,9 +13,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dense_work.h"
 #include "work.h"
 
-#define WF_PLUGIN_ABI 2u
+#define WF_PLUGIN_ABI 3u
 #define WF_PLUGIN_SYMBOL "weft_plugin_get"
 
 /* A call that failed: its number in the device's own terms, the call, its text and its place. */
@@ -42,9 +43,17 @@ struct wf_plugin_lane;
 struct wf_plugin_comm;
 #define WF_PLUGIN_ID_BYTES 128 /* what tells the ranks of one merge from all others */
 
+/* A queue on one device for dense linear algebra, with memory of its own. Used by one thread at a
+ * time; its calls wait until they are done. */
+struct wf_plugin_linalg;
+
+/* What both sides must agree on beside the number of the ABI. */
+#define WF_PLUGIN_BYTES                                                                            \
+    (uint32_t)(sizeof(struct wf_plugin) + sizeof(struct wf_work) + sizeof(struct wf_dense))
+
 struct wf_plugin {
     uint32_t abi;   /* WF_PLUGIN_ABI */
-    uint32_t bytes; /* sizeof(struct wf_plugin) + sizeof(struct wf_work): both sides agree */
+    uint32_t bytes; /* WF_PLUGIN_BYTES */
     char name[64];  /* "CUDA 13.0, sm_90" */
 
     int (*count)(struct wf_plugin_err *e, uint32_t *devices);
@@ -96,6 +105,20 @@ struct wf_plugin {
     int (*comm_close)(struct wf_plugin_err *e, struct wf_plugin_comm *comm);
     /* Gives up what is under way, without the others; accepts NULL. */
     void (*comm_abort)(struct wf_plugin_comm *comm);
+
+    /* Opens what does linear algebra, and says who it is: "cuBLAS 13.1.0, cuSOLVER 12.0.4". */
+    int (*linalg_library)(struct wf_plugin_err *e, char text[64]);
+    int (*linalg_open)(struct wf_plugin_err *e, uint32_t device, struct wf_plugin_linalg **out);
+    void (*linalg_close)(struct wf_plugin_linalg *l); /* accepts NULL */
+    /* Bytes of the device that the call takes; pointers and leading dimensions do not count. */
+    int (*linalg_bytes)(struct wf_plugin_err *e, struct wf_plugin_linalg *l,
+                        const struct wf_dense *work, uint64_t *bytes);
+    /* Once, before the first call: for the largest of them, and what they hold. */
+    int (*linalg_claim)(struct wf_plugin_err *e, struct wf_plugin_linalg *l, uint64_t bytes);
+    /* Brings a copy of an operand, which calls may name until the next one comes; NULL: none. */
+    int (*linalg_hold)(struct wf_plugin_err *e, struct wf_plugin_linalg *l, const void *operand,
+                       uint64_t bytes);
+    int (*linalg_run)(struct wf_plugin_err *e, struct wf_plugin_linalg *l, struct wf_dense *work);
 };
 
 typedef const struct wf_plugin *wf_plugin_get_fn(void);

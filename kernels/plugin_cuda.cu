@@ -12,6 +12,7 @@
 #endif
 
 #include "check.cuh"
+#include "linalg_cuda.h"
 #include "methods.h"
 #include "nccl_cuda.h"
 
@@ -267,7 +268,7 @@ static wf_plugin make_table()
 {
     wf_plugin t = {};
     t.abi = WF_PLUGIN_ABI;
-    t.bytes = (uint32_t)(sizeof(wf_plugin) + sizeof(wf_work));
+    t.bytes = WF_PLUGIN_BYTES;
     snprintf(t.name, sizeof t.name, "CUDA %d.%d, %s", CUDART_VERSION / 1000,
              CUDART_VERSION % 1000 / 10, WF_CUDA_TARGETS);
     t.count = count;
@@ -286,6 +287,7 @@ static wf_plugin make_table()
     t.finish = finish;
     t.time = time_launches;
     wf_nccl_fill(&t);
+    wf_linalg_fill(&t);
     return t;
 }
 

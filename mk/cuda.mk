@@ -56,7 +56,7 @@ CUDA_KEY     := cuda-$(shell printf '%s' '$(CUDA_FOUND) $(subst ','"'"',$(NVCCFL
 C            := build/$(CUDA_KEY)
 # What depends on NCCL has a folder of its own, so that kernels are compiled once.
 CN           := $(C)/$(if $(NCCL_HEADER),nccl,no-nccl)
-CUDA_OBJ     := $(FRAMES:%=$(C)/%.o) $(C)/plugin_cuda.o $(CN)/nccl_cuda.o
+CUDA_OBJ     := $(FRAMES:%=$(C)/%.o) $(C)/plugin_cuda.o $(C)/linalg_cuda.o $(CN)/nccl_cuda.o
 
 # What ptxas says (registers, shared memory, spills) stays beside each object, for the ledger.
 define nvcc
@@ -119,6 +119,8 @@ CXXFLAGS := -std=c++17 $(EMU_FLAGS_$(SAN)) -D_GNU_SOURCE $(EMU_OPT) -g1 -pthread
             -fno-strict-aliasing $(NUMERIC) -Wall -Wextra $(if $(findstring clang,$(CXX)),-Wshadow,-Wshadow=local) \
             -Wno-unknown-pragmas -Werror $(SANFLAGS_$(SAN)) -Itests/emu $(CFLAGS_EXTRA)
 EMU_OBJ  := $(FRAMES:%=$(B)/emu/%.o)
+# The fake plugin, and stand-ins for the libraries that linalg_cuda.cu calls.
+FAKE_OBJ := $(patsubst %,$(B)/emu/%.o,fake_plugin fake_cuda fake_linalg linalg_cuda)
 
 define emulate
 @mkdir -p $(@D)
@@ -141,10 +143,15 @@ $(B)/emu/%.o: tests/device/%.cpp
 $(B)/emu/test_kernels: $(B)/emu/test_kernels.o $(EMU_OBJ) $(LIB)
 	@echo "  LINK  $@"
 	$(Q)$(CXX) $(CXXFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
-$(B)/libweft_fake.so: $(B)/emu/fake_plugin.o $(EMU_OBJ)
+$(B)/emu/fake_linalg.o: tests/device/fake_linalg.c
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(B)/emu/linalg_cuda.o: CXXFLAGS += -Itests/emu/cuda
+$(B)/libweft_fake.so: $(FAKE_OBJ) $(EMU_OBJ) $(LIB)
 	@echo "  LINK  $@"
-	$(Q)$(CXX) $(CXXFLAGS) $(LDFLAGS) -shared -o $@ $^
--include $(EMU_OBJ:.o=.d) $(B)/emu/test_kernels.d $(B)/emu/fake_plugin.d
+	$(Q)$(CXX) $(CXXFLAGS) $(LDFLAGS) -Wl,--exclude-libs,ALL -shared -o $@ $^ $(LDLIBS)
+-include $(EMU_OBJ:.o=.d) $(B)/emu/test_kernels.d $(FAKE_OBJ:.o=.d)
 
 # Tests of the host side of devices, against whatever plugin WEFT_CUDA_PLUGIN names.
 DEVICE_TESTS := $(patsubst tests/device/%.c,$(B)/device/%,$(wildcard tests/device/test_*.c))
@@ -153,21 +160,23 @@ $(B)/device/%: tests/device/%.c $(LIB)
 	@echo "  TEST  $<"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(LIB) -lcmocka $(LDLIBS)
 -include $(DEVICE_TESTS:%=%.d)
-$(B)/bench_method: bench/bench_method.c $(LIB)
+DEVICE_BENCH := $(B)/bench_method $(B)/bench_svd
+$(DEVICE_BENCH): $(B)/%: bench/%.c $(LIB)
 	@echo "  CC    $<"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(LIB) $(LDLIBS)
--include $(B)/bench_method.d
+-include $(DEVICE_BENCH:%=%.d)
 
 .PHONY: variant-emu variant-device cuda-release ledger ledger-check device-test device-bench
 variant-emu: $(B)/emu/test_kernels
-variant-device: $(B)/libweft_fake.so $(DEVICE_TESTS) $(B)/bench_method
+variant-device: $(B)/libweft_fake.so $(DEVICE_TESTS) $(DEVICE_BENCH)
 
 device-test: ## on a machine with a GPU: the kernels give the CPU's bytes, and compute-sanitizer finds nothing
 	@$(MAKE) --no-print-directory build variant variant-device variant-tools variant-transport VARIANT=plain CUDA=1
 	@tests/device/run-gpu.sh
 
 DEVICE_BYTES ?= 1GiB
-device-bench: ## on a machine with a GPU: each method's launches against the GPU's own copy, and whole merges in memory
+device-bench: ## on a machine with a GPU: launches against the GPU's own copy, singular values, and whole merges in memory
 	@$(MAKE) --no-print-directory build variant variant-device variant-tools VARIANT=plain CUDA=1
 	@build/plain/bench_method --bytes $(DEVICE_BYTES)
+	@build/plain/bench_svd
 	@bench/gpu.sh

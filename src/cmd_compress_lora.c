@@ -22,10 +22,10 @@ const struct cli_command cmd_compress_lora = {
         "adapter, which PEFT and vLLM load: one rank for all modules, alpha equal to it, types as "
         "in the input. Tensors that the adapter holds whole are copied.\n\n"
         "For each module it prints the share of the squared norm that is kept, and the relative "
-        "error. OUT, with weft_manifest.json, appears whole or not at all. It is one file, made on "
-        "the "
-        "CPU: --shard-size and --compat change nothing, and --resume starts over unless OUT is "
-        "finished.",
+        "error. OUT, with weft_manifest.json, appears whole or not at all.\n\n"
+        "Under --backend auto a GPU is used where there is work enough for one; the factors' last "
+        "bits depend on who computes. It is one file: --shard-size and --compat change nothing, "
+        "and --resume starts over unless OUT is finished.",
     .arguments = {{.name = "ADAPTER", .help = "The folder of a PEFT adapter (LoRA)."},
                   {.name = "OUT",
                    .help = "The folder to make. It must not exist, unless --overwrite says so."}},

@@ -32,10 +32,10 @@ const struct cli_command cmd_extract_lora = {
         "and heads are left out unless --include names them. Whatever else moved (norms, biases) "
         "is named as lost, unless --save-whole puts it into the adapter. PEFT and vLLM load the "
         "result: one rank for all modules, filled up with zeros, alpha equal to it, types as in "
-        "MODEL. OUT, with weft_manifest.json, appears whole or not at all. It is one file, made on "
-        "the "
-        "CPU: --shard-size and --compat change nothing, and --resume starts over unless OUT is "
-        "finished.",
+        "MODEL. OUT, with weft_manifest.json, appears whole or not at all.\n\n"
+        "Under --backend auto a GPU is used where there is work enough for one; the factors' last "
+        "bits depend on who computes. It is one file: --shard-size and --compat change nothing, "
+        "and --resume starts over unless OUT is finished.",
     .arguments = {{.name = "MODEL",
                    .help = "The fine-tune: a model folder, one safetensors file, or "
                            "org/name[@revision] in the local Hugging Face cache."},

@@ -87,7 +87,7 @@ static bool open_plugin(char why[WHY_BYTES], const struct wf_plugin **out)
         return false;
     const struct wf_plugin *plugin = get();
     if (plugin->abi != WF_PLUGIN_ABI ||
-        plugin->bytes != sizeof(struct wf_plugin) + sizeof(struct wf_work))
+        plugin->bytes != WF_PLUGIN_BYTES)
         return give_up(why, "%.160s belongs to another version of weft: build both together", path);
     *out = plugin;
     return true;

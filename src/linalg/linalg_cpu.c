@@ -85,27 +85,35 @@ static const char *turn(bool turned)
     return turned ? "T" : "N";
 }
 
-static void gemm(bool a_turned, bool b_turned, int m, int n, int k, double alpha, const double *a,
-                 int lda, const double *b, int ldb, double beta, double *c, int ldc)
+static int gemm(struct wf_err *e, const struct wf_linalg *la, bool a_turned, bool b_turned, int m,
+                int n, int k, double alpha, const double *a, int lda, const double *b, int ldb,
+                double beta, double *c, int ldc)
 {
+    (void)e, (void)la;
     blas.gemm(turn(a_turned), turn(b_turned), &m, &n, &k, &alpha, a, &lda, b, &ldb, &beta, c, &ldc,
               1, 1);
+    return WF_OK;
 }
 
-static void gemm_f32(bool a_turned, bool b_turned, int m, int n, int k, float alpha, const float *a,
-                     int lda, const float *b, int ldb, float beta, float *c, int ldc)
+static int gemm_f32(struct wf_err *e, const struct wf_linalg *la, bool a_turned, bool b_turned,
+                    int m, int n, int k, float alpha, const float *a, int lda, const float *b,
+                    int ldb, float beta, float *c, int ldc)
 {
+    (void)e, (void)la;
     blas.gemm_f32(turn(a_turned), turn(b_turned), &m, &n, &k, &alpha, a, &lda, b, &ldb, &beta, c,
                   &ldc, 1, 1);
+    return WF_OK;
 }
 
-static void syrk(bool a_turned, int n, int k, double alpha, const double *a, int lda, double beta,
-                 double *c, int ldc)
+static int syrk(struct wf_err *e, const struct wf_linalg *la, bool a_turned, int n, int k,
+                double alpha, const double *a, int lda, double beta, double *c, int ldc)
 {
+    (void)e, (void)la;
     blas.syrk("L", turn(a_turned), &n, &k, &alpha, a, &lda, &beta, c, &ldc, 1, 1);
     for (int j = 0; j < n; j++)
         for (int i = j + 1; i < n; i++)
             c[j + (size_t)i * (size_t)ldc] = c[i + (size_t)j * (size_t)ldc];
+    return WF_OK;
 }
 
 /* ---- factorisations ---------------------------------------------------------------------------
@@ -128,9 +136,10 @@ static int check_room(struct wf_err *e, const char *what, double size)
                    what);
 }
 
-static int eigh(struct wf_err *e, int n, double *a, int lda, double *w)
+static int eigh(struct wf_err *e, const struct wf_linalg *la, int n, double *a, int lda, double *w)
 {
     double size;
+    (void)la;
     int info = 0, int_size, ask = -1;
     blas.syevd("V", "L", &n, a, &lda, w, &size, &ask, &int_size, &ask, &info, 1, 1);
     int s = check(e, "eigh", info);
@@ -152,10 +161,11 @@ static int eigh(struct wf_err *e, int n, double *a, int lda, double *w)
     return s;
 }
 
-static int svd(struct wf_err *e, int m, int n, double *a, int lda, double *s, double *u, int ldu,
-               double *vt, int ldvt)
+static int svd(struct wf_err *e, const struct wf_linalg *la, int m, int n, double *a, int lda,
+               double *s, double *u, int ldu, double *vt, int ldvt)
 {
     double size;
+    (void)la;
     int info = 0, ask = -1, least = m < n ? m : n;
     blas.gesdd("S", &m, &n, a, &lda, s, u, &ldu, vt, &ldvt, &size, &ask, NULL, &info, 1);
     int status = check(e, "svd", info);
@@ -180,8 +190,11 @@ static int svd(struct wf_err *e, int m, int n, double *a, int lda, double *s, do
 /* Thin QR in compact WY form: blocks of columns, so that the work is products of matrices; then Q
  * by applying the reflections to the first n columns of the identity. `r` may be NULL. */
 #define DEFINE_QR(name, real, geqrt_, gemqrt_)                                                     \
-    static int name(struct wf_err *e, int m, int n, real *a, int lda, real *r, int ldr)            \
+    static int name(struct wf_err *e, const struct wf_linalg *la, int m, int n, real *a, int lda,  \
+                    real *r, int ldr)                                                              \
     {                                                                                              \
+        (void)la;                                                                                  \
+                                                                                                   \
         int block = n < QR_BLOCK ? n : QR_BLOCK, info = 0;                                         \
         size_t rows = (size_t)m, columns = (size_t)n;                                              \
         real *t = wf_alloc(e, WF_MEM_RING, (size_t)block * columns, sizeof *t, "a QR");            \
@@ -213,14 +226,15 @@ static int svd(struct wf_err *e, int m, int n, double *a, int lda, double *s, do
 DEFINE_QR(qr, double, geqrt, gemqrt)
 DEFINE_QR(qr_and_r_f32, float, geqrt_f32, gemqrt_f32)
 
-static int qr_f32(struct wf_err *e, int m, int n, float *a, int lda)
+static int qr_f32(struct wf_err *e, const struct wf_linalg *la, int m, int n, float *a, int lda)
 {
-    return qr_and_r_f32(e, m, n, a, lda, NULL, 0);
+    return qr_and_r_f32(e, la, m, n, a, lda, NULL, 0);
 }
 
-static int cholesky(struct wf_err *e, int n, double *a, int lda)
+static int cholesky(struct wf_err *e, const struct wf_linalg *la, int n, double *a, int lda)
 {
     int info = 0;
+    (void)la;
     blas.potrf("L", &n, a, &lda, &info, 1);
     if (info > 0)
         return WF_NO;
@@ -228,6 +242,28 @@ static int cholesky(struct wf_err *e, int n, double *a, int lda)
         for (int i = 0; i < j; i++)
             a[i + (size_t)j * (size_t)lda] = 0;
     return check(e, "cholesky", info);
+}
+
+/* ---- devices: this is none --------------------------------------------------------------------
+ */
+
+static int hold(struct wf_err *e, const struct wf_linalg *la, const void *operand, uint64_t bytes)
+{
+    (void)e, (void)la, (void)operand, (void)bytes;
+    return WF_OK;
+}
+
+static void let_go(const struct wf_linalg *la)
+{
+    (void)la;
+}
+
+static int room(struct wf_err *e, const struct wf_linalg *la, const struct wf_linalg_shape *shape,
+                uint64_t *bytes)
+{
+    (void)e, (void)la, (void)shape;
+    *bytes = 0;
+    return WF_OK;
 }
 
 /* ---- opening ----------------------------------------------------------------------------------
@@ -242,6 +278,9 @@ static struct wf_linalg table = {
     .qr = qr,
     .qr_f32 = qr_f32,
     .cholesky = cholesky,
+    .hold = hold,
+    .let_go = let_go,
+    .room = room,
 };
 static char trouble[256]; /* why there is no table; "" if there is */
 

@@ -23,7 +23,7 @@
 struct compression {
     struct wf_err *e;
     struct wf_arena arena;
-    const struct wf_linalg *la;
+    struct wf_linalg_crew crew;
     const struct wf_adapter *adapter;
     const struct wf_compress_options *options;
     struct wf_lowrank_row *total;
@@ -36,6 +36,7 @@ struct compression {
 };
 
 struct worker {
+    const struct wf_linalg *la;
     size_t module;
     struct wf_lowrank_row row;
 };
@@ -58,6 +59,16 @@ static uint64_t outs_of(const struct wf_adapter_module *m)
 static uint64_t ins_of(const struct wf_adapter_module *m)
 {
     return m->a->count / m->rank;
+}
+
+double wf_compress_work(const struct wf_adapter *adapter)
+{
+    double work = 0;
+    for (size_t i = 0; i < adapter->n_modules; i++) {
+        const struct wf_adapter_module *m = &adapter->modules[i];
+        work += wf_linalg_worth(wf_product_work(outs_of(m), ins_of(m), m->rank));
+    }
+    return work;
 }
 
 uint32_t wf_compress_rank(const struct wf_adapter *adapter, uint32_t rank)
@@ -271,7 +282,8 @@ static int put_bias(struct compression *c, size_t i)
     return s;
 }
 
-static int compress_module(struct compression *c, size_t i, struct wf_lowrank_row *row)
+static int compress_module(struct compression *c, const struct wf_linalg *la, size_t i,
+                           struct wf_lowrank_row *row)
 {
     const struct wf_adapter_module *m = &c->adapter->modules[i];
     uint32_t outs = (uint32_t)outs_of(m), ins = (uint32_t)ins_of(m);
@@ -284,7 +296,7 @@ static int compress_module(struct compression *c, size_t i, struct wf_lowrank_ro
     for (size_t k = 0; !s && k < m->b->count; k++)
         b[k] *= m->scale;
     if (!s)
-        s = wf_product_truncate(c->e, c->la, outs, ins, m->rank, b, a,
+        s = wf_product_truncate(c->e, la, outs, ins, m->rank, b, a,
                                 &(struct wf_cut){.rank = c->rank}, &f);
     if (!s)
         s = put_factors(c, i, &f);
@@ -309,7 +321,7 @@ static int work(void *shared, void *worker)
     struct worker *w = worker;
     if (c->options->stop && *c->options->stop)
         return wf_fail(c->e, WF_STOPPED, "stopped by a signal");
-    return compress_module(c, w->module, &w->row);
+    return compress_module(c, w->la, w->module, &w->row);
 }
 
 static int commit(void *shared, void *worker)
@@ -352,10 +364,25 @@ static int count_threads(const struct compression *c, unsigned *threads)
     return WF_OK;
 }
 
+static int find_room(struct wf_err *e, const struct wf_linalg *la, const void *arg, uint64_t *bytes)
+{
+    const struct compression *c = arg;
+    int s = WF_OK;
+    for (size_t i = 0; !s && i < c->adapter->n_modules; i++) {
+        const struct wf_adapter_module *m = &c->adapter->modules[i];
+        s = wf_product_room(e, la, (uint32_t)outs_of(m), (uint32_t)ins_of(m), m->rank, c->rank,
+                            bytes);
+    }
+    return s;
+}
+
 static int run(struct compression *c, const char *folder)
 {
     unsigned threads = 1;
     int s = count_threads(c, &threads);
+    if (!s)
+        s = wf_linalg_crew_open(c->e, c->options->device, threads, find_room, c, &c->crew);
+    threads = c->crew.n;
     if (!s)
         s = wf_values_open(c->e, &c->arena, c->adapter->ckpt, &c->values);
     if (!s)
@@ -363,6 +390,8 @@ static int run(struct compression *c, const char *folder)
     struct worker *workers = s ? NULL : wf_arena_alloc(&c->arena, c->e, threads, sizeof *workers);
     if (!s && !workers)
         s = WF_MACHINE;
+    for (unsigned i = 0; !s && i < threads; i++)
+        workers[i].la = wf_linalg_crew_table(&c->crew, i);
     struct wf_ordered jobs = {.claim = claim,
                               .work = work,
                               .commit = commit,
@@ -389,9 +418,8 @@ int wf_compress_adapter(struct wf_err *e, const struct wf_adapter *adapter, cons
                             .total = total,
                             .rank = wf_compress_rank(adapter, options->rank)};
     *total = (struct wf_lowrank_row){.rank = c.rank};
-    int s = wf_linalg_cpu(e, &c.la);
-    if (!s)
-        s = run(&c, folder);
+    int s = run(&c, folder);
+    wf_linalg_crew_close(&c.crew);
     wf_adapter_out_abandon(&c.out);
     wf_values_close(&c.values);
     wf_arena_destroy(&c.arena);

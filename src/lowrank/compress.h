@@ -5,7 +5,7 @@
 #define WF_COMPRESS_H
 
 #include "../format/adapter.h"
-#include "../linalg/linalg.h"
+#include "../linalg/linalg_crew.h"
 
 /* What was kept of one module, or of all. */
 struct wf_lowrank_row {
@@ -25,7 +25,8 @@ struct wf_compress_options {
     const char *base_name; /* for the config; NULL: the input's */
     unsigned threads;
     uint64_t memory_bytes;
-    const volatile int *stop; /* polled between modules; NULL: never */
+    const struct wf_linalg_device *device; /* that computes; NULL: the processor */
+    const volatile int *stop;              /* polled between modules; NULL: never */
     /* Called for each module in the order of their paths, by one thread at a time; may be NULL. */
     void (*row)(void *arg, const struct wf_lowrank_row *row);
     void *arg;
@@ -33,6 +34,10 @@ struct wf_compress_options {
 
 /* Rank of the result: at most options->rank and what the modules' shapes and ranks allow. */
 uint32_t wf_compress_rank(const struct wf_adapter *adapter, uint32_t rank);
+
+/* Floating point operations that it takes, about, in matrices that are large enough for a device.
+ */
+double wf_compress_work(const struct wf_adapter *adapter);
 
 /* Writes adapter_model.safetensors and adapter_config.json into `folder`, which exists; synced.
  * Tensors that the adapter holds whole are copied. */

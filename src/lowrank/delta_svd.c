@@ -12,6 +12,7 @@
 #include "../../kernels/philox.h"
 #include "../base/mem.h"
 #include "../base/num.h"
+#include "../linalg/linalg_crew.h"
 
 #define OVERSAMPLING 16u /* columns of the sketch beyond the rank */
 #define POWER_STEPS 2    /* each sharpens the spectrum by its square */
@@ -51,17 +52,20 @@ static int find_range(struct wf_err *e, const struct wf_linalg *la, const struct
                       uint64_t key, int l, float *y, float *z)
 {
     draw(key, z, (size_t)m->s * (size_t)l);
-    la->gemm_f32(false, false, m->p, l, m->s, 1, m->x, m->p, z, m->s, 0, y, m->p);
-    int status = la->qr_f32(e, m->p, l, y, m->p);
-    for (int i = 0; !status && i < POWER_STEPS; i++) {
-        la->gemm_f32(true, false, m->s, l, m->p, 1, m->x, m->p, y, m->p, 0, z, m->s);
-        status = la->qr_f32(e, m->s, l, z, m->s);
-        if (status)
-            break;
-        la->gemm_f32(false, false, m->p, l, m->s, 1, m->x, m->p, z, m->s, 0, y, m->p);
-        status = la->qr_f32(e, m->p, l, y, m->p);
+    int s = la->gemm_f32(e, la, false, false, m->p, l, m->s, 1, m->x, m->p, z, m->s, 0, y, m->p);
+    if (!s)
+        s = la->qr_f32(e, la, m->p, l, y, m->p);
+    for (int i = 0; !s && i < POWER_STEPS; i++) {
+        s = la->gemm_f32(e, la, true, false, m->s, l, m->p, 1, m->x, m->p, y, m->p, 0, z, m->s);
+        if (!s)
+            s = la->qr_f32(e, la, m->s, l, z, m->s);
+        if (!s)
+            s = la->gemm_f32(e, la, false, false, m->p, l, m->s, 1, m->x, m->p, z, m->s, 0, y,
+                             m->p);
+        if (!s)
+            s = la->qr_f32(e, la, m->p, l, y, m->p);
     }
-    return status;
+    return s;
 }
 
 static double *widened(struct wf_err *e, const float *from, size_t n)
@@ -81,8 +85,9 @@ static int by_sketch(struct wf_err *e, const struct wf_linalg *la, const struct 
     float *z = wf_alloc(e, WF_MEM_RING, s * width, sizeof *z, "a sketch");
     double *a = NULL, *b = NULL;
     int status = y && z ? find_range(e, la, m, key, l, y, z) : WF_MACHINE;
-    if (!status) { /* Q' X, l x s in column-major order, is b[outs][l] */
-        la->gemm_f32(true, false, l, m->s, m->p, 1, y, m->p, m->x, m->p, 0, z, l);
+    if (!status) /* Q' X, l x s in column-major order, is b[outs][l] */
+        status = la->gemm_f32(e, la, true, false, l, m->s, m->p, 1, y, m->p, m->x, m->p, 0, z, l);
+    if (!status) {
         a = widened(e, y, p * width);
         b = widened(e, z, s * width);
         status = a && b ? WF_OK : WF_MACHINE;
@@ -130,12 +135,12 @@ static int project(struct wf_err *e, const struct wf_linalg *la, const struct sh
     int status = a && b ? WF_OK : WF_MACHINE;
     if (!status && m->p <= m->s) { /* v spans the inputs: A = v', B = (v' X)' */
         memcpy(a, v, p * k * sizeof *a);
-        la->gemm(true, false, n, m->s, m->p, 1, v, m->p, x, m->p, 0, b, n);
+        status = la->gemm(e, la, true, false, n, m->s, m->p, 1, v, m->p, x, m->p, 0, b, n);
     } else if (!status) { /* v spans the outputs: B = v, A = (X v)' */
         for (size_t i = 0; i < s; i++)
             for (size_t j = 0; j < k; j++)
                 b[i * k + j] = v[i + j * s];
-        la->gemm(false, false, m->p, n, m->s, 1, x, m->p, v, m->s, 0, a, m->p);
+        status = la->gemm(e, la, false, false, m->p, n, m->s, 1, x, m->p, v, m->s, 0, a, m->p);
     }
     if (!status)
         status = wf_product_truncate(e, la, (uint32_t)m->s, (uint32_t)m->p, k, b, a,
@@ -157,13 +162,17 @@ static int by_gram(struct wf_err *e, const struct wf_linalg *la, const struct sh
     double *w = wf_alloc(e, WF_MEM_RING, side, sizeof *w, "eigenvalues");
     int status = x && gram && w ? WF_OK : WF_MACHINE;
     if (!status) {
-        la->syrk(!rows, g, rows ? m->s : m->p, 1, x, m->p, 0, gram, g);
-        status = la->eigh(e, g, gram, g, w);
+        status = la->hold(e, la, x, sizeof *x * (size_t)m->p * (size_t)m->s);
+        if (!status)
+            status = la->syrk(e, la, !rows, g, rows ? m->s : m->p, 1, x, m->p, 0, gram, g);
+        if (!status)
+            status = la->eigh(e, la, g, gram, g, w);
     }
     if (!status)
         status = cut_eigenvalues(e, cut, w, (uint32_t)g, &k);
     if (!status && k) /* the last k columns; their order does not matter to a projection */
         status = project(e, la, m, x, gram + side * (side - k), k, out);
+    la->let_go(la);
     wf_free(w);
     wf_free(gram);
     wf_free(x);
@@ -181,16 +190,32 @@ int wf_delta_truncate(struct wf_err *e, const struct wf_linalg *la, uint32_t out
     uint32_t side = smaller_side(outs, ins);
     uint32_t width = by_rank_alone(cut) ? cut->rank + OVERSAMPLING : FIRST_WIDTH;
     bool found = false;
-    int status = WF_OK;
     *out = (struct wf_factors){0};
+    int status = la->hold(e, la, d, sizeof *d * (size_t)outs * ins);
     for (; !status && !found && (uint64_t)width * WIDE <= side; width *= 2) {
         status = by_sketch(e, la, &m, key, width, cut, out);
         found = !status && (by_rank_alone(cut) || is_enough(cut, width, out));
         if (!found)
             wf_factors_free(out);
     }
+    la->let_go(la);
     if (!status && !found)
         status = by_gram(e, la, &m, cut, out);
+    if (status)
+        wf_factors_free(out);
+    out->whole = cut->whole;
+    return status;
+}
+
+int wf_delta_truncate_exactly(struct wf_err *e, const struct wf_linalg *la, uint32_t outs,
+                              uint32_t ins, const float *d, const struct wf_cut *cut,
+                              struct wf_factors *out)
+{
+    struct shape m = {.p = (int)ins, .s = (int)outs, .x = d};
+    *out = (struct wf_factors){0};
+    int status = by_gram(e, la, &m, cut, out);
+    if (status)
+        wf_factors_free(out);
     out->whole = cut->whole;
     return status;
 }
@@ -227,24 +252,93 @@ uint64_t wf_delta_truncate_bytes(uint64_t outs, uint64_t ins, const struct wf_cu
     return sketch + exact + wf_product_bytes(outs, ins, rank);
 }
 
-double wf_delta_residual(const struct wf_linalg *la, uint32_t outs, uint32_t ins, uint32_t rank,
-                         float *d, const float *b, const float *a)
+int wf_delta_residual(struct wf_err *e, const struct wf_linalg *la, uint32_t outs, uint32_t ins,
+                      uint32_t rank, float *d, const float *b, const float *a, double *squared)
 {
-    double sum = 0;
-    la->gemm_f32(false, false, (int)ins, (int)outs, (int)rank, -1, a, (int)ins, b, (int)rank, 1, d,
-                 (int)ins);
-    for (size_t i = 0; i < (size_t)outs * ins; i++)
-        sum += (double)d[i] * (double)d[i];
-    return sum;
+    int s = la->gemm_f32(e, la, false, false, (int)ins, (int)outs, (int)rank, -1, a, (int)ins, b,
+                         (int)rank, 1, d, (int)ins);
+    *squared = 0;
+    for (size_t i = 0; !s && i < (size_t)outs * ins; i++)
+        *squared += (double)d[i] * (double)d[i];
+    return s;
 }
 
-double wf_delta_residual_wide(const struct wf_linalg *la, uint32_t outs, uint32_t ins,
-                              uint32_t rank, double *d, const double *b, const double *a)
+int wf_delta_residual_wide(struct wf_err *e, const struct wf_linalg *la, uint32_t outs,
+                           uint32_t ins, uint32_t rank, double *d, const double *b, const double *a,
+                           double *squared)
 {
-    double sum = 0;
-    la->gemm(false, false, (int)ins, (int)outs, (int)rank, -1, a, (int)ins, b, (int)rank, 1, d,
-             (int)ins);
-    for (size_t i = 0; i < (size_t)outs * ins; i++)
-        sum += d[i] * d[i];
-    return sum;
+    int s = la->gemm(e, la, false, false, (int)ins, (int)outs, (int)rank, -1, a, (int)ins, b,
+                     (int)rank, 1, d, (int)ins);
+    *squared = 0;
+    for (size_t i = 0; !s && i < (size_t)outs * ins; i++)
+        *squared += d[i] * d[i];
+    return s;
+}
+
+/* ---- work, and room on a device
+ * -------------------------------------------------------------------------
+ */
+
+double wf_delta_work(uint64_t outs, uint64_t ins, const struct wf_cut *cut, bool wide)
+{
+    double side = (double)smaller_side(outs, ins), count = (double)outs * (double)ins;
+    uint64_t width = by_rank_alone(cut) ? (uint64_t)cut->rank + OVERSAMPLING : FIRST_WIDTH;
+    if (wide)
+        return wf_product_work(outs, ins, (uint64_t)side);
+    if ((double)width * WIDE > side)
+        return count * side + 9 * side * side * side;
+    return 4 * (1 + POWER_STEPS) * count * (double)width + wf_product_work(outs, ins, width);
+}
+
+/* Of the sketch `width` wide, beside X. */
+static int sketch_room(struct wf_err *e, const struct wf_linalg *la, int p, int s, uint32_t width,
+                       uint64_t *bytes)
+{
+    int l = (int)width;
+    const struct wf_linalg_shape calls[] = {
+        {.op = WF_LINALG_GEMM_F32, .m = p, .n = l, .k = s, .a_held = true},
+        {.op = WF_LINALG_GEMM_F32, .m = s, .n = l, .k = p, .a_held = true},
+        {.op = WF_LINALG_GEMM_F32, .m = l, .n = s, .k = p, .b_held = true},
+        {.op = WF_LINALG_QR_F32, .m = p, .n = l},
+        {.op = WF_LINALG_QR_F32, .m = s, .n = l}};
+    int status = wf_linalg_widen_room(e, la, calls, sizeof calls / sizeof *calls, bytes);
+    return status ? status : wf_product_room(e, la, (uint32_t)s, (uint32_t)p, width, width, bytes);
+}
+
+/* Of the exact route to `rank`, beside X in double. */
+static int gram_room(struct wf_err *e, const struct wf_linalg *la, int p, int s, uint32_t rank,
+                     uint64_t *bytes)
+{
+    int g = p < s ? p : s, other = p < s ? s : p, k = (int)rank;
+    const struct wf_linalg_shape calls[] = {
+        {.op = WF_LINALG_SYRK, .n = g, .k = other, .a_held = true},
+        {.op = WF_LINALG_EIGH, .n = g},
+        {.op = WF_LINALG_GEMM, .m = k, .n = s, .k = p, .b_held = true},
+        {.op = WF_LINALG_GEMM, .m = p, .n = k, .k = s, .a_held = true}};
+    int status = wf_linalg_widen_room(e, la, calls, sizeof calls / sizeof *calls, bytes);
+    return status ? status : wf_product_room(e, la, (uint32_t)s, (uint32_t)p, rank, rank, bytes);
+}
+
+int wf_delta_room(struct wf_err *e, const struct wf_linalg *la, uint32_t outs, uint32_t ins,
+                  const struct wf_cut *cut, bool wide, uint64_t *bytes)
+{
+    uint32_t side = smaller_side(outs, ins);
+    uint32_t rank = cut->rank && cut->rank < side ? cut->rank : side;
+    uint64_t sketch = 0, exact = 0, count = (uint64_t)outs * ins;
+    int p = (int)ins, s = (int)outs;
+    const struct wf_linalg_shape residual = {
+        .op = wide ? WF_LINALG_GEMM : WF_LINALG_GEMM_F32, .m = p, .n = s, .k = (int)rank};
+    int status = wf_linalg_widen_room(e, la, &residual, 1, bytes);
+    if (wide)
+        return status ? status : wf_product_room(e, la, outs, ins, side, rank, bytes);
+    uint64_t width = by_rank_alone(cut) ? cut->rank + OVERSAMPLING : side / WIDE;
+    bool narrow = width * WIDE <= side && width;
+    if (!status && narrow)
+        status = sketch_room(e, la, p, s, (uint32_t)width, &sketch);
+    if (!status && !(narrow && by_rank_alone(cut)))
+        status = gram_room(e, la, p, s, rank, &exact);
+    sketch += narrow ? sizeof(float) * count : 0;
+    exact += exact ? sizeof(double) * count : 0;
+    *bytes = wf_max_u64(*bytes, wf_max_u64(sketch, exact));
+    return status;
 }

@@ -18,6 +18,11 @@ int wf_delta_truncate(struct wf_err *e, const struct wf_linalg *la, uint32_t out
                       const float *d, uint64_t key, const struct wf_cut *cut,
                       struct wf_factors *out);
 
+/* The same by the exact route, whatever the rank. */
+int wf_delta_truncate_exactly(struct wf_err *e, const struct wf_linalg *la, uint32_t outs,
+                              uint32_t ins, const float *d, const struct wf_cut *cut,
+                              struct wf_factors *out);
+
 /* The same in double throughout, by a full decomposition; d is used up. */
 int wf_delta_truncate_wide(struct wf_err *e, const struct wf_linalg *la, uint32_t outs,
                            uint32_t ins, double *d, const struct wf_cut *cut,
@@ -26,10 +31,19 @@ int wf_delta_truncate_wide(struct wf_err *e, const struct wf_linalg *la, uint32_
 /* Bytes that it takes beside `d`, at most: either of them. */
 uint64_t wf_delta_truncate_bytes(uint64_t outs, uint64_t ins, const struct wf_cut *cut, bool wide);
 
-/* The squared norm of d - b a; d becomes that difference. */
-double wf_delta_residual(const struct wf_linalg *la, uint32_t outs, uint32_t ins, uint32_t rank,
-                         float *d, const float *b, const float *a);
-double wf_delta_residual_wide(const struct wf_linalg *la, uint32_t outs, uint32_t ins,
-                              uint32_t rank, double *d, const double *b, const double *a);
+/* *squared: the squared norm of d - b a; d becomes that difference. */
+int wf_delta_residual(struct wf_err *e, const struct wf_linalg *la, uint32_t outs, uint32_t ins,
+                      uint32_t rank, float *d, const float *b, const float *a, double *squared);
+int wf_delta_residual_wide(struct wf_err *e, const struct wf_linalg *la, uint32_t outs,
+                           uint32_t ins, uint32_t rank, double *d, const double *b, const double *a,
+                           double *squared);
+
+/* Floating point operations of wf_delta_truncate, about. */
+double wf_delta_work(uint64_t outs, uint64_t ins, const struct wf_cut *cut, bool wide);
+
+/* *bytes becomes the most that it was and truncation and residual take of la's device; `wide` ones
+ * or the others. The factors have no more than the cut's rank. */
+int wf_delta_room(struct wf_err *e, const struct wf_linalg *la, uint32_t outs, uint32_t ins,
+                  const struct wf_cut *cut, bool wide, uint64_t *bytes);
 
 #endif

@@ -30,7 +30,7 @@ struct outcome {
 struct extraction {
     struct wf_err *e;
     struct wf_arena arena;
-    const struct wf_linalg *la;
+    struct wf_linalg_crew crew;
     const struct wf_ckpt *model, *base;
     const struct wf_extract_options *options;
     struct wf_lowrank_row *total;
@@ -43,6 +43,7 @@ struct extraction {
 };
 
 struct worker {
+    const struct wf_linalg *la;
     size_t item;
     struct wf_lowrank_row row; /* of a factored weight */
 };
@@ -208,8 +209,9 @@ static int settle(struct extraction *x, const struct wf_tensor *t, double *value
 }
 
 /* The factors of d, settled: into the outcome, and what they miss into *missed. */
-static int keep(struct extraction *x, const struct wf_extract_item *item, struct difference *d,
-                struct wf_factors *f, struct outcome *o, double *missed)
+static int keep(struct extraction *x, const struct wf_linalg *la,
+                const struct wf_extract_item *item, struct difference *d, struct wf_factors *f,
+                struct outcome *o, double *missed)
 {
     enum wf_dtype dtype = (enum wf_dtype)item->tensor->dtype;
     size_t rows = item->rows, columns = item->columns, rank = f->rank;
@@ -218,10 +220,12 @@ static int keep(struct extraction *x, const struct wf_extract_item *item, struct
     if (!s)
         s = settle(x, item->tensor, f->a, rank * columns, &right);
     if (!s) {
-        *missed = d->wide ? wf_delta_residual_wide(x->la, item->rows, item->columns, f->rank,
-                                                   d->wide, f->b, f->a)
-                          : wf_delta_residual(x->la, item->rows, item->columns, f->rank, d->single,
-                                              left, right);
+        s = d->wide ? wf_delta_residual_wide(x->e, la, item->rows, item->columns, f->rank, d->wide,
+                                             f->b, f->a, missed)
+                    : wf_delta_residual(x->e, la, item->rows, item->columns, f->rank, d->single,
+                                        left, right, missed);
+    }
+    if (!s) {
         o->rank = f->rank;
         o->b = item->turned ? stored(x->e, dtype, f->a, rank, columns, true)
                             : stored(x->e, dtype, f->b, rows, rank, false);
@@ -246,20 +250,20 @@ static int allot(struct extraction *x, const struct wf_extract_item *item, struc
 }
 
 /* The wide route uses the difference up, so it is read once more to be measured. */
-static int truncate_difference(struct extraction *x, const struct wf_extract_item *item,
-                               struct difference *d, uint64_t key, const struct wf_cut *cut,
-                               struct wf_factors *f)
+static int truncate_difference(struct extraction *x, const struct wf_linalg *la,
+                               const struct wf_extract_item *item, struct difference *d,
+                               uint64_t key, const struct wf_cut *cut, struct wf_factors *f)
 {
     if (!d->wide)
-        return wf_delta_truncate(x->e, x->la, item->rows, item->columns, d->single, key, cut, f);
+        return wf_delta_truncate(x->e, la, item->rows, item->columns, d->single, key, cut, f);
     double squared;
-    int s = wf_delta_truncate_wide(x->e, x->la, item->rows, item->columns, d->wide, cut, f);
+    int s = wf_delta_truncate_wide(x->e, la, item->rows, item->columns, d->wide, cut, f);
     return s ? s : subtract(x, item, d, &squared);
 }
 
 /* A weight that moved and has no factors (of rank 0, by the threshold) is not in the adapter. */
-static int factor(struct extraction *x, const struct wf_extract_item *item, struct outcome *o,
-                  struct wf_lowrank_row *row)
+static int factor(struct extraction *x, const struct wf_linalg *la,
+                  const struct wf_extract_item *item, struct outcome *o, struct wf_lowrank_row *row)
 {
     struct wf_cut cut = x->options->cut;
     struct wf_factors f = {0};
@@ -274,9 +278,9 @@ static int factor(struct extraction *x, const struct wf_extract_item *item, stru
     cut.whole = o->moved_squared;
     o->moved = o->moved_squared > 0;
     if (!s && o->moved)
-        s = truncate_difference(x, item, &d, key, &cut, &f);
+        s = truncate_difference(x, la, item, &d, key, &cut, &f);
     if (!s && f.rank)
-        s = keep(x, item, &d, &f, o, &missed);
+        s = keep(x, la, item, &d, &f, o, &missed);
     *row = (struct wf_lowrank_row){.path = item->path,
                                    .outs = (uint32_t)outs_of(item),
                                    .ins = (uint32_t)ins_of(item),
@@ -310,7 +314,7 @@ static int work(void *shared, void *worker)
     struct outcome *o = &x->outcomes[w->item];
     if (x->options->stop && *x->options->stop)
         return wf_fail(x->e, WF_STOPPED, "stopped by a signal");
-    return item->role == WF_ROLE_FACTOR ? factor(x, item, o, &w->row) : compare(x, item, o);
+    return item->role == WF_ROLE_FACTOR ? factor(x, w->la, item, o, &w->row) : compare(x, item, o);
 }
 
 static int commit(void *shared, void *worker)
@@ -570,13 +574,31 @@ static int check_outcome(struct extraction *x)
                    model, base);
 }
 
+static int find_room(struct wf_err *e, const struct wf_linalg *la, const void *arg, uint64_t *bytes)
+{
+    const struct extraction *x = arg;
+    int s = WF_OK;
+    for (size_t i = 0; !s && i < x->n; i++) {
+        const struct wf_extract_item *item = &x->items[i];
+        if (item->role == WF_ROLE_FACTOR)
+            s = wf_delta_room(e, la, item->rows, item->columns, &x->options->cut, is_wide(item),
+                              bytes);
+    }
+    return s;
+}
+
 static int factor_all(struct extraction *x)
 {
     unsigned threads = 1;
     int s = count_threads(x, &threads);
+    if (!s)
+        s = wf_linalg_crew_open(x->e, x->options->device, threads, find_room, x, &x->crew);
+    threads = x->crew.n;
     struct worker *workers = s ? NULL : wf_arena_alloc(&x->arena, x->e, threads, sizeof *workers);
     if (s || !workers)
         return s ? s : WF_MACHINE;
+    for (unsigned i = 0; i < threads; i++)
+        workers[i].la = wf_linalg_crew_table(&x->crew, i);
     struct wf_ordered jobs = {.claim = claim,
                               .work = work,
                               .commit = commit,
@@ -606,6 +628,19 @@ static int run(struct extraction *x, const char *folder)
     return s ? s : write_config(x, folder);
 }
 
+double wf_extract_work(const struct wf_ckpt *model, const struct wf_cut *cut)
+{
+    double work = 0;
+    for (size_t i = 0; i < model->n_tensors; i++) {
+        const struct wf_tensor *t = &model->tensors[i];
+        if (t->n_dims < 2 || !t->count || !is_number(t))
+            continue;
+        uint64_t rows = t->shape[0], columns = t->count / rows;
+        work += wf_linalg_worth(wf_delta_work(rows, columns, cut, t->dtype == WF_F64));
+    }
+    return work;
+}
+
 int wf_extract_adapter(struct wf_err *e, const struct wf_ckpt *model, const struct wf_ckpt *base,
                        const char *folder, const struct wf_extract_options *options,
                        struct wf_lowrank_row *total)
@@ -618,9 +653,8 @@ int wf_extract_adapter(struct wf_err *e, const struct wf_ckpt *model, const stru
                            .n = model->n_tensors,
                            .rank = 1};
     *total = (struct wf_lowrank_row){0};
-    int s = wf_linalg_cpu(e, &x.la);
-    if (!s)
-        s = run(&x, folder);
+    int s = run(&x, folder);
+    wf_linalg_crew_close(&x.crew);
     for (size_t i = 0; x.outcomes && i < x.n; i++) {
         wf_free(x.outcomes[i].a);
         wf_free(x.outcomes[i].b);

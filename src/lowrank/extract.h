@@ -22,13 +22,18 @@ struct wf_extract_options {
     const char *base_name;         /* for the config */
     unsigned threads;
     uint64_t memory_bytes;
-    const volatile int *stop; /* polled between tensors; NULL: never */
+    const struct wf_linalg_device *device; /* that computes; NULL: the processor */
+    const volatile int *stop;              /* polled between tensors; NULL: never */
     /* For each weight that was factored, and each other tensor that moved, in the order of names;
      * by one thread at a time. */
     void (*row)(void *arg, const struct wf_lowrank_row *row);
     void (*other)(void *arg, const struct wf_tensor *t, enum wf_extract_fate fate, double moved);
     void *arg;
 };
+
+/* Floating point operations that it takes at most, about, in matrices that are large enough for a
+ * device. */
+double wf_extract_work(const struct wf_ckpt *model, const struct wf_cut *cut);
 
 /* Writes adapter_model.safetensors and adapter_config.json into `folder`, which exists; synced.
  * total->whole is the squared norm of all that moved. Tensors that the models do not share, and

@@ -9,6 +9,7 @@
 
 #include "../base/mem.h"
 #include "../base/num.h"
+#include "../linalg/linalg_crew.h"
 
 void wf_factors_free(struct wf_factors *f)
 {
@@ -49,23 +50,23 @@ static int take_apart(struct wf_err *e, const struct wf_linalg *la, struct half 
     if (!h->r)
         return WF_MACHINE;
     if (h->rows >= h->rank)
-        return la->qr(e, h->rows, h->rank, h->x, h->rows, h->r, h->k);
+        return la->qr(e, la, h->rows, h->rank, h->x, h->rows, h->r, h->k);
     memcpy(h->r, h->x, (size_t)h->k * (size_t)h->rank * sizeof *h->r);
     return WF_OK;
 }
 
 /* rows x n: Q times the first n columns of `u` (k x n, leading dimension ldu; turned: its rows). */
-static void put_back(const struct wf_linalg *la, const struct half *h, bool turned, int n,
-                     const double *u, int ldu, double *to)
+static int put_back(struct wf_err *e, const struct wf_linalg *la, const struct half *h, bool turned,
+                    int n, const double *u, int ldu, double *to)
 {
-    if (h->rows >= h->rank) {
-        la->gemm(false, turned, h->rows, n, h->k, 1, h->x, h->rows, u, ldu, 0, to, h->rows);
-        return;
-    }
+    if (h->rows >= h->rank)
+        return la->gemm(e, la, false, turned, h->rows, n, h->k, 1, h->x, h->rows, u, ldu, 0, to,
+                        h->rows);
     for (int j = 0; j < n; j++)
         for (int i = 0; i < h->rows; i++)
             to[i + (size_t)j * (size_t)h->rows] =
                 turned ? u[j + (size_t)i * (size_t)ldu] : u[i + (size_t)j * (size_t)ldu];
+    return WF_OK;
 }
 
 /* Columns of u (outs x n) and v (ins x n), both column-major, scaled by sqrt(s) with the sign that
@@ -111,8 +112,9 @@ static int decompose(struct wf_err *e, const struct wf_linalg *la, const struct 
     m->vt = wf_alloc(e, WF_MEM_RING, k * ka, sizeof *m->vt, "singular vectors");
     if (!m->product || !m->s || !m->u || !m->vt)
         return WF_MACHINE;
-    la->gemm(false, true, b->k, a->k, b->rank, 1, b->r, b->k, a->r, a->k, 0, m->product, b->k);
-    return la->svd(e, b->k, a->k, m->product, b->k, m->s, m->u, b->k, m->vt, m->k);
+    int s = la->gemm(e, la, false, true, b->k, a->k, b->rank, 1, b->r, b->k, a->r, a->k, 0,
+                     m->product, b->k);
+    return s ? s : la->svd(e, la, b->k, a->k, m->product, b->k, m->s, m->u, b->k, m->vt, m->k);
 }
 
 static int assemble(struct wf_err *e, const struct wf_linalg *la, const struct half *b,
@@ -125,15 +127,15 @@ static int assemble(struct wf_err *e, const struct wf_linalg *la, const struct h
     out->b = wf_alloc(e, WF_MEM_RING, outs * n, sizeof *out->b, "a factor");
     out->a = wf_alloc(e, WF_MEM_RING, ins * n, sizeof *out->a, "a factor");
     double *u = wf_alloc(e, WF_MEM_RING, outs * n, sizeof *u, "a factor");
-    if (!out->b || !out->a || !u) {
-        wf_free(u);
-        return WF_MACHINE;
-    }
-    put_back(la, b, false, (int)n, m->u, b->k, u);
-    put_back(la, a, true, (int)n, m->vt, m->k, out->a);
-    balance(out, u, m->s);
+    int s = out->b && out->a && u ? WF_OK : WF_MACHINE;
+    if (!s)
+        s = put_back(e, la, b, false, (int)n, m->u, b->k, u);
+    if (!s)
+        s = put_back(e, la, a, true, (int)n, m->vt, m->k, out->a);
+    if (!s)
+        balance(out, u, m->s);
     wf_free(u);
-    return WF_OK;
+    return s;
 }
 
 /* b[outs][rank] as a column-major matrix. */
@@ -180,4 +182,29 @@ uint64_t wf_product_bytes(uint64_t outs, uint64_t ins, uint64_t rank)
 {
     uint64_t sides = outs + ins;
     return sizeof(double) * rank * (3 * sides + outs + 8 * rank);
+}
+
+/* Two QRs with their Q, two products, and an SVD of rank x rank. */
+double wf_product_work(uint64_t outs, uint64_t ins, uint64_t rank)
+{
+    double sides = (double)outs + (double)ins, r = (double)rank;
+    return 6 * sides * r * r + 25 * r * r * r;
+}
+
+/* A side with fewer rows than columns is not taken apart. */
+int wf_product_room(struct wf_err *e, const struct wf_linalg *la, uint32_t outs, uint32_t ins,
+                    uint32_t rank, uint32_t kept, uint64_t *bytes)
+{
+    int m = (int)outs, n = (int)ins, r = (int)rank;
+    int kb = m < r ? m : r, ka = n < r ? n : r, least = kb < ka ? kb : ka;
+    int k = (int)wf_min_u64(kept, (uint64_t)least);
+    const struct wf_linalg_shape calls[] = {
+        {.op = WF_LINALG_QR, .m = m < r ? r : m, .n = r},
+        {.op = WF_LINALG_QR, .m = n < r ? r : n, .n = r},
+        {.op = WF_LINALG_GEMM, .m = kb, .n = ka, .k = r},
+        {.op = WF_LINALG_SVD, .m = kb, .n = ka},
+        {.op = WF_LINALG_GEMM, .m = m, .n = k, .k = kb},
+        {.op = WF_LINALG_GEMM, .m = n, .n = k, .k = ka},
+    };
+    return wf_linalg_widen_room(e, la, calls, sizeof calls / sizeof *calls, bytes);
 }

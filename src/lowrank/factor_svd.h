@@ -45,4 +45,12 @@ void wf_factors_free(struct wf_factors *f);
 /* Bytes that wf_product_truncate takes beside its arguments. */
 uint64_t wf_product_bytes(uint64_t outs, uint64_t ins, uint64_t rank);
 
+/* Floating point operations of it, about. */
+double wf_product_work(uint64_t outs, uint64_t ins, uint64_t rank);
+
+/* *bytes becomes the most that it was and a call takes of la's device, for factors that keep no
+ * more than `kept` of the rank. */
+int wf_product_room(struct wf_err *e, const struct wf_linalg *la, uint32_t outs, uint32_t ins,
+                    uint32_t rank, uint32_t kept, uint64_t *bytes);
+
 #endif

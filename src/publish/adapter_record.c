@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../backend/device.h"
 #include "../base/file.h"
 #include "../base/num.h"
 #include "../format/adapter.h"
@@ -71,19 +70,6 @@ int wf_adapter_record_command(struct wf_err *e, struct wf_arena *a, const struct
                                  .dtype = WF_DTYPE_NONE};
     r->plan = (struct wf_plan){.recipe = recipe, .command = command, .ckpts = ckpts, .n_ckpts = n};
     return wf_adapter_record_plan(e, a, o, r);
-}
-
-int wf_adapter_backend_check(struct wf_err *e, const struct weft_options *o)
-{
-    struct wf_device_options want = {
-        .gpus = o->gpus, .memory_bytes = o->device_memory_bytes, .required = true};
-    struct wf_devices *devices = NULL;
-    char why[256];
-    if (o->backend != WEFT_BACKEND_CUDA)
-        return WF_OK;
-    int status = wf_devices_open(e, &want, &devices, why);
-    wf_devices_close(devices);
-    return status;
 }
 
 /* ---- what OUT holds ---------------------------------------------------------------------------

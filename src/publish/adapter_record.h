@@ -28,9 +28,6 @@ int wf_adapter_record_command(struct wf_err *e, struct wf_arena *a,
                               const struct wf_str *text, struct wf_plan_ckpt *ckpts, size_t n,
                               struct wf_adapter_record *r);
 
-/* Adapters are decomposed on the CPU, but who asks for a GPU by name is told of its absence. */
-int wf_adapter_backend_check(struct wf_err *e, const struct weft_options *options);
-
 /* Everything else is in `partial`, synced: reads it once and writes the manifest. */
 int wf_adapter_record_write(struct wf_err *e, const struct weft_options *options,
                             const char *partial, const struct wf_adapter_record *r);

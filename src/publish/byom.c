@@ -11,6 +11,7 @@
 #include "../base/thread.h"
 #include "../lowrank/compress.h"
 #include "adapter_record.h"
+#include "lowrank_device.h"
 #include "opened.h"
 #include "sidefiles.h"
 #include "trace_file.h"
@@ -24,6 +25,7 @@ struct byom_job {
     struct wf_byom byom;
     struct wf_lowrank_row *totals; /* of the tasks */
     struct wf_adapter_record record;
+    struct wf_lowrank_device device;
     struct wf_watch *watch;
     struct wf_byom_result *result;
 };
@@ -165,6 +167,7 @@ static int run_task(struct byom_job *j, const struct wf_byom_task *task,
                                      .threads = o->threads ? o->threads : wf_cpu_count(),
                                      .memory_bytes =
                                          o->memory_bytes ? o->memory_bytes : wf_mem_default(),
+                                     .device = j->device.device,
                                      .stop = j->stop,
                                      .row = tell_module,
                                      .arg = &t};
@@ -255,6 +258,14 @@ static int make_record(struct byom_job *j)
     return wf_adapter_record_plan(j->e, a, j->options, &j->record);
 }
 
+static double work_of(const struct wf_byom *byom)
+{
+    double work = 0;
+    for (size_t i = 0; i < byom->n; i++)
+        work += wf_compress_work(&byom->tasks[i].adapter);
+    return work;
+}
+
 static int check_inputs(struct byom_job *j)
 {
     int status = wf_output_check_recipe(j->e, &j->output, &j->setup->recipe);
@@ -298,7 +309,7 @@ int wf_byom_run(struct wf_err *e, const struct weft_options *options, struct wf_
     if (!status)
         status = wf_trace_file_check(e, trace_file, &j.output, &s->recipe, &s->opened);
     if (!status)
-        status = wf_adapter_backend_check(e, options);
+        status = wf_lowrank_device_open(e, options, work_of(&j.byom), &j.device);
     if (!status)
         status = make_record(&j);
     if (!status && trace_file)
@@ -311,6 +322,7 @@ int wf_byom_run(struct wf_err *e, const struct weft_options *options, struct wf_
         wf_watch_phase(watch, WF_PHASE_MAP);
         status = fill(&j);
     }
+    wf_lowrank_device_close(&j.device);
     wf_output_close(&j.output, false);
     return status;
 }

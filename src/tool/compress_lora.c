@@ -7,6 +7,7 @@
 #include "../base/num.h"
 #include "../lowrank/compress.h"
 #include "../publish/adapter_record.h"
+#include "../publish/lowrank_device.h"
 #include "../publish/opened.h"
 #include "lowrank_print.h"
 
@@ -21,6 +22,7 @@ struct compress_job {
     struct wf_adapter adapter;
     struct wf_plan_ckpt input;
     struct wf_adapter_record record;
+    struct wf_lowrank_device device;
 };
 
 static int open_adapter(struct compress_job *j, const char *text)
@@ -65,6 +67,7 @@ static int fill(struct compress_job *j, const char *out, unsigned rank, const vo
                                      .dtype = WF_DTYPE_NONE,
                                      .threads = wf_tool_threads(j->options, memory, 1),
                                      .memory_bytes = memory,
+                                     .device = j->device.device,
                                      .stop = stop,
                                      .row = wf_lowrank_print_row,
                                      .arg = &print};
@@ -88,7 +91,7 @@ int wf_compress_lora_run(struct wf_err *e, const struct weft_options *o, const c
     if (!s)
         s = open_adapter(&j, adapter);
     if (!s)
-        s = wf_adapter_backend_check(e, o);
+        s = wf_lowrank_device_open(e, o, wf_compress_work(&j.adapter), &j.device);
     if (!s)
         s = make_record(&j, rank);
     if (!s)
@@ -97,6 +100,7 @@ int wf_compress_lora_run(struct wf_err *e, const struct weft_options *o, const c
         s = wf_lowrank_print_done(&j.report, e, out);
     else if (!s)
         s = fill(&j, out, rank, stop);
+    wf_lowrank_device_close(&j.device);
     wf_output_close(&j.output, false);
     wf_arena_destroy(&j.arena);
     return s;

@@ -259,6 +259,13 @@ static void show_nccl(struct doctor *d, const struct wf_plugin *plugin)
     fact(d, "joins ranks", plugin->comm_library(&pe, name) ? pe.text : name);
 }
 
+static void show_gpu_linear_algebra(struct doctor *d, const struct wf_plugin *plugin)
+{
+    struct wf_plugin_err pe = {0};
+    char name[64];
+    fact(d, "linear algebra", plugin->linalg_library(&pe, name) ? pe.text : name);
+}
+
 static void show_devices(struct doctor *d)
 {
     struct wf_err e = {0}; /* no GPU is a finding */
@@ -276,6 +283,7 @@ static void show_devices(struct doctor *d)
     }
     fact(d, "built with", wf_devices_plugin(devices)->name);
     show_nccl(d, wf_devices_plugin(devices));
+    show_gpu_linear_algebra(d, wf_devices_plugin(devices));
     for (uint32_t i = 0; i < wf_devices_count(devices); i++)
         show_device(d, wf_devices_plugin(devices), wf_devices_index(devices, i));
     wf_devices_close(devices);

@@ -10,6 +10,7 @@
 #include "../base/num.h"
 #include "../lowrank/extract.h"
 #include "../publish/adapter_record.h"
+#include "../publish/lowrank_device.h"
 #include "../publish/opened.h"
 #include "lowrank_print.h"
 #include "report.h"
@@ -26,6 +27,8 @@ struct extract_job {
     const struct wf_ckpt *model, *base;
     struct wf_plan_ckpt inputs[2];
     struct wf_adapter_record record;
+    struct wf_lowrank_device device;
+    struct wf_cut cut;
     struct wf_lowrank_print print;
     size_t n_lost;
 };
@@ -132,18 +135,18 @@ static int fill(struct extract_job *j, const char *out, const struct weft_extrac
                 const volatile int *stop)
 {
     uint64_t memory = wf_tool_memory(j->options);
-    struct wf_extract_options eo = {
-        .cut = {.rank = how->rank, .energy = how->energy, .threshold = how->threshold},
-        .include = how->include,
-        .exclude = how->exclude,
-        .save_whole = how->save_whole,
-        .base_name = how->base,
-        .threads = wf_tool_threads(j->options, memory, 1),
-        .memory_bytes = memory,
-        .stop = stop,
-        .row = print_row,
-        .other = print_other,
-        .arg = j};
+    struct wf_extract_options eo = {.cut = j->cut,
+                                    .include = how->include,
+                                    .exclude = how->exclude,
+                                    .save_whole = how->save_whole,
+                                    .base_name = how->base,
+                                    .threads = wf_tool_threads(j->options, memory, 1),
+                                    .memory_bytes = memory,
+                                    .device = j->device.device,
+                                    .stop = stop,
+                                    .row = print_row,
+                                    .other = print_other,
+                                    .arg = j};
     struct wf_lowrank_row total;
     j->print = (struct wf_lowrank_print){.report = &j->report, .name_width = name_width(j->model)};
     int s = wf_extract_adapter(j->e, j->model, j->base, j->output.partial, &eo, &total);
@@ -155,7 +158,11 @@ static int fill(struct extract_job *j, const char *out, const struct weft_extrac
 int wf_extract_lora_run(struct wf_err *e, const struct weft_options *o, const char *model,
                         const char *out, const struct weft_extract *how, const volatile int *stop)
 {
-    struct extract_job j = {.e = e, .options = o, .record.stop = stop};
+    struct extract_job j = {
+        .e = e,
+        .options = o,
+        .record.stop = stop,
+        .cut = {.rank = how->rank, .energy = how->energy, .threshold = how->threshold}};
     wf_report_open(&j.report, o);
     int s = wf_rank_alone(e, o->ranks, "weft extract-lora");
     if (!s)
@@ -167,7 +174,7 @@ int wf_extract_lora_run(struct wf_err *e, const struct weft_options *o, const ch
     if (!s)
         s = open_model(&j, how->base, &j.base);
     if (!s)
-        s = wf_adapter_backend_check(e, o);
+        s = wf_lowrank_device_open(e, o, wf_extract_work(j.model, &j.cut), &j.device);
     if (!s)
         s = make_record(&j, model, how);
     if (!s)
@@ -180,6 +187,7 @@ int wf_extract_lora_run(struct wf_err *e, const struct weft_options *o, const ch
         wf_log(WF_LOG_WARNING,
                "%zu tensor%s moved and %s not in the adapter; --save-whole PATTERN puts them there",
                j.n_lost, j.n_lost == 1 ? "" : "s", j.n_lost == 1 ? "is" : "are");
+    wf_lowrank_device_close(&j.device);
     wf_output_close(&j.output, false);
     wf_arena_destroy(&j.arena);
     return s;

@@ -11,7 +11,8 @@
  *   WEFT_FAKE_MEMORY=bytes   of each (1 GiB)
  *   WEFT_FAKE_FAIL=call:n    the n-th call of that entry fails, counted from when the table was
  *                            asked for; kernel:n: the n-th launch fails while it runs, and so does
- *                            all that follows on its device
+ *                            all that follows on its device; cublasSgemm:n, cudaMalloc:n and
+ *                            other functions that linalg_cuda.cu calls, likewise
  *   WEFT_FAKE_DELAY_US=n     each step of a lane takes up to so much longer
  *   WEFT_FAKE_COUNTS=file    gets a line at the end: launches, and copies to devices
  */
@@ -29,11 +30,16 @@
 #include <string>
 #include <thread>
 
-#include "../../kernels/plugin.h"
+#include <dlfcn.h>
+
+#include "../../kernels/linalg_cuda.h"
 #include "../../src/format/dtype.h"
+#include "fake_cuda.h"
+#include "fake_linalg.h"
 #include "fake_plugin.h"
 
 extern "C" int wf_frame_launch(const struct wf_work *work, void *stream);
+extern "C" __attribute__((visibility("default"))) const wf_plugin *weft_plugin_get(void);
 
 namespace
 {
@@ -528,26 +534,149 @@ void fake_comm_abort(wf_plugin_comm *)
 {
 }
 
+} // namespace
+
+/* ---- linear algebra: kernels/linalg_cuda.cu over stand-ins for what it calls ---- */
+
+void fake_check_range(uint32_t device, const void *p, uint64_t bytes, const char *what)
+{
+    check_range(device, p, bytes, what);
+}
+
+extern "C" int fake_fails(const char *call)
+{
+    return is_doomed(call);
+}
+
+int fake_allocate_bytes(uint32_t device, uint64_t bytes, void **out)
+{
+    wf_plugin_err ignored;
+    return fake_allocate(&ignored, device, bytes, out);
+}
+
+void fake_free(uint32_t device, void *p)
+{
+    fake_release(device, p);
+}
+
+namespace
+{
+/* What calls may name, and must not change. */
+struct held_operand {
+    const void *p;
+    uint64_t bytes, sum;
+};
+std::map<wf_plugin_linalg *, held_operand> held;
+
+const wf_plugin &real()
+{
+    static const wf_plugin table = [] {
+        wf_plugin t = {};
+        wf_linalg_fill(&t);
+        return t;
+    }();
+    return table;
+}
+
+/* The libraries that it opens are this file itself. */
+int fake_linalg_library(wf_plugin_err *e, char text[64])
+{
+    DOOMED(e, "linalg_library");
+    Dl_info here_it_is;
+    if ((e->code = fake_dense_open(e->text)))
+        return e->code;
+    dladdr(reinterpret_cast<void *>(&weft_plugin_get), &here_it_is);
+    setenv("WEFT_CUBLAS_LIBRARY", here_it_is.dli_fname, 1);
+    setenv("WEFT_CUSOLVER_LIBRARY", here_it_is.dli_fname, 1);
+    return real().linalg_library(e, text);
+}
+
+int fake_linalg_open(wf_plugin_err *e, uint32_t device, wf_plugin_linalg **out)
+{
+    DOOMED(e, "linalg_open");
+    if (device >= here.devices)
+        mistake("linalg_open: there is no device %u", device);
+    int code = real().linalg_open(e, device, out);
+    std::lock_guard<std::mutex> hold(here.lock);
+    here.lanes += !code;
+    return code;
+}
+
+void fake_linalg_close(wf_plugin_linalg *l)
+{
+    if (!l)
+        return;
+    real().linalg_close(l);
+    std::lock_guard<std::mutex> hold(here.lock);
+    held.erase(l);
+    here.lanes--;
+}
+
+int fake_linalg_bytes(wf_plugin_err *e, wf_plugin_linalg *l, const wf_dense *w, uint64_t *bytes)
+{
+    DOOMED(e, "linalg_bytes");
+    return real().linalg_bytes(e, l, w, bytes);
+}
+
+int fake_linalg_claim(wf_plugin_err *e, wf_plugin_linalg *l, uint64_t bytes)
+{
+    DOOMED(e, "linalg_claim");
+    return real().linalg_claim(e, l, bytes);
+}
+
+held_operand held_by(wf_plugin_linalg *l)
+{
+    std::lock_guard<std::mutex> hold(here.lock);
+    auto found = held.find(l);
+    return found == held.end() ? held_operand{} : found->second;
+}
+
+void check_held(wf_plugin_linalg *l)
+{
+    held_operand h = held_by(l);
+    if (h.p && hash(h.p, h.bytes) != h.sum)
+        mistake("linalg: the %zu bytes at %p changed while they were held", size_t(h.bytes), h.p);
+}
+
+int fake_linalg_hold(wf_plugin_err *e, wf_plugin_linalg *l, const void *operand, uint64_t bytes)
+{
+    check_held(l);
+    if (operand)
+        DOOMED(e, "linalg_hold");
+    int code = real().linalg_hold(e, l, operand, bytes);
+    uint64_t sum = operand ? hash(operand, bytes) : 0;
+    std::lock_guard<std::mutex> hold(here.lock);
+    held[l] = {operand, bytes, sum};
+    return code;
+}
+
+int fake_linalg_run(wf_plugin_err *e, wf_plugin_linalg *l, wf_dense *w)
+{
+    DOOMED(e, "linalg_run");
+    check_held(l);
+    held_operand h = held_by(l);
+    if ((w->a_held && w->a.p != h.p) || (w->b_held && w->b.p != h.p))
+        mistake("linalg_run: an operand is not what is held");
+    {
+        std::lock_guard<std::mutex> hold(here.lock);
+        here.launches++;
+    }
+    return real().linalg_run(e, l, w);
+}
+
 /* ---- the table ---- */
 
 const wf_plugin table = {
-    WF_PLUGIN_ABI,     uint32_t(sizeof(struct wf_plugin) + sizeof(struct wf_work)),
-    "emulator",        fake_count,
-    fake_describe,     fake_allocate,
-    fake_release,      fake_pin,
-    fake_unpin,        fake_open_lane,
-    fake_close_lane,   fake_copy_in,
-    fake_copy_out,     fake_copy,
-    fake_clear,        fake_launch,
-    fake_finish,       fake_time,
-    fake_comm_library, fake_comm_id,
-    fake_comm_open,    fake_comm_sum,
-    fake_comm_gather,  fake_comm_test,
-    fake_comm_close,   fake_comm_abort,
+    WF_PLUGIN_ABI,     WF_PLUGIN_BYTES,     "emulator",       fake_count,        fake_describe,
+    fake_allocate,     fake_release,        fake_pin,         fake_unpin,        fake_open_lane,
+    fake_close_lane,   fake_copy_in,        fake_copy_out,    fake_copy,         fake_clear,
+    fake_launch,       fake_finish,         fake_time,        fake_comm_library, fake_comm_id,
+    fake_comm_open,    fake_comm_sum,       fake_comm_gather, fake_comm_test,    fake_comm_close,
+    fake_comm_abort,   fake_linalg_library, fake_linalg_open, fake_linalg_close, fake_linalg_bytes,
+    fake_linalg_claim, fake_linalg_hold,    fake_linalg_run,
 };
 } // namespace
 
-extern "C" __attribute__((visibility("default"))) const wf_plugin *weft_plugin_get(void);
 extern "C" const wf_plugin *weft_plugin_get(void)
 {
     read_settings();

@@ -93,6 +93,28 @@ if [ -x build/plain/test_transport ]; then
     esac
 fi
 
+# So are cuBLAS and cuSOLVER; where they are missing the plugin says so, and is a plugin all the same.
+libraries() { WEFT_CUDA_PLUGIN=$PWD/$plugin env "$@" build/plain/device/test_device_linalg libraries >"$SCRATCH/said" 2>&1; }
+if [ -x build/plain/device/test_device_linalg ]; then
+    libraries WEFT_CUBLAS_LIBRARY="$SCRATCH/none.so"
+    code=$?
+    if [ $code = 77 ]; then
+        if grep -q 'was built without cuBLAS' "$SCRATCH/said"; then skip "cuBLAS" "$(cat "$SCRATCH/said")"
+        else expect_text "a cuBLAS that is not there" "no linear algebra on GPUs: $SCRATCH/none.so" "$SCRATCH/said"; fi
+    else
+        fail "a cuBLAS that is not there" "exit $code: $(head -c 300 "$SCRATCH/said")"
+    fi
+    libraries
+    case $? in
+    0)
+        expect_text "cuBLAS and cuSOLVER" "cuBLAS " "$SCRATCH/said"
+        [ "$has_gpu" != 0 ] || expect_text "a queue without a GPU" "CUDA driver" "$SCRATCH/said"
+        ;;
+    77) skip "cuBLAS and cuSOLVER" "$(head -n 1 "$SCRATCH/said")" ;;
+    *) fail "cuBLAS and cuSOLVER" "$(head -c 300 "$SCRATCH/said")" ;;
+    esac
+fi
+
 # ---- the ledger ----
 
 make -s ledger-check >"$SCRATCH/ledger" 2>&1

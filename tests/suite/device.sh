@@ -9,12 +9,12 @@ if ! command -v g++ >/dev/null && [ $# = 0 ]; then
     skip "merges on a device" "g++ is not installed"
     finish
 fi
-requires build/plain/weft build/plain/mkckpt build/plain/device/test_device
+requires build/plain/weft build/plain/mkckpt build/plain/bench_svd build/plain/device/test_device
 export WEFT_CUDA_PLUGIN=${1:-$PWD/build/plain/libweft_fake.so}
 [ -e "$WEFT_CUDA_PLUGIN" ] || { fail "$WEFT_CUDA_PLUGIN" "was not built"; finish; }
 [[ $WEFT_CUDA_PLUGIN == *fake* ]] && fake=1 || fake=0
 export WEFT_DEVICE_MIN=0 # nothing is too small for a device
-weft=$PWD/build/plain/weft
+weft=$PWD/build/plain/weft lora=$PWD/$TINYLM
 on_device=(--backend cuda --gpus all)
 
 # ---- the host side alone ----
@@ -39,10 +39,17 @@ done
 # Lanes, mirrors and what happens when a call fails. A thread of the system for each of a kernel's takes minutes.
 for variant in asan $([ "$LONG" = 1 ] && echo tsan); do
     [ $fake = 1 ] || continue
-    requires build/$variant/device/test_device_lanes
-    WEFT_CUDA_PLUGIN=$PWD/build/$variant/libweft_fake.so \
-        tap "test_device_lanes ($variant)" build/$variant/device/test_device_lanes
+    requires build/$variant/device/test_device_lanes build/$variant/device/test_device_linalg
+    for name in test_device_lanes test_device_linalg; do
+        WEFT_CUDA_PLUGIN=$PWD/build/$variant/libweft_fake.so tap "$name ($variant)" build/$variant/device/$name
+    done
 done
+# On so small a matrix the routes are about as good as each other.
+build/plain/bench_svd --shape 330x350 --rank 8 --rounds 1 >"$SCRATCH/svd" 2>&1
+if awk '/ error / { n++; bad += !($NF == "%" && $(NF - 1) < 5 && $(NF - 1) > -1) } END { exit bad || n != 3 }' "$SCRATCH/svd"
+then pass
+elif grep -qE 'OpenBLAS|cublas|cusolver' "$SCRATCH/svd"; then skip bench_svd "$(head -c 300 "$SCRATCH/svd")"
+else fail bench_svd "$(head -c 300 "$SCRATCH/svd")"; fi
 
 # ---- merges ----
 
@@ -108,6 +115,63 @@ fi
 for text in "GPU 0 " "GPU 0 copy in" "GPU 0 copy out"; do
     if grep -qF "$text" doctor; then pass; else fail "doctor with a device" "does not show '$text'"; fi
 done
+
+# ---- adapters ----
+
+# As the CPU makes them, but for last bits: each module's kept energy and error.
+factored() { # NAME COMMAND...
+    local backend
+    for backend in cuda cpu; do
+        rm -rf "adapter.$backend"
+        if ! "$weft" "${@:2}" "adapter.$backend" --backend $backend --json --log-level error >"said.$backend" 2>err; then
+            fail "$1 on $backend" "$(head -c 300 err)"
+            return
+        fi
+    done
+    if paste -d' ' <(grep -oE '"(energy|error)":[^,}]*' said.cuda) <(grep -oE '"(energy|error)":[^,}]*' said.cpu) |
+        awk -F'[: ]' '{ d = $2 - $4; n++; bad += !(d < 1e-4 && d > -1e-4) || $1 != $3 } END { exit bad || n < 20 }'; then
+        pass
+    else
+        fail "$1" "other energies than on the CPU"
+    fi
+}
+adapters='merge_method: byom_lora
+parameters: {rank: 3}
+models: [{model: "%s/c-lora"}, {model: "%s/python-lora"}]
+'
+# shellcheck disable=SC2059
+printf "$adapters" "$lora" "$lora" >adapters.yaml
+if ! "$weft" compress-lora "$lora/c-lora" probe --rank 2 "${on_device[@]}" >/dev/null 2>err; then
+    if grep -qE 'OpenBLAS|cublas|cusolver' err; then skip "adapters made on a device" "$(head -c 300 err)"
+    else fail "adapters made on a device" "$(head -c 300 err)"; fi
+else
+    factored "compress-lora" compress-lora "$lora/c-lora" --rank 2
+    factored "extract-lora by rank" extract-lora "$lora/python" --base "$lora/base" --rank 4
+    factored "extract-lora by energy" extract-lora "$lora/python" --base "$lora/base" --energy 0.4 --threads 3
+    factored "byom_lora" merge adapters.yaml
+    extract=(extract-lora "$lora/python" out --base "$lora/base" --rank 4)
+    if [ $fake = 1 ]; then
+        rm -rf out
+        WEFT_FAKE_COUNTS=counts "$weft" "${extract[@]}" --backend auto >/dev/null 2>err
+        if [ $? = 0 ] && grep -qE '^[1-9][0-9]* launches' counts; then pass
+        else fail "extract-lora, auto" "$(head -c 300 err counts)"; fi
+        rm -rf out
+        WEFT_FAKE_MEMORY=1000000 "$weft" "${extract[@]}" --backend auto >/dev/null 2>err
+        if [ $? = 0 ] && grep -q 'computed on the CPU: .* of the GPU' err; then pass
+        else fail "extract-lora with little memory, auto" "$(head -c 300 err)"; fi
+        rm -rf out
+        WEFT_FAKE_MEMORY=1000000 "$weft" "${extract[@]}" --backend cuda >/dev/null 2>err
+        if [ $? = 4 ] && one_error_line err && grep -q 'needs .* MB of the GPU' err && [ ! -e out ]; then pass
+        else fail "extract-lora with little memory, cuda" "$(head -c 300 err)"; fi
+    fi
+    for call in linalg_{library,open,bytes,claim,hold,run} cublas{Sgemm,Dgemm} cusolverDnXgeqrf cuda{Malloc,MemcpyAsync}; do
+        [ $fake = 1 ] || continue
+        rm -rf out out.partial
+        WEFT_FAKE_FAIL=$call:1 timeout 100 "$weft" "${extract[@]}" "${on_device[@]}" >/dev/null 2>err
+        if [ $? = 4 ] && one_error_line err && grep -q "$call" err && [ ! -e out ] && [ ! -e out.partial ]; then pass
+        else fail "a failing $call" "$(head -c 300 err)"; fi
+    done
+fi
 
 # ---- stopped, killed ----
 

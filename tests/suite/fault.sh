@@ -8,7 +8,7 @@
 source tests/suite/suite.sh
 source tests/suite/stages.sh
 requires build/asan/weft build/plain/mkckpt
-weft=$PWD/build/asan/weft lora=$PWD/$TINYLM
+weft=$PWD/build/asan/weft lora=$PWD/$TINYLM fake=$PWD/build/plain/libweft_fake.so
 export ASAN_OPTIONS=exitcode=99:detect_leaks=1:allocator_may_return_null=1
 
 build/plain/mkckpt --out "$SCRATCH/in/base" --layers 1 --hidden 32 --vocab 64 --dtype bf16,f32 --seed 1 \
@@ -185,6 +185,12 @@ if "${compress[@]}" >/dev/null 2>err; then
         WEFT_FAULT=$kind:2 "${compress[@]}" >/dev/null 2>err
         if [ $? = 0 ] || leaves_nothing; then pass; else fail "compress-lora $kind:2" "leaves $(echo out*)"; fi
     done
+    if [ -e "$fake" ]; then # of the program: the plugin has no faults in it
+        export WEFT_CUDA_PLUGIN=$fake
+        sweep alloc "" "compress-lora on a device" "${compress[@]}" --backend cuda
+        sweep alloc "" "extract-lora on a device" "${extract[@]}" --backend cuda
+        unset WEFT_CUDA_PLUGIN
+    fi
 else
     skip "faults of compress-lora: $(head -c 200 err)"
 fi

@@ -14,7 +14,7 @@
 
 static const struct wf_linalg *la;
 
-static int open_table(void **state)
+static inline int open_table(void **state)
 {
     struct wf_err e = {0};
     (void)state;

@@ -218,3 +218,21 @@ expect_usage_error 'is no adapter'
 run plan r.yaml
 expect_usage_error 'is no adapter'
 expect_absent o o.partial
+
+# A GPU that is asked for by name is needed; nobody looks for one where the work is small.
+export WEFT_CUDA_PLUGIN=$PWD/no-plugin.so
+for command in "compress-lora $lora" "extract-lora $TINYLM/python --base $TINYLM/base" "merge byom.yaml"; do
+    rank='--rank 2'
+    [[ $command != merge* ]] || rank=
+    # shellcheck disable=SC2086
+    run $command o $rank --backend cuda
+    expect_exit 4
+    expect_stderr_has '--backend cuda'
+    expect_stderr_has 'no-plugin.so'
+    expect_absent o o.partial
+    # shellcheck disable=SC2086
+    run $command "small-${command%% *}" $rank --backend auto
+    expect_exit 0
+    grep -q 'no-plugin.so' stderr && fail "$command: a GPU was looked for"
+done
+unset WEFT_CUDA_PLUGIN
