@@ -92,7 +92,7 @@ int cli_work(const struct cli_args *args, const char *did, const char *out,
     cli_catch_signals(); /* after the session, which lowers the stop flag */
     if (status == WEFT_OK)
         status = work(w, args, &result);
-    if (status == WEFT_OK && !args->options.json && args->options.log_level > WEFT_LOG_ERROR &&
+    if (status == WEFT_OK && !args->options.json && args->options.log_level > WEFT_LOG_WARNING &&
         result.rank == 0) {
         if (!result.already_done)
             print_times(&result);

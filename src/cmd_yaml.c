@@ -316,10 +316,8 @@ static void translate(struct cli_args *args, int *argc, char ***argv)
 {
     bool flags = true;
     line.args = args;
-    args->options.compat = WEFT_COMPAT_MERGEKIT;
-    args->options.replace_merges = true;
-    args->options.resume = true;
     add_word((*argv)[0]);
+    add_flag("--compat=mergekit"); /* one that is given comes later, and counts */
     for (int i = 1; i < *argc; i++) {
         char *word = (*argv)[i];
         int last = flags && word[0] == '-' && word[1] ? take(*argc, *argv, i) : -1;
@@ -347,34 +345,43 @@ static int work(struct weft *w, const struct cli_args *args, struct weft_merge_r
     return weft_merge(w, args->positional[0], args->positional[1], result);
 }
 
+/* mergekit-yaml knows no --resume: who gives it means what `weft merge` does with it. */
 static int run(const struct cli_args *args)
 {
+    struct cli_args with = *args;
+    with.options.replace_merges = !args->options.resume;
+    with.options.resume = true;
     if (*line.problem)
         return cli_fail(args, WEFT_USAGE, "%s", line.problem);
     say_ignored(args);
     if (line.cache && setenv("HF_HUB_CACHE", line.cache, 1))
         return cli_fail(args, WEFT_MACHINE, "--transformers-cache: out of memory");
-    return cli_work(args, "merged", args->positional[1], work);
+    return cli_work(&with, "merged", args->positional[1], work);
 }
 
 const struct cli_command cmd_yaml = {
     .name = "weft-yaml",
     .summary = "mergekit-yaml's command line for weft merge",
     .description =
-        "What weft merge CONFIG OUT --compat mergekit does, for scripts that call mergekit-yaml: "
-        "it "
-        "takes the flags of both programs. What means something here is done, and of the others "
+        "What weft merge CONFIG OUT does, for scripts that call mergekit-yaml: it takes the flags "
+        "of both programs, and --compat is mergekit unless it is given. What means something here "
+        "is done, and of the others "
         "one line each says why they are ignored.\n\n"
         "As mergekit-yaml does, it replaces an OUT that is there, but only one that is empty, or "
         "that weft or mergekit made and in which nothing else has been put, and no link; "
         "--overwrite replaces any. The old OUT stays until the new one is complete. Work that an "
-        "interrupted run left in OUT.partial is gone on with, if it is of the same plan.",
+        "interrupted run left in OUT.partial is gone on with, if it is of the same plan; what weft "
+        "did "
+        "not make there is refused. With --resume, an OUT that is there is left as with weft "
+        "merge: of the same plan it is done, of another it is an error.",
     .arguments = {{.name = "CONFIG", .help = "A recipe in YAML or JSON, mergekit's dialect."},
                   {.name = "OUT", .help = "The folder to make."}},
-    .options = (const enum cli_option_id[]){CLI_MEMORY, CLI_DEVICE_MEMORY, CLI_BACKEND, CLI_GPUS,
-                                            CLI_THREADS, CLI_RESUME, CLI_OVERWRITE, CLI_SHARD_SIZE,
-                                            CLI_MANIFEST, CLI_IO, CLI_TRACE, CLI_LOG_LEVEL,
-                                            CLI_PROGRESS, CLI_JSON, CLI_OPTIONS},
+    .options =
+        (const enum cli_option_id[]){CLI_MEMORY, CLI_DEVICE_MEMORY, CLI_BACKEND, CLI_GPUS,
+                                     CLI_THREADS, CLI_RANKS, CLI_RESUME, CLI_OVERWRITE,
+                                     CLI_SHARD_SIZE, CLI_MANIFEST, CLI_COMPAT, CLI_EMIT_COMPONENTS,
+                                     CLI_IO, CLI_NULL_COMPUTE, CLI_TRACE, CLI_LOG_LEVEL,
+                                     CLI_PROGRESS, CLI_JSON, CLI_OPTIONS},
     .examples = {{"weft-yaml config.yml merged --cuda --lazy-unpickle --copy-tokenizer",
                   "a line written for mergekit-yaml"},
                  {"weft-yaml config.yml merged --out-shard-size 5B --memory 8G",

@@ -101,6 +101,7 @@ static const struct rule nested_rules[] = {
 static const struct rule folder_rules[] = {
     {"__pycache__", REPLACED, NULL},
     {"recipe.*", LEFT_OUT, "the name of a file that weft writes"},
+    {"ranks", LEFT_OUT, "the name of a folder that weft works in"},
     {"onnx*", LEFT_OUT, "another form of the model"},
     {"openvino*", LEFT_OUT, "another form of the model"},
     {"original", LEFT_OUT, "another form of the model"},

@@ -74,6 +74,19 @@ struct wf_plan_ckpt {
     bool is_base;
 };
 
+/* What else the result is made from: files that hold no tensors. */
+struct wf_plan_source {
+    const char *text;             /* as the recipe names it */
+    const char *role;             /* "tokenizer", "coefficients" */
+    const struct wf_place *place; /* of a model; NULL: the file itself is named */
+    struct wf_plan_source_file {
+        const char *name;
+        uint64_t bytes;
+        struct wf_hash128 hash; /* of all of it */
+    } files[2];
+    size_t n_files;
+};
+
 struct wf_left_out {
     const char *name;
     const char *ckpt; /* text of the checkpoint that has it */
@@ -135,6 +148,7 @@ struct wf_plan {
     uint64_t thread_bytes; /* of each compute thread: for a sink's shares, and to apply deltas */
     const char *command;   /* that makes the result, where the recipe has no method; else NULL */
     const char *const *origins; /* hub ids, beside the inputs' own, for the card; may be NULL */
+    const struct wf_plan_source *tokenizer; /* a model that gives that alone; NULL: none does */
     const char *vocabulary; /* what becomes of it, in words; NULL: rows are merged as they are */
     const char *facts;      /* of the inputs, beside headers: what the result depends on; or NULL */
     struct wf_hash128 parts[WF_PARTS];

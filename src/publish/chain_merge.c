@@ -10,6 +10,7 @@
 #include "../base/file.h"
 #include "../base/log.h"
 #include "../dist/session.h"
+#include "../format/hub.h"
 #include "chain_plan.h"
 #include "output.h"
 #include "planned_ckpt.h"
@@ -55,16 +56,43 @@ static size_t n_stages(const struct job *j)
 static int check_folder(const struct job *j)
 {
     const struct weft_options *o = j->options;
-    if (j->self.rank || !wf_exists(j->folder) ||
-        (wf_is_folder(j->folder) && (o->resume || o->overwrite)))
+    bool is_folder = wf_is_folder(j->folder) && !wf_is_link(j->folder);
+    if (j->self.rank || !wf_exists(j->folder) || (is_folder && (o->resume || o->overwrite)))
         return WF_OK;
-    if (!wf_is_folder(j->folder))
+    if (!is_folder)
         return wf_fail(j->e, WF_USAGE, "%s exists and is not a folder; stages go there: move it",
                        j->folder);
     return wf_fail(j->e, WF_USAGE,
                    "%s is there from an earlier run; --resume goes on with it, --overwrite starts "
                    "anew",
                    j->folder);
+}
+
+/* A model of a stage that is not made is read by nobody, and the user's all the same. One that is
+ * not there cannot be lost. */
+static int check_spare_model(struct job *j, const struct wf_reference *r, const char *text)
+{
+    struct wf_err absent = {0};
+    struct wf_place place;
+    if (!text || (r->stage && text == r->model) ||
+        wf_hub_resolve(&absent, &j->arena, j->recipe, text, j->chain.spare->recipe.folder, &place))
+        return WF_OK;
+    return wf_output_check_place(j->e, &j->output, &place);
+}
+
+static int check_spare(struct job *j)
+{
+    int status = WF_OK;
+    for (size_t i = 0; i < j->chain.n_spare; i++) {
+        const struct wf_recipe *r = &j->chain.spare[i].recipe;
+        for (size_t k = 0; !status && k <= r->n_models; k++) {
+            const struct wf_reference *ref = k < r->n_models ? &r->models[k].ref : &r->base;
+            status = check_spare_model(j, ref, ref->model);
+            if (!status)
+                status = check_spare_model(j, ref, ref->adapter);
+        }
+    }
+    return status;
 }
 
 /* Stages in the manifest of the result, with inputs as it has its own. */
@@ -231,9 +259,10 @@ static void remove_stages(struct job *j)
         wf_log(WF_LOG_WARNING, "%s is complete, but: %s", j->output.out, e.text);
 }
 
-static void leave_stages(struct job *j)
+/* What is refused will be refused again. */
+static void leave_stages(struct job *j, int status)
 {
-    if (!rmdir(j->folder) || errno == ENOENT)
+    if (!rmdir(j->folder) || errno == ENOENT || status == WF_USAGE)
         return;
     wf_log(WF_LOG_INFO, "stages and work so far are in %s; --resume goes on with them", j->folder);
 }
@@ -357,19 +386,27 @@ static int find_rank(struct job *j)
     return wf_trace_file_name(j->e, &j->arena, j->options->trace, &j->self, &j->trace_file);
 }
 
-static int run_chain(struct job *j, const char *out)
+/* OUT, and what lies there, before models are opened. */
+static int check_out(struct job *j, const char *out)
 {
     const struct weft_options *o = j->options;
     struct wf_output_rules rules = {.resume = o->resume,
                                     .overwrite = o->overwrite,
                                     .replace_merges = o->replace_merges,
+                                    .follows = j->self.rank > 0,
                                     .stop = j->stop};
+    int status = wf_output_check(j->e, &j->arena, out, &rules, &j->output);
+    j->output.staged = j->chain.n > 1;
+    return status ? status : check_spare(j);
+}
+
+static int run_chain(struct job *j, const char *out)
+{
     uint64_t start_ns = wf_now_ns();
     bool published = false;
     int status = find_rank(j);
-    rules.follows = j->self.rank > 0;
     if (!status)
-        status = wf_output_check(j->e, &j->arena, out, &rules, &j->output);
+        status = check_out(j, out);
     if (!status) {
         j->folder = wf_arena_printf(&j->arena, j->e, "%s.stages", j->output.out);
         status = j->folder ? check_folder(j) : WF_MACHINE;
@@ -387,7 +424,7 @@ static int run_chain(struct job *j, const char *out)
     if (!status && j->lock_fd >= 0)
         remove_stages(j);
     else if (j->lock_fd >= 0)
-        leave_stages(j);
+        leave_stages(j, status);
     wf_close(j->lock_fd);
     for (size_t i = 0; j->setups && i < n_stages(j); i++)
         wf_setup_destroy(&j->setups[i]);
@@ -397,6 +434,16 @@ static int run_chain(struct job *j, const char *out)
     if (!status && j->self.rank == 0)
         wf_times_log(j->result);
     return status;
+}
+
+/* The result needs no stage. */
+static int run_alone(struct job *j, const char *out)
+{
+    struct wf_merge_source source = {.recipe = j->recipe, .read = &j->chain.run[0].recipe};
+    int status = j->chain.n_spare ? wf_rank_find(j->e, j->options->ranks, &j->self) : WF_OK;
+    if (!status && j->chain.n_spare)
+        status = check_out(j, out);
+    return status ? status : wf_merge_run(j->e, j->options, &source, out, j->stop, j->result);
 }
 
 int wf_chain_merge_run(struct wf_err *e, const struct weft_options *options, const char *recipe,
@@ -414,8 +461,7 @@ int wf_chain_merge_run(struct wf_err *e, const struct weft_options *options, con
     if (!status && j.chain.n > 1) {
         status = run_chain(&j, out);
     } else if (!status) {
-        struct wf_merge_source source = {.recipe = recipe, .read = &j.chain.run[0].recipe};
-        status = wf_merge_run(e, options, &source, out, stop, result);
+        status = run_alone(&j, out);
     }
     wf_str_free(&j.provenance);
     wf_arena_destroy(&j.arena);

@@ -367,6 +367,8 @@ int wf_merge_check_places(struct wf_err *e, const struct wf_setup *s, struct wf_
                           const char *trace_file)
 {
     int status = wf_output_check_inputs(e, o, &s->plan);
+    for (const struct wf_opened_ckpt *k = s->opened.first; k && !status; k = k->next)
+        status = wf_output_check_input(e, o, &k->ckpt, k->ckpt.place.path);
     if (!status && s->tokenizer_place.path)
         status = wf_output_check_place(e, o, &s->tokenizer_place);
     return status ? status : wf_trace_file_check(e, trace_file, o, &s->recipe, &s->opened);

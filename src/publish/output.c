@@ -15,10 +15,9 @@
 #include "../base/file.h"
 #include "../base/log.h"
 #include "../dist/session.h"
-#include "../recipe/coefficients.h"
+#include "leftover.h"
 #include "provenance.h"
 #include "replaceable.h"
-#include "territory.h"
 
 /* "a/b/" -> "a/b"; the parent of "b" is ".". */
 static int split_path(struct wf_err *e, struct wf_arena *a, const char *out, struct wf_output *o)
@@ -86,7 +85,8 @@ static int check_place(struct wf_err *e, struct wf_arena *a, const char *out,
         return status;
     if (!wf_is_folder(o->parent))
         return wf_fail(e, WF_MACHINE, "%s: there is no folder %s to make it in", o->out, o->parent);
-    if (access(o->parent, W_OK | X_OK))
+    bool only_looks = resume && wf_exists(o->out) && !o->overwrite;
+    if (!only_looks && access(o->parent, W_OK | X_OK))
         return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot write in %s", o->out, o->parent);
     if (wf_exists(o->out) && !rules->resume && !o->overwrite)
         return wf_fail(e, WF_USAGE, "%s exists; --overwrite replaces it", o->out);
@@ -118,85 +118,6 @@ int wf_output_check_once(struct wf_err *e, struct wf_arena *a, const char *out, 
                             .journal = {.fd = -1},
                             .lock_fd = -1};
     return check_place(e, a, out, &(struct wf_output_rules){.resume = resume}, o);
-}
-
-static bool is_place_touched(const struct wf_territory *t, const struct wf_place *p)
-{
-    char resolved[PATH_MAX];
-    const char *own = p->boundary ? p->boundary : p->path;
-    return wf_territory_holds(t, p->path) ||
-           (realpath(own, resolved) && wf_path_within(t->out, resolved));
-}
-
-/* A checkpoint's folder or any of its files, which may be links to elsewhere; the whole repository
- * folder for one of the Hub cache. */
-static bool is_touched(const struct wf_territory *t, const struct wf_ckpt *k)
-{
-    bool touched =
-        is_place_touched(t, &k->place) || (k->config_path && wf_territory_holds(t, k->config_path));
-    for (size_t f = 0; f < k->n_files && !touched; f++)
-        touched = wf_territory_holds(t, k->files[f].path);
-    return touched || (k->under && (is_touched(t, k->under) || is_touched(t, k->top)));
-}
-
-/* What OUT would replace: its place, resolved; never the folder one is in. */
-static int set_territory(struct wf_err *e, const struct wf_output *o, struct wf_territory *t)
-{
-    char here[PATH_MAX];
-    if (!wf_territory_set(t, o->out, o->parent))
-        return wf_fail(e, WF_USAGE, "%s: the path cannot be resolved", o->out);
-    if (o->overwrite && wf_exists(o->out) && realpath(".", here) && wf_path_within(here, t->out))
-        return wf_fail(e, WF_USAGE, "--overwrite would remove the folder you are in: %s", o->out);
-    return WF_OK;
-}
-
-static int refuse_input(struct wf_err *e, const struct wf_output *o, const char *text)
-{
-    return wf_fail(e, WF_USAGE, "OUT '%s' is, holds, or lies in the input '%s'; choose another OUT",
-                   o->out, text);
-}
-
-int wf_output_check_input(struct wf_err *e, const struct wf_output *o, const struct wf_ckpt *input,
-                          const char *text)
-{
-    struct wf_territory t;
-    int s = set_territory(e, o, &t);
-    return !s && is_touched(&t, input) ? refuse_input(e, o, text) : s;
-}
-
-int wf_output_check_place(struct wf_err *e, const struct wf_output *o, const struct wf_place *p)
-{
-    struct wf_territory t;
-    int s = set_territory(e, o, &t);
-    return !s && is_place_touched(&t, p) ? refuse_input(e, o, p->path) : s;
-}
-
-static int check_file(struct wf_err *e, const struct wf_output *o, const char *what,
-                      const char *path)
-{
-    struct wf_territory t;
-    int s = set_territory(e, o, &t);
-    if (!s && wf_territory_holds(&t, path))
-        s = wf_fail(e, WF_USAGE,
-                    "%s '%s' lies in OUT, which is replaced; copy it to another place first", what,
-                    path);
-    return s;
-}
-
-int wf_output_check_recipe(struct wf_err *e, const struct wf_output *o, const struct wf_recipe *r)
-{
-    int s = r->is_made ? WF_OK : check_file(e, o, "the recipe", r->path);
-    if (!s && r->table)
-        s = check_file(e, o, "the table of coefficients", r->table->path);
-    return s;
-}
-
-int wf_output_check_inputs(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan)
-{
-    int s = WF_OK;
-    for (size_t c = 0; !s && c < plan->n_ckpts; c++)
-        s = wf_output_check_input(e, o, plan->ckpts[c].ckpt, plan->ckpts[c].text);
-    return s ? s : wf_output_check_recipe(e, o, plan->recipe);
 }
 
 /* All shards there, at their planned size. */
@@ -322,10 +243,14 @@ static int resume_partial(struct wf_err *e, struct wf_output *o, const struct wf
     return start_anew(e, o, plan);
 }
 
-/* Locks OUT.partial, made or found; OUT is not there unless it may be replaced. */
-static int claim_partial(struct wf_err *e, struct wf_output *o, bool *made)
+/* Locks OUT.partial, made or found; OUT is not there unless it may be replaced. What is in the way
+ * is emptied by --overwrite alone. */
+static int claim_partial(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan,
+                         bool *made)
 {
     int status = lock_partial(e, o, made);
+    if (!status && !*made && (!o->overwrite || o->merges_only))
+        status = wf_leftover_check(e, o, plan);
     if (status || o->overwrite || !wf_exists(o->out))
         return status;
     if (*made) /* another run was faster */
@@ -343,7 +268,7 @@ int wf_output_open(struct wf_err *e, struct wf_output *o, const struct wf_plan *
         return WF_OK;
     }
     bool made;
-    int status = claim_partial(e, o, &made);
+    int status = claim_partial(e, o, plan, &made);
     if (status)
         return status;
     if (!made && resume)
@@ -358,14 +283,15 @@ int wf_output_begin(struct wf_err *e, struct wf_output *o, const struct wf_plan 
     bool made;
     if (o->restart && wf_exists(o->out) && !o->overwrite)
         return resume_published(e, o, plan);
-    int status = claim_partial(e, o, &made);
+    int status = claim_partial(e, o, plan, &made);
     if (!status && !made && !o->overwrite && !o->restart)
         status = refuse_leftover(e, o);
     if (status)
         return status;
     o->created = true;
     o->state = WF_OUTPUT_NEW;
-    return wf_empty_folder(e, o->partial);
+    status = wf_empty_folder(e, o->partial);
+    return status ? status : wf_journal_open(e, o->journal_path, true, &o->journal);
 }
 
 #ifndef RENAME_EXCHANGE

@@ -27,7 +27,8 @@ struct wf_output {
     const char *out, *partial, *parent; /* paths */
     bool overwrite;
     bool merges_only; /* with `overwrite`: an OUT is replaced only if it is wf_replaceable */
-    bool once;        /* no journal */
+    bool staged;      /* OUT.stages is where stages on the way to OUT are made */
+    bool once;        /* the journal is empty */
     bool restart;     /* with `once`: what is in OUT.partial may go */
     bool afresh;      /* --resume starts over: there is work that the journal does not speak of */
     enum wf_output_state state;
@@ -54,7 +55,8 @@ struct wf_output_rules {
 int wf_output_check(struct wf_err *e, struct wf_arena *a, const char *out,
                     const struct wf_output_rules *rules, struct wf_output *o);
 
-/* After planning: refuses an OUT that is, holds, or lies in one of the inputs. */
+/* After planning: refuses an OUT that is, holds, or lies in one of the inputs; and inputs where OUT
+ * is made. What stages of this merge make there is none. (output_inputs.c) */
 int wf_output_check_inputs(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan);
 
 /* Makes or reopens OUT.partial, locks it, loads the journal into `blocks`; sets o->state. */
@@ -79,9 +81,10 @@ int wf_output_begin_rank(struct wf_err *e, struct wf_output *o, const struct wf_
 int wf_output_await(struct wf_err *e, const struct wf_output *o, const struct wf_plan *plan,
                     const volatile int *stop);
 
-/* The same for work without a journal, which is not resumed: look, look at each input (`text` names
- * it) and at the recipe if there is one, then make an empty, locked OUT.partial. --resume starts
- * over, unless OUT is the result of `plan`, of which only the hash counts: see o->state. */
+/* The same for work that is not resumed, whose journal stays empty: look, look at each input
+ * (`text` names it) and at the recipe if there is one, then make an empty, locked OUT.partial.
+ * --resume starts over, unless OUT is the result of `plan`, of which only the hash counts: see
+ * o->state. */
 int wf_output_check_once(struct wf_err *e, struct wf_arena *a, const char *out, bool resume,
                          bool overwrite, struct wf_output *o);
 int wf_output_check_input(struct wf_err *e, const struct wf_output *o, const struct wf_ckpt *input,

@@ -1,7 +1,9 @@
 /* provenance.c - writing and recognising weft_manifest.json.
  *
  *   { "recipe": TEXT, "seed": N, "options": {..., "plan": HASH, "plan_parts": [..]}, "version": V,
- *     "inputs": [{"path", "revision", "size", "files": [{"name", "bytes", "header_xxh128"}]}],
+ *     "inputs": [{"path", "revision", "size", "files": [{"name", "bytes", "header_xxh128"}]},
+ *                and, without tensors,
+ *                {"path", "revision", "size", "role", "files": [{"name", "bytes", "xxh128"}]}],
  *     "tensors": {NAME: {"file", "dtype", "shape", "action"}},
  *     "files": [{"name", "bytes", and "xxh3_128" + "block_bytes" + "blocks", or "sha256"}] }
  *
@@ -15,6 +17,7 @@
 #include "../base/file.h"
 #include "../base/num.h"
 #include "../format/shape.h"
+#include "../recipe/coefficients.h"
 
 #define READ_BYTES (1u << 20)
 #define SMALL_BLOCKS_MAX 16 /* the largest is the index of a model with very many tensors */
@@ -58,24 +61,65 @@ static void add_head(struct wf_str *s, const struct wf_plan *plan)
     add_text(s, "version", WEFT_VERSION);
 }
 
+/* `first`: no input is listed yet. */
+static void add_origin(struct wf_str *s, bool first, const char *path, const struct wf_place *place,
+                       uint64_t size)
+{
+    wf_str_puts(s, first ? "\n    {" : ",\n    {");
+    add_text(s, "path", path);
+    wf_str_puts(s, ", \"revision\": ");
+    if (place && place->commit)
+        wf_str_json(s, place->commit, strlen(place->commit));
+    else
+        wf_str_puts(s, "null");
+    wf_str_printf(s, ", \"size\": %" PRIu64 ", ", size);
+}
+
+static void add_source(struct wf_str *s, bool first, const struct wf_plan_source *from)
+{
+    char hex[33];
+    uint64_t size = 0;
+    for (size_t f = 0; f < from->n_files; f++)
+        size += from->files[f].bytes;
+    bool named = from->place && from->place->repository;
+    add_origin(s, first, named ? from->place->repository : from->text, from->place, size);
+    add_text(s, "role", from->role);
+    wf_str_puts(s, ", \"files\": [");
+    for (size_t f = 0; f < from->n_files; f++) {
+        wf_str_puts(s, f ? ",\n      {" : "\n      {");
+        add_text(s, "name", from->files[f].name);
+        wf_str_printf(s, ", \"bytes\": %" PRIu64 ", \"xxh128\": \"%s\"}", from->files[f].bytes,
+                      wf_hash128_hex(&from->files[f].hash, hex));
+    }
+    wf_str_puts(s, "]}");
+}
+
+static void add_sources(struct wf_str *s, const struct wf_plan *plan)
+{
+    const struct wf_recipe *r = plan->recipe;
+    size_t n;
+    if (plan->tokenizer)
+        add_source(s, plan->n_ckpts == 0, plan->tokenizer);
+    if (!r->table)
+        return;
+    struct wf_plan_source table = {.text = r->coefficients, .role = "coefficients", .n_files = 1};
+    table.files[0] = (struct wf_plan_source_file){wf_path_last(r->table->path, &n), r->table->bytes,
+                                                  r->table->hash};
+    add_source(s, plan->n_ckpts == 0 && !plan->tokenizer, &table);
+}
+
 void wf_manifest_inputs(struct wf_str *s, const struct wf_plan *plan)
 {
     char hex[33];
     wf_str_puts(s, "\"inputs\": [");
     for (size_t c = 0; c < plan->n_ckpts; c++) {
         const struct wf_ckpt *k = plan->ckpts[c].ckpt;
-        wf_str_puts(s, c ? ",\n    {" : "\n    {");
         bool named = k->place.repository && !k->under; /* of an overlay the text says both */
-        add_text(s, "path", named ? k->place.repository : plan->ckpts[c].text);
-        wf_str_puts(s, ", \"revision\": ");
-        if (k->place.commit)
-            wf_str_json(s, k->place.commit, strlen(k->place.commit));
-        else
-            wf_str_puts(s, "null");
         uint64_t size = 0;
         for (size_t f = 0; f < k->n_files; f++)
             size += k->files[f].id.bytes;
-        wf_str_printf(s, ", \"size\": %" PRIu64 ", \"files\": [", size);
+        add_origin(s, c == 0, named ? k->place.repository : plan->ckpts[c].text, &k->place, size);
+        wf_str_puts(s, "\"files\": [");
         for (size_t f = 0; f < k->n_files; f++) {
             wf_str_puts(s, f ? ",\n      {" : "\n      {");
             add_text(s, "name", k->files[f].name);
@@ -84,6 +128,7 @@ void wf_manifest_inputs(struct wf_str *s, const struct wf_plan *plan)
         }
         wf_str_puts(s, "]}");
     }
+    add_sources(s, plan);
     wf_str_puts(s, "]");
 }
 

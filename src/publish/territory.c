@@ -18,7 +18,7 @@ bool wf_path_within(const char *inner, const char *outer)
     return !strncmp(inner, outer, n) && (inner[n] == 0 || inner[n] == '/');
 }
 
-bool wf_territory_set(struct wf_territory *t, const char *out, const char *parent)
+bool wf_territory_set(struct wf_territory *t, const char *out, const char *parent, bool staged)
 {
     char folder[PATH_MAX];
     size_t n;
@@ -28,8 +28,11 @@ bool wf_territory_set(struct wf_territory *t, const char *out, const char *paren
     const char *slash = strcmp(folder, "/") ? "/" : "";
     int size = snprintf(t->place, PATH_MAX, "%s%s%.*s", folder, slash, (int)n, last);
     int more = snprintf(t->partial, PATH_MAX, "%s%s%.*s.partial", folder, slash, (int)n, last);
-    if (size >= PATH_MAX || more >= PATH_MAX)
+    int most = snprintf(t->stages, PATH_MAX, "%s%s%.*s.stages", folder, slash, (int)n, last);
+    if (size >= PATH_MAX || more >= PATH_MAX || most >= PATH_MAX)
         return false;
+    if (!staged)
+        t->stages[0] = 0;
     if (!realpath(out, t->out))
         memcpy(t->out, t->place, sizeof t->out);
     return true;
@@ -38,7 +41,7 @@ bool wf_territory_set(struct wf_territory *t, const char *out, const char *paren
 static bool is_inside(const struct wf_territory *t, const char *path)
 {
     return wf_path_within(path, t->out) || wf_path_within(path, t->place) ||
-           wf_path_within(path, t->partial);
+           wf_path_within(path, t->partial) || (*t->stages && wf_path_within(path, t->stages));
 }
 
 /* What is still to be walked: `rest`, from the resolved folder `at`. */

@@ -1,8 +1,10 @@
 /* tokenizers.c - from the recipe's `tokenizer` section to maps of rows, and models under them. */
 #include "tokenizers.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "../base/log.h"
 #include "../base/str.h"
@@ -184,6 +186,40 @@ static int read_donor(struct work *k, size_t *out)
     return status;
 }
 
+static int add_source_file(struct work *k, struct wf_plan_source *s, const char *path,
+                           struct wf_hash128 hash)
+{
+    struct wf_arena *a = &k->w.s->arena;
+    struct wf_plan_source_file *f = &s->files[s->n_files++];
+    size_t n;
+    const char *last = wf_path_last(path, &n);
+    struct stat st;
+    if (stat(path, &st))
+        return wf_fail_errno(k->w.e, WF_INPUT, errno, "%s", path);
+    *f = (struct wf_plan_source_file){wf_arena_strndup(a, k->w.e, last, n), (uint64_t)st.st_size,
+                                      hash};
+    return f->name ? WF_OK : WF_MACHINE;
+}
+
+/* For the manifest: a model that no plan speaks of. */
+static int note_source(struct work *k)
+{
+    const struct wf_tokenizer *t = k->donor;
+    struct wf_plan_source *s;
+    if (k->donor_from.plan || !t->path)
+        return WF_OK;
+    s = wf_arena_alloc(&k->w.s->arena, k->w.e, 1, sizeof *s);
+    if (!s)
+        return WF_MACHINE;
+    *s = (struct wf_plan_source){
+        .text = k->section->model.text, .role = "tokenizer", .place = k->donor_from.place};
+    k->w.out->source = s;
+    int status = add_source_file(k, s, t->path, t->text_hash);
+    if (!status && t->config_path)
+        status = add_source_file(k, s, t->config_path, t->config_hash);
+    return status;
+}
+
 static int find_donor(struct work *k)
 {
     const struct wf_vocab_models *m = &k->w.models;
@@ -193,6 +229,8 @@ static int find_donor(struct work *k)
         k->donor = k->tokenizers[i];
         k->donor_from = wf_vocab_tokenizer_of(m->list[i].ckpt);
         k->donor_rows = k->parties[i].rows;
+    } else if (!s) {
+        s = note_source(k);
     }
     if (!s && !k->donor->path)
         return wf_fail(k->w.e, WF_USAGE,
@@ -461,6 +499,7 @@ int wf_tokenizers_edit(struct wf_err *e, struct wf_setup *s, const struct wf_tok
 {
     struct wf_plan *plan = &s->plan;
     plan->vocabulary = t->words;
+    plan->tokenizer = t->source;
     int status = WF_OK;
     for (size_t i = 0; i < t->edits.n && !status; i++)
         status = wf_config_edits_add(e, &s->arena, &plan->config_edits, t->edits.list[i].path,

@@ -10,9 +10,10 @@ struct wf_setup;
 struct wf_err;
 
 struct wf_tokenizers {
-    const char *facts;            /* what the result depends on, for the plan's hash; or NULL */
-    const char *words;            /* what becomes of the vocabulary; or NULL */
-    struct wf_config_edits edits; /* of config.json */
+    const char *facts; /* what the result depends on, for the plan's hash; or NULL */
+    const char *words; /* what becomes of the vocabulary; or NULL */
+    const struct wf_plan_source *source; /* a model that gives its tokenizer and no more; or NULL */
+    struct wf_config_edits edits;        /* of config.json */
 };
 
 /* With base, models and side files listed: by the recipe's `tokenizer`, or without one by the

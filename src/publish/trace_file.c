@@ -44,11 +44,7 @@ static bool belongs_to(const char *file, const struct wf_ckpt *k)
 static bool is_output(const char *file, const struct wf_output *o)
 {
     struct wf_territory t;
-    char stages[PATH_MAX];
-    if (wf_territory_set(&t, o->out, o->parent) && wf_territory_holds(&t, file))
-        return true;
-    return snprintf(stages, sizeof stages, "%s.stages", o->out) < PATH_MAX &&
-           wf_territory_set(&t, stages, o->parent) && wf_territory_holds(&t, file);
+    return wf_territory_set(&t, o->out, o->parent, true) && wf_territory_holds(&t, file);
 }
 
 int wf_trace_file_name(struct wf_err *e, struct wf_arena *a, const char *file,

@@ -237,6 +237,8 @@ static int put_in_order(struct reading *g, struct wf_chain *out)
     for (size_t i = 0; !s && i < others.n; i++)
         wf_log(WF_LOG_WARNING, "%s:%d: the result does not need the stage '%s', so it is not made",
                g->path, others.run[i].line, wf_clip(others.run[i].name, &clip));
+    out->spare = others.run;
+    out->n_spare = others.n;
     return s;
 }
 

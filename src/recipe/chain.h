@@ -25,6 +25,8 @@ struct wf_chain {
     struct wf_chain_stage *run; /* those that are needed, in the order in which they run; in the end
                              the result */
     size_t n;                   /* 1: there are no stages to speak of */
+    struct wf_chain_stage *spare; /* those that the result does not need */
+    size_t n_spare;
 };
 
 /* Reads and checks every document of a recipe's file, also those that are not needed, and how they

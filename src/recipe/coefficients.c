@@ -176,6 +176,7 @@ int wf_coefficients_read(struct wf_err *e, struct wf_arena *a, struct wf_recipe 
     if (!status)
         status = wf_read_small(e, WF_INPUT, c->path, FILE_BYTES_MAX, &text, &n);
     if (!status) {
+        c->bytes = n;
         c->hash = wf_xxh128(text, n);
         status = wf_json_parse(e, a, c->path, text, n, WF_JSON_STRICT, &table);
         wf_free(text);

@@ -23,6 +23,7 @@ struct wf_coefficients {
     size_t n;
     const double *otherwise; /* of "*"; NULL: every tensor has a row */
     const char *path;
+    uint64_t bytes;
     struct wf_hash128 hash; /* of the file */
 };
 

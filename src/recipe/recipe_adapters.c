@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../base/str.h"
+#include "../format/own_names.h"
 
 /* Keys about tensors of a model, or about values that a factorisation cannot hold. */
 static const char *const foreign[] = {"include",          "exclude",   "task_deltas",
@@ -27,13 +28,13 @@ static int check_rank(struct wf_recipe_reader *r)
     return WF_OK;
 }
 
-/* Each task becomes a folder beside the recipe's copy. */
+/* Each task becomes a folder beside what weft itself writes. */
 static int check_folders(struct wf_recipe_reader *r)
 {
     const struct wf_recipe *recipe = r->out;
     struct wf_clip clip;
     for (size_t i = 0; i < recipe->n_models; i++)
-        if (wf_starts_with(recipe->models[i].task, "weft_"))
+        if (wf_own_name(recipe->models[i].task, strlen(recipe->models[i].task)))
             return wf_recipe_fail(r, recipe->models[i].line,
                                   "the task '%s' has a name that weft uses itself; give the model "
                                   "another 'name'",

@@ -9,6 +9,7 @@
 
 #include "../base/num.h"
 #include "../base/str.h"
+#include "../format/own_names.h"
 
 #define FILE_NAME_MAX                                                                              \
     240u /* of the 255 bytes that file systems take; ".safetensors" comes on top */
@@ -75,18 +76,6 @@ static const char *part_fault(const char *part, size_t n)
     return NULL;
 }
 
-/* Whether a folder of that name would be in the way of what weft itself writes. */
-static bool is_taken(const char *first, size_t n)
-{
-    static const char *const names[] = {"config.json", "README.md",        "spool",
-                                        "components",  "components.spool", NULL};
-    for (size_t i = 0; names[i]; i++)
-        if (strlen(names[i]) == n && !memcmp(names[i], first, n))
-            return true;
-    bool weights = n >= 5 && !memcmp(first, "model", 5) && memmem(first, n, ".safetensors", 12);
-    return weights || (n >= 5 && (!memcmp(first, "weft.", 5) || !memcmp(first, "weft_", 5)));
-}
-
 static int read_dir(struct wf_recipe_reader *r, const struct wf_yaml *map)
 {
     const struct wf_yaml *v = wf_recipe_get(map, "dir");
@@ -112,7 +101,7 @@ static int read_dir(struct wf_recipe_reader *r, const struct wf_yaml *map)
                                   wf_clip(text, &clip), fault);
         at += part + 1;
     }
-    if (is_taken(text, strcspn(text, "/")))
+    if (wf_own_name(text, strcspn(text, "/")))
         return wf_recipe_fail(r, line, "'dir' is '%s', a name that weft uses itself",
                               wf_clip(text, &clip));
     r->out->deltas.dir = wf_arena_strndup(r->arena, r->e, text, n);

@@ -32,6 +32,16 @@ expect_same_file byom.yaml out/weft_recipe.yaml
 run merge byom.yaml out
 expect_usage_error 'out exists'
 
+# A task's folder may not be in the way of what weft writes or works with.
+for name in README.md adapter_config.json model.safetensors config.json weft_recipe.yaml weft.journal ranks; do
+    sed "s/snake/$name/" byom.yaml >names.yaml
+    for command in 'merge names.yaml names' 'plan names.yaml'; do
+        run $command
+        expect_usage_error "names.yaml:5: the task '$name' has a name that weft uses itself"
+        expect_absent names names.partial
+    done
+done
+
 # What OUT says of itself: a card, and a manifest by which damage is found and --resume decides.
 grep -q '| `snake` | 28 | 2 | 8 |' out/README.md || fail 'the card lacks a task'
 run verify out

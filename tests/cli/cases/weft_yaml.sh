@@ -134,7 +134,7 @@ expect_exit 2
 expect_stderr_has "holds 'config.json', which weft did not write"
 
 # What an earlier run left in OUT.partial is no reason to stop.
-mkdir left.partial && echo x >left.partial/junk
+mkdir left.partial && echo x >left.partial/weft.journal
 run config.yml left
 expect_exit 0
 expect_absent left.partial
@@ -147,8 +147,9 @@ run config.yml
 expect_usage_error 'weft-yaml needs OUT'
 run config.yml new --lazy-unpickel
 expect_usage_error "weft-yaml has no flag '--lazy-unpickel' (did you mean '--lazy-unpickle'?)"
-run config.yml new --compat weft
-expect_usage_error "weft-yaml has no flag '--compat'"
+sed 's/weight: 0.5/weight: 0.5, dnsity: 3/' config.yml >misspelled.yml
+run misspelled.yml new --compat weft
+expect_usage_error "unknown parameter 'dnsity'"
 run config.yml new --cuda=yes
 expect_usage_error '--cuda takes no value'
 run config.yml new --out-shard-size
@@ -187,6 +188,42 @@ run hub.yml cached --transformers-cache cache
 expect_exit 0
 run hub.yml cached --transformers-cache=cache
 expect_exit 0
+
+# --resume is weft merge's: what is complete is left, and another plan refused. Without it OUT is replaced.
+run seeded.yml on_cpu --resume
+expect_exit 2
+expect_stderr_has 'on_cpu is of another plan: the recipe differs'
+run config.yml on_cpu --resume --device cpu
+expect_exit 0
+expect_stderr_has 'nothing was done'
+
+# OUT.partial that weft did not make is left alone; so is it by weft merge --resume.
+mkdir foreign.partial
+echo x >foreign.partial/mine
+run config.yml foreign
+expect_exit 2
+expect_stderr_has "foreign.partial holds 'mine' and no journal of weft's"
+run config.yml foreign --resume
+expect_exit 2
+WEFT=$WEFT_PLAIN
+run merge config.yml foreign --resume --compat mergekit
+expect_exit 2
+expect_stderr_has "foreign.partial holds 'mine'"
+run merge config.yml foreign --compat mergekit
+expect_exit 2
+printf 'merge_method: byom_lora\nparameters: {rank: 2}\nmodels: [model: %s]\n' "$TINYLM/c-lora" >byom.yaml
+run merge byom.yaml foreign --resume
+expect_usage_error "foreign.partial holds 'mine'"
+[[ $(cat foreign.partial/mine) == x ]] || fail "foreign.partial was emptied"
+mkdir empty.partial
+WEFT=$PWD/weft-yaml
+run config.yml empty
+expect_exit 0
+
+# What --quiet leaves are warnings.
+run config.yml empty --quiet
+expect_exit 0
+[[ $(grep -vc '^weft: warning: ' stderr) -eq 0 ]] || fail '--quiet says more'
 
 # Help, and the name as a word is no command.
 run --help

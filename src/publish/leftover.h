@@ -1,0 +1,14 @@
+/* leftover.h - is what lies in OUT.partial an interrupted run's, which may be gone on with or
+ * emptied without a word, or somebody's?
+ */
+#ifndef WF_LEFTOVER_H
+#define WF_LEFTOVER_H
+
+#include "output.h"
+
+/* WF_USAGE, naming it, if the folder holds no journal and something besides that weft did not make:
+ * neither what it works with nor one of the plan's shards. All work of weft's begins with a
+ * journal. */
+int wf_leftover_check(struct wf_err *e, const struct wf_output *o, const struct wf_plan *plan);
+
+#endif
