@@ -85,7 +85,7 @@ static int check_place(struct wf_err *e, struct wf_arena *a, const char *out,
         return status;
     if (!wf_is_folder(o->parent))
         return wf_fail(e, WF_MACHINE, "%s: there is no folder %s to make it in", o->out, o->parent);
-    bool only_looks = resume && wf_exists(o->out) && !o->overwrite;
+    bool only_looks = rules->resume && wf_exists(o->out) && !o->overwrite;
     if (!only_looks && access(o->parent, W_OK | X_OK))
         return wf_fail_errno(e, WF_MACHINE, errno, "%s: cannot write in %s", o->out, o->parent);
     if (wf_exists(o->out) && !rules->resume && !o->overwrite)
