@@ -782,7 +782,7 @@ static void occupy_standard_descriptors(void)
 static int close_output(const struct cli_args *a, int status)
 {
     bool failed = ferror(stdout) != 0;
-    if (!failed) /* else it says why an earlier write failed: the last flush may have nothing left */
+    if (!failed) /* else it says why an earlier write failed: the last may have nothing left */
         errno = 0;
     failed |= fclose(stdout) != 0;
     if (!failed || (status != WEFT_OK && status != WEFT_NO))

@@ -15,9 +15,12 @@
 #include "../base/log.h"
 #include "../base/mem.h"
 #include "../base/num.h"
+#include "../base/str.h"
+#include "../format/folder.h"
 #include "../format/json.h"
 #include "../publish/combine.h"
 #include "../publish/merge.h"
+#include "../publish/output.h"
 #include "../publish/territory.h"
 #include "cmaes.h"
 #include "fitness.h"
@@ -45,7 +48,10 @@ struct searching {
     struct wf_cmaes cma;
     const struct wf_json *lines; /* evaluations of an earlier run */
     size_t n_done;
-    int lock_fd; /* the folder, -1 until it is ours */
+    int lock_fd;             /* the folder, -1 until it is ours */
+    struct wf_output output; /* of OUT; looked at only */
+    char *published;         /* OUT's recipe, where --resume finds an OUT; else NULL */
+    bool is_own;             /* which is that of an evaluation of this search */
 };
 
 /* ---- the question ---- */
@@ -60,11 +66,16 @@ static double high_of(const struct searching *s, unsigned i)
     return i < s->n_tasks ? s->how->weight_max : 1;
 }
 
-/* What is searched is one number for the whole model. */
+/* What is searched is one number for the whole model, and says all that there is to say. */
 static int check_plain(const struct searching *s, const struct wf_value *values, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const struct wf_value *v = &values[i];
+        if (s->how->density && (!strcmp(v->name, "low") || !strcmp(v->name, "high")))
+            return wf_fail(s->e, WF_USAGE,
+                           "%s:%d: '%s' stands for a density, which --density looks for; leave one "
+                           "of them out",
+                           s->recipe.path, v->line, v->name);
         bool searched = !strcmp(v->name, "weight") || !strcmp(v->name, "lambda") ||
                         (s->how->density && !strcmp(v->name, "density"));
         if (searched && !wf_value_is_plain(v))
@@ -280,12 +291,12 @@ static struct weft_options quiet(const struct searching *s)
     return o;
 }
 
-static int merge_to(struct searching *s, const struct weft_options *o, const double *x,
-                    const char *out, struct weft_merge_result *result)
+static int merge_to(struct searching *s, struct wf_err *e, const struct weft_options *o,
+                    const double *x, const char *out, struct weft_merge_result *result)
 {
     struct wf_merge_source source = {.recipe = s->candidate_recipe};
     int status = write_recipe(s, x, s->candidate_recipe);
-    return status ? status : wf_merge_run(s->e, o, &source, out, s->stop, result);
+    return status ? status : wf_merge_run(e, o, &source, out, s->stop, result);
 }
 
 /* What each of them would say again is said at the end. */
@@ -317,17 +328,33 @@ static int check_reference(const struct searching *s, const struct wf_reference 
 static int check_folder(const struct searching *s)
 {
     const struct wf_recipe *r = &s->recipe;
-    if (!s->options->resume && !s->options->overwrite)
-        return wf_fail(s->e, WF_USAGE,
-                       "%s exists: --resume goes on with that search, --overwrite starts anew",
-                       s->folder);
     if (!wf_is_folder(s->folder) || (!wf_is_file(s->log) && !wf_folder_is_empty(s->folder)))
         return wf_fail(s->e, WF_USAGE,
                        "%s exists and holds no search; weft search works there: move it",
                        s->folder);
+    if (!s->options->resume && !s->options->overwrite)
+        return wf_fail(s->e, WF_USAGE,
+                       "%s exists: --resume goes on with that search, --overwrite starts anew",
+                       s->folder);
     int status = check_reference(s, &r->base);
     for (size_t i = 0; !status && i < r->n_models; i++)
         status = check_reference(s, &r->models[i].ref);
+    return status;
+}
+
+/* What a run that was killed while one candidate took another's place has left. */
+static int remove_leftovers(struct searching *s)
+{
+    const char **names;
+    size_t n = 0;
+    int status = wf_folder_names(s->e, &s->a, s->folder, &names, &n);
+    for (size_t i = 0; !status && i < n; i++) {
+        if (!wf_starts_with(names[i], "candidate.old-") &&
+            !wf_starts_with(names[i], "components.old-"))
+            continue;
+        const char *path = wf_path_join(&s->a, s->e, s->folder, names[i]);
+        status = path ? wf_remove_tree(s->e, path) : WF_MACHINE;
+    }
     return status;
 }
 
@@ -346,10 +373,13 @@ static int open_folder(struct searching *s)
     status = wf_lock_fd(s->e, s->lock_fd, s->folder);
     if (!status && !s->options->resume)
         status = wf_empty_folder(s->e, s->folder);
+    if (!status)
+        status = remove_leftovers(s);
     return status ? status : append(s, &(struct wf_str){.text = ""});
 }
 
-static int hash_plan(struct searching *s, struct wf_hash128 *hash)
+/* The plan of the recipe's own numbers; OUT may be none of its inputs. */
+static int hash_plan(struct searching *s, struct wf_err *e, struct wf_hash128 *hash)
 {
     struct wf_setup setup = {0};
     struct weft_options o = quiet(s);
@@ -358,22 +388,43 @@ static int hash_plan(struct searching *s, struct wf_hash128 *hash)
     int status = write_recipe(s, s->start, s->candidate_recipe);
     say_less(s, true);
     if (!status)
-        status = wf_setup_recipe(s->e, &o, &source, &setup);
+        status = wf_setup_recipe(e, &o, &source, &setup);
     if (!status)
-        status = wf_setup_create(s->e, &o, &source, false, &setup);
+        status = wf_setup_create(e, &o, &source, false, &setup);
     say_less(s, false);
+    if (!status)
+        status = wf_merge_check_places(e, &setup, &s->output, NULL);
     *hash = setup.plan.hash;
     wf_setup_destroy(&setup);
     return status;
 }
 
+/* A candidate's recipe is none that the user wrote, and its lines are nobody's. */
+static const char *without_place(const struct searching *s, const char *text)
+{
+    size_t n = strlen(s->candidate_recipe);
+    if (strncmp(text, s->candidate_recipe, n) != 0 || text[n] != ':')
+        return text;
+    return text + n + 1 + strspn(text + n + 1, "0123456789: ");
+}
+
+/* What went wrong goes to the user, unless that has happened. */
+static int blame(struct searching *s, int status, const struct wf_err *why)
+{
+    if (!status || !*why->text)
+        return status;
+    return wf_fail(s->e, (enum wf_status)status, "%s: %s", s->recipe.path,
+                   without_place(s, why->text));
+}
+
 static int open_log(struct searching *s)
 {
     struct wf_str header = {0};
+    struct wf_err why = {0};
     struct wf_hash128 plan;
     int status = open_folder(s);
     if (!status)
-        status = hash_plan(s, &plan);
+        status = blame(s, hash_plan(s, &why, &plan), &why);
     if (status)
         return status;
     put_header(&header, s, &plan);
@@ -392,20 +443,29 @@ static bool has_components(const struct searching *s)
     return s->recipe.method->share && !s->how->density;
 }
 
+/* A signal stops the search, whatever it was at. */
+static int interrupted(struct searching *s, struct wf_err *why)
+{
+    wf_err_clear(why);
+    return wf_fail(s->e, WF_STOPPED, "stopped by a signal; --resume goes on with the search");
+}
+
 static int make_components(struct searching *s)
 {
     struct weft_merge_result unused;
+    struct wf_err why = {0};
     struct weft_options o = quiet(s);
     if (!has_components(s) || wf_exists(s->components))
         return WF_OK;
     o.emit_components = true;
     say_less(s, true);
-    int status = merge_to(s, &o, s->start, s->components, &unused);
+    int status = merge_to(s, &why, &o, s->start, s->components, &unused);
     say_less(s, false);
-    return status;
+    return status == WF_STOPPED ? interrupted(s, &why) : blame(s, status, &why);
 }
 
-static int combine(struct searching *s, const struct weft_options *o, const double *x)
+static int combine(struct searching *s, struct wf_err *e, const struct weft_options *o,
+                   const double *x)
 {
     struct weft_merge_result unused;
     char number[32];
@@ -417,26 +477,65 @@ static int combine(struct searching *s, const struct weft_options *o, const doub
         status = weights[i] ? WF_OK : WF_MACHINE;
     }
     if (!status)
-        status = wf_combine_run(s->e, o, s->components, NULL, weights, s->n_tasks, s->candidate,
+        status = wf_combine_run(e, o, s->components, NULL, weights, s->n_tasks, s->candidate,
                                 s->stop, &unused);
     wf_arena_destroy(&a);
     return status;
 }
 
-static int evaluate(struct searching *s, const double *x, double *fitness)
+/* A model that the numbers of a candidate do not give: its weights add up to zero, say. With the
+ * recipe's own there is one, and its files are still there. */
+static bool is_refused(struct searching *s, uint64_t k, int status)
+{
+    struct wf_err ignored = {0};
+    struct wf_hash128 hash;
+    return status == WF_USAGE && k > 1 && !hash_plan(s, &ignored, &hash);
+}
+
+static int evaluate(struct searching *s, uint64_t k, const double *x, double *fitness)
 {
     struct weft_merge_result unused;
     struct weft_options o = quiet(s);
+    struct wf_err why = {0};
     say_less(s, true);
-    int status = has_components(s) ? combine(s, &o, x) : merge_to(s, &o, x, s->candidate, &unused);
+    int status = has_components(s) ? combine(s, &why, &o, x)
+                                   : merge_to(s, &why, &o, x, s->candidate, &unused);
     say_less(s, false);
+    if (status == WF_STOPPED)
+        return interrupted(s, &why);
     if (!status)
-        status = wf_fitness_run(s->e, s->how->fitness, s->candidate, s->how->timeout_s, s->stop,
-                                fitness);
-    return status;
+        return wf_fitness_run(s->e, s->how->fitness, s->candidate, s->how->timeout_s, s->stop,
+                              fitness);
+    if (!is_refused(s, k, status))
+        return blame(s, status, &why);
+    wf_log(WF_LOG_INFO, "evaluation %llu counts as nan, there is no such model: %s",
+           (unsigned long long)k, without_place(s, why.text));
+    *fitness = (double)NAN;
+    return WF_OK;
 }
 
 /* ---- the search ---- */
+
+/* Whether OUT is made by this recipe with these numbers. */
+static int is_published(struct searching *s, const double *x, bool *is)
+{
+    struct wf_str text = {0};
+    wf_searched_recipe(&text, &s->recipe, x, s->how->density ? x[s->n_tasks] : (double)NAN);
+    int status = wf_str_finish(&text, s->e);
+    *is = !status && s->published && !strcmp(text.text, s->published);
+    wf_str_free(&text);
+    return status;
+}
+
+/* Before anything is evaluated: --resume replaces a result of its own, and nothing else. */
+static int check_own(struct searching *s)
+{
+    if (s->is_own || !wf_exists(s->how->out) || s->options->overwrite)
+        return WF_OK;
+    return wf_fail(s->e, WF_USAGE,
+                   "--resume: %s exists and is no result of this search; --overwrite replaces it",
+                   s->how->out);
+}
 
 static void note(struct searching *s, uint64_t number, const double *x, double fitness)
 {
@@ -469,8 +568,13 @@ static int step(struct searching *s, uint64_t k)
     if (k <= s->n_done) {
         const struct wf_json *value = wf_json_get(&s->lines[k - 1], "fitness");
         fitness = value && value->kind == WF_JSON_NUMBER ? value->number : (double)NAN;
+        bool is = false;
+        status = is_published(s, x, &is);
+        s->is_own |= is;
     } else {
-        status = evaluate(s, x, &fitness);
+        status = check_own(s);
+        if (!status)
+            status = evaluate(s, k, x, &fitness);
         if (!status)
             status = log_evaluation(s, k, x, fitness);
         if (!status)
@@ -499,19 +603,47 @@ static int search(struct searching *s)
     return status;
 }
 
-/* The best candidate, made with the user's own flags. */
+/* The best candidate, made with the user's own flags. What an earlier run has begun or made of
+ * another one gives way to it. */
 static int publish(struct searching *s, struct weft_merge_result *result)
 {
     char text[32];
     struct weft_options o = *s->options;
-    o.resume = o.emit_components = false;
+    struct wf_err why = {0};
+    o.emit_components = false;
     if (!s->best_at)
         return wf_fail(s->e, WF_MACHINE, "--fitness: '%s' gave no evaluation a number but nan",
                        s->how->fitness);
     wf_log(WF_LOG_INFO, "best: evaluation %llu, %s", (unsigned long long)s->best_at,
            wf_format_f64(s->best_fitness, text));
-    int status = merge_to(s, &o, s->best, s->how->out, result);
-    return status ? status : wf_remove_tree(s->e, s->candidate);
+    bool is_best = false;
+    int status = check_own(s);
+    if (!status)
+        status = is_published(s, s->best, &is_best);
+    if (status)
+        return status;
+    o.replace_merges = o.resume && !is_best;
+    status = merge_to(s, &why, &o, s->best, s->how->out, result);
+    if (status)
+        return status == WF_STOPPED ? interrupted(s, &why) : blame(s, status, &why);
+    return wf_remove_tree(s->e, s->candidate);
+}
+
+/* OUT, before anything is begun. */
+static int check_out(struct searching *s)
+{
+    const struct weft_options *o = s->options;
+    struct wf_output_rules rules = {.resume = o->resume, .overwrite = o->overwrite};
+    size_t n;
+    int status = wf_output_check(s->e, &s->a, s->how->out, &rules, &s->output);
+    if (!status)
+        status = wf_output_check_recipe(s->e, &s->output, &s->recipe);
+    if (status || !o->resume || !wf_exists(s->how->out))
+        return status;
+    const char *path = wf_path_join(&s->a, s->e, s->how->out, "weft_recipe.yaml");
+    if (!path || !wf_is_file(path))
+        return wf_err_status(s->e);
+    return wf_read_small(s->e, WF_INPUT, path, LOG_BYTES_MAX, &s->published, &n);
 }
 
 static int name_paths(struct searching *s)
@@ -542,10 +674,10 @@ int wf_search_run(struct wf_err *e, const struct weft_options *options, const ch
             wf_recipe_read(e, &s->a, recipe, options->compat == WEFT_COMPAT_MERGEKIT, &s->recipe);
     if (!status)
         status = name_paths(s);
-    if (!status && wf_exists(how->out) && !options->overwrite)
-        status = wf_fail(e, WF_USAGE, "%s exists; --overwrite replaces it", how->out);
     if (!status)
         status = read_question(s);
+    if (!status)
+        status = check_out(s);
     if (!status)
         status = open_log(s);
     if (!status)
@@ -553,6 +685,7 @@ int wf_search_run(struct wf_err *e, const struct weft_options *options, const ch
     if (!status)
         status = publish(s, result);
     wf_close(s->lock_fd);
+    wf_free(s->published);
     wf_arena_destroy(&s->a);
     wf_arena_destroy(&a);
     return status;
