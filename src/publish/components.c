@@ -38,6 +38,21 @@ static const char *task_of(const struct wf_setup *s, uint32_t i)
     return s->recipe.models[s->plan.input_model[i]].task;
 }
 
+uint64_t wf_components_bytes(const struct wf_setup *s)
+{
+    const struct wf_recipe *r = &s->recipe;
+    int option = wf_method_option(r->method, "density");
+    double bytes = 0, density = option < 0 ? 1 : wf_recipe_value(r, (size_t)option, -1, NULL);
+    for (size_t i = 0; s->plan.components && i < s->plan.n_jobs; i++) {
+        const struct wf_job *job = &s->plan.jobs[i];
+        if (job->action != WF_ACTION_MAP || job->method != r->method)
+            continue;
+        double value = job->wide ? sizeof(double) : sizeof(float), place = 1.0 / 8;
+        bytes += (double)(job->n_inputs - 1) * (double)job->count * (density * value + place);
+    }
+    return (uint64_t)bytes;
+}
+
 static int check_names(struct wf_err *e, const struct wf_setup *s, const struct wf_job *job)
 {
     for (uint32_t i = 1; i < job->n_inputs; i++) {

@@ -20,6 +20,9 @@
 /* Memory that a merge needs for them: of each compute thread, and for tables. */
 uint64_t wf_components_thread_bytes(void);
 uint64_t wf_components_table_bytes(const struct wf_setup *s);
+/* About what the files of all tasks will have; 0 without components. Equal magnitudes at the
+ * threshold are kept beyond the density, and not counted. */
+uint64_t wf_components_bytes(const struct wf_setup *s);
 
 /* WF_USAGE: the recipe's method is not a sum of components. */
 int wf_components_refuse(struct wf_err *e, const struct wf_recipe *r);

@@ -281,6 +281,14 @@ static int write_side_files(struct job *j)
     return status;
 }
 
+static void count_made(struct job *j, const struct wf_made_file *files, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        j->stats.bytes_written += files[i].bytes;
+        j->watch.written += files[i].bytes;
+    }
+}
+
 static int make_deltas(struct job *j)
 {
     struct wf_deltas_run run = {.options = j->options,
@@ -296,10 +304,7 @@ static int make_deltas(struct job *j)
     int status = wf_deltas_run(j->e, &run, &j->deltas);
     j->stats.bytes_read += j->deltas.bytes_read;
     wf_stream_times_add(&j->stats.times, &j->deltas.times);
-    for (size_t i = 0; i < j->deltas.n; i++) {
-        j->stats.bytes_written += j->deltas.files[i].bytes;
-        j->watch.written += j->deltas.files[i].bytes;
-    }
+    count_made(j, j->deltas.files, j->deltas.n);
     return status;
 }
 
@@ -313,6 +318,7 @@ static int make_rest(struct job *j)
         wf_watch_phase(&j->watch, WF_PHASE_COMPONENTS);
         status =
             wf_components_finish(j->e, &j->setup, j->options, j->output.partial, stop_of(j), c);
+        count_made(j, c->files, status ? 0 : c->n);
     }
     if (!status)
         status = make_deltas(j);

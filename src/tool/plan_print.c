@@ -9,6 +9,7 @@
 #include "../format/shape.h"
 #include "../publish/byom.h"
 #include "../publish/chain_plan.h"
+#include "../publish/components.h"
 #include "../publish/merge.h"
 #include "plan_ranks.h"
 #include "plan_time.h"
@@ -20,6 +21,7 @@ static struct wf_plan_time estimate(const struct weft_options *o, const struct w
     const struct wf_delta_plan *d = &s->deltas; /* zeros where there is no second step */
     uint64_t read = p->bytes_read + s->budget.again_bytes;
     uint64_t written = p->bytes_written + 2 * d->most_bytes; /* spooled, then written */
+    written += 2 * wf_components_bytes(s);
     read += d->plan.bytes_read + s->deltas_budget.again_bytes;
     return wf_plan_time(o, &s->budget, read, written);
 }
@@ -159,6 +161,9 @@ static void print_summary(FILE *out, const struct weft_options *o, const struct 
     }
     print_passes(out, p, &s->budget, "", wf_format_bytes(p->bytes_written, text[1]));
     print_memory(out, s);
+    if (p->components)
+        fprintf(out, "components  about %s, beside the shards\n",
+                wf_format_bytes(wf_components_bytes(s), text[2]));
     if (p->recipe->deltas.wanted)
         print_deltas(out, s, false);
     if (!o->ranks)
@@ -200,6 +205,8 @@ static void json_summary(FILE *out, const struct weft_options *o, const struct w
         ",\"bytes_written\":%" PRIu64,
         p->recipe->method->name, diffable ? p->passes : b->passes, p->n_jobs, p->n_merged,
         p->n_copied, p->n_left_out, fused ? 0 : p->bytes_read, fused ? 0 : p->bytes_written);
+    if (p->components && !diffable)
+        fprintf(out, ",\"components_bytes_about\":%" PRIu64, wf_components_bytes(s));
     if (!diffable && !fused)
         fprintf(out,
                 ",\"plan\":\"%s\",\"shards\":%zu,\"memory\":{\"budget\":%" PRIu64

@@ -100,3 +100,15 @@ run combine merged other $factors
 expect_exit 3
 expect_one_error_line
 expect_absent other other.partial
+
+# What they take is in the plan, and in what the merge says that it wrote.
+run plan recipe.yaml --emit-components
+expect_stdout_has 'components  about '
+run plan recipe.yaml --emit-components --json
+about=$(sed -n 's/.*"components_bytes_about":\([0-9]*\).*/\1/p' stdout)
+run merge recipe.yaml counted --emit-components --json
+written=$(sed -n 's/.*"event":"done".*"bytes_written":\([0-9]*\).*/\1/p' stdout)
+shards=$(cat counted/model*.safetensors | wc -c)
+parts=$(cat counted/components/* | wc -c)
+((written >= parts + shards * 9 / 10)) || fail "$written bytes written, of $shards and $parts"
+((about * 2 > parts && about < parts * 2)) || fail "$about bytes planned, and $parts made"
