@@ -256,7 +256,13 @@ bool wf_utf8_valid(const char *text, size_t n, size_t *bad)
 
 #define NEAREST_MAX 63 /* longer words are no typos of ours */
 
-/* Damerau-Levenshtein (optimal string alignment) over three rolling rows. */
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+/* Damerau-Levenshtein (optimal string alignment) over three rolling rows; letters of the other case
+ * are the same. */
 static unsigned distance(const char *a, size_t n, const char *b, size_t m)
 {
     unsigned rows[3][NEAREST_MAX + 2];
@@ -266,13 +272,13 @@ static unsigned distance(const char *a, size_t n, const char *b, size_t m)
     for (size_t i = 1; i <= n; i++) {
         row[0] = (unsigned)i;
         for (size_t j = 1; j <= m; j++) {
-            unsigned best = above[j - 1] + (a[i - 1] != b[j - 1]);
+            unsigned best = above[j - 1] + (lower(a[i - 1]) != lower(b[j - 1]));
             if (above[j] + 1 < best)
                 best = above[j] + 1;
             if (row[j - 1] + 1 < best)
                 best = row[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-                before[j - 2] + 1 < best)
+            if (i > 1 && j > 1 && lower(a[i - 1]) == lower(b[j - 2]) &&
+                lower(a[i - 2]) == lower(b[j - 1]) && before[j - 2] + 1 < best)
                 best = before[j - 2] + 1;
             row[j] = best;
         }

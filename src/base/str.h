@@ -48,8 +48,9 @@ bool wf_glob_valid(const char *pattern);
  * *bad gets the offset of the first bad byte otherwise; bad may be NULL. */
 bool wf_utf8_valid(const char *text, size_t n, size_t *bad);
 
-/* The candidate nearest to `word` by edit distance (insert, delete, replace, swap neighbours), or
- * NULL when none is near enough to be a plausible typo. `candidates` ends with NULL. */
+/* The candidate nearest to `word` by edit distance (insert, delete, replace, swap neighbours; upper
+ * and lower case are one), or NULL when none is near enough to be a plausible typo. `candidates`
+ * ends with NULL. */
 const char *wf_nearest(const char *word, const char *const *candidates);
 
 /* " (did you mean 'x'?)" into buf, or "" when there is no near word. Returns buf. */

@@ -9,6 +9,7 @@
 #include "../base/clock.h"
 #include "../base/log.h"
 #include "../base/num.h"
+#include "../base/str.h"
 #include "../stream/shards.h"
 #include "../stream/stream.h"
 #include "byom.h"
@@ -263,12 +264,21 @@ static int write_manifest(struct job *j, const struct wf_side_names *names)
     return status;
 }
 
+/* OUT's name; a card is UTF-8, and a name need not be. */
+static char *make_title(struct job *j)
+{
+    size_t n, bad;
+    const char *last = wf_path_last(j->output.out, &n);
+    char *title = wf_arena_strndup(&j->setup.arena, j->e, last, n);
+    while (title && !wf_utf8_valid(title, n, &bad))
+        title[bad] = '?';
+    return title;
+}
+
 static int write_side_files(struct job *j)
 {
     struct wf_side_names names;
-    size_t n;
-    const char *last = wf_path_last(j->output.out, &n);
-    char *title = wf_arena_strndup(&j->setup.arena, j->e, last, n);
+    char *title = make_title(j);
     uint64_t begin = wf_now_ns();
     int status =
         title ? wf_sidefiles_write(j->e, j->output.partial, j->options->no_card ? NULL : title,

@@ -3,6 +3,7 @@
 #include "recipe_read.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "../base/num.h"
@@ -19,6 +20,20 @@ static int option_names(struct wf_recipe_reader *r, const char *const **out)
         names[i] = m->options[i].name;
     *out = names;
     return WF_OK;
+}
+
+/* The nearest option of any other method; NULL if none is near. */
+static const char *nearest_elsewhere(const char *key)
+{
+    for (size_t i = 0; i < wf_method_count(); i++) {
+        const struct wf_method *m = wf_method_at(i);
+        for (size_t k = 0; k < m->n_options; k++) {
+            const char *one[] = {m->options[k].name, NULL};
+            if (!strcmp(key, *one) || wf_nearest(key, one))
+                return *one;
+        }
+    }
+    return NULL;
 }
 
 static int unknown_parameter(struct wf_recipe_reader *r, const struct wf_yaml *v)
@@ -40,11 +55,15 @@ static int unknown_parameter(struct wf_recipe_reader *r, const struct wf_yaml *v
         wf_str_printf(&list, "%s%s", i ? ", " : "", names[i]);
     s = wf_str_finish(&list, r->e);
     char hint[128];
+    if (!*wf_did_you_mean(v->key, names, hint, sizeof hint)) {
+        const char *near = nearest_elsewhere(v->key);
+        if (near)
+            snprintf(hint, sizeof hint, " ('%s' is one of other methods)", near);
+    }
     if (!s)
         s = wf_recipe_ignore(r, v->key_line,
                              "unknown parameter '%s'%s; merge_method '%s' has: %.400s",
-                             wf_clip(v->key, &clip),
-                             wf_did_you_mean(v->key, names, hint, sizeof hint), m->name, list.text);
+                             wf_clip(v->key, &clip), hint, m->name, list.text);
     wf_str_free(&list);
     return s;
 }

@@ -43,6 +43,10 @@ expect_exit 0
 run merge r.yaml awkward --resume
 expect_exit 0
 
+run merge r.yaml $'odd\xff'
+expect_exit 0
+grep -q '^# odd?$' $'odd\xff/README.md' || fail 'the card is not UTF-8'
+
 # A model that gives its tokenizer alone, and a table of coefficients: no tensor of the plan is theirs.
 for name in t0 t1 donor; do
     "${WEFT%/*}/mkckpt" --out $name --layers 1 --hidden 16 --vocab 4 --config >/dev/null || fail 'mkckpt'

@@ -11,6 +11,10 @@ run --
 expect_usage_error 'no command'
 run merg
 expect_usage_error "unknown command 'merg' (did you mean 'merge'?)"
+run MERGE
+expect_usage_error "unknown command 'MERGE' (did you mean 'merge'?)"
+run methods TIES
+expect_usage_error "(did you mean 'ties'?)"
 run inpsect x
 expect_usage_error "did you mean 'inspect'?"
 run veriyf --help
