@@ -11,4 +11,7 @@
  * journal. */
 int wf_leftover_check(struct wf_err *e, const struct wf_output *o, const struct wf_plan *plan);
 
+/* Empties OUT.partial, the journal last: one that was killed on the way is known for weft's. */
+int wf_leftover_empty(struct wf_err *e, const struct wf_output *o);
+
 #endif

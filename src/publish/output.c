@@ -174,7 +174,7 @@ static int start_anew(struct wf_err *e, struct wf_output *o, const struct wf_pla
     wf_journal_close(&o->journal);
     o->created = true;
     o->state = WF_OUTPUT_NEW;
-    int status = wf_empty_folder(e, o->partial);
+    int status = wf_leftover_empty(e, o);
     if (!status)
         status = wf_journal_open(e, o->journal_path, true, &o->journal);
     return status ? status : wf_journal_begin(e, &o->journal, plan);
@@ -290,7 +290,7 @@ int wf_output_begin(struct wf_err *e, struct wf_output *o, const struct wf_plan 
         return status;
     o->created = true;
     o->state = WF_OUTPUT_NEW;
-    status = wf_empty_folder(e, o->partial);
+    status = wf_leftover_empty(e, o);
     return status ? status : wf_journal_open(e, o->journal_path, true, &o->journal);
 }
 
@@ -391,8 +391,8 @@ int wf_output_publish(struct wf_err *e, struct wf_output *o)
 void wf_output_close(struct wf_output *o, bool keep)
 {
     struct wf_err ignored = {0};
-    if (o->created && !keep && o->lock_fd >= 0 && still_there(o))
-        wf_remove_tree(&ignored, o->partial);
+    if (o->created && !keep && o->lock_fd >= 0 && still_there(o) && !wf_leftover_empty(&ignored, o))
+        rmdir(o->partial);
     wf_journal_close(&o->journal);
     wf_journal_close(&o->own);
     wf_close(o->lock_fd);
