@@ -243,13 +243,13 @@ static int resume_partial(struct wf_err *e, struct wf_output *o, const struct wf
     return start_anew(e, o, plan);
 }
 
-/* Locks OUT.partial, made or found; OUT is not there unless it may be replaced. What is in the way
- * is emptied by --overwrite alone. */
+/* Locks OUT.partial, made or found; OUT is not there unless it may be replaced. Where nobody said
+ * --resume or --overwrite, what is somebody's stays. */
 static int claim_partial(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan,
                          bool *made)
 {
     int status = lock_partial(e, o, made);
-    if (!status && !*made && (!o->overwrite || o->merges_only))
+    if (!status && !*made && o->merges_only)
         status = wf_leftover_check(e, o, plan);
     if (status || o->overwrite || !wf_exists(o->out))
         return status;
