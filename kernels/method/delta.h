@@ -30,7 +30,7 @@
 enum {              /* in g */
        DELTA_SCALE, /* lambda / D, without consensus */
        DELTA_REPLACES,
-       DELTA_DIVIDES,  /* consensus: the least |D| that divides; D differs by element */
+       DELTA_DIVIDES,  /* consensus: the least |D| that divides, beyond 2^127 where none does */
        DELTA_RESCALES, /* f_i = 1 / likelihood */
        DELTA_SPARES,   /* tensors with fewer elements are not pruned; 0: any is */
        DELTA_LAMBDA,
@@ -260,7 +260,7 @@ static double delta_least_divisor(const struct wf_args *args)
             sum += agrees ? (float)args->m[i][DELTA_WEIGHT] : 0.0f;
         }
         double rounded = fabs((double)sum);
-        if (fabs(exact) < DELTA_ZERO)
+        if (fabs(exact) < DELTA_ZERO || rounded == 0.0)
             zero = rounded > zero ? rounded : zero;
         else
             other = rounded < other ? rounded : other;
@@ -288,7 +288,7 @@ static const char *delta_mix(const struct wf_settings *s, struct wf_args *args, 
     args->g[DELTA_SUM] = sum;
     args->g[DELTA_LAMBDA] = s->global[DELTA_OPT_LAMBDA];
     args->g[DELTA_SCALE] = args->g[DELTA_LAMBDA] / sum;
-    args->g[DELTA_DIVIDES] = !normalize || !consensus ? 0x1.fffffep127
+    args->g[DELTA_DIVIDES] = !normalize || !consensus ? 0x1.fffffffffffffp1023
                              : s->compat              ? 0x1p-126
                                                       : delta_least_divisor(args);
     args->g[DELTA_COMPAT] = s->compat;
@@ -705,7 +705,7 @@ WF_ELEMENT wf_real WF_NAME(delta_mixed)(const wf_real *x, int n, const struct WF
         sum *= side;
         int divides = WF_NAME(wf_size)(weights) >= v->g[DELTA_DIVIDES];
 #ifdef __CUDACC__ /* one way for all elements: a branch saves the rest a division by 1 */
-        if (v->g[DELTA_DIVIDES] < (wf_real)1)
+        if (v->g[DELTA_DIVIDES] < (wf_real)0x1p127)
             sum /= WF_NAME(wf_select)(divides, weights, (wf_real)1);
 #else
         sum /= WF_NAME(wf_select)(divides, weights, (wf_real)1);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../base/fault.h"
+#include "../base/file.h"
 
 static int by_text(const void *a, const void *b)
 {
@@ -109,4 +110,23 @@ int wf_place_check(struct wf_err *e, const struct wf_place *place, const char *p
         return wf_fail(e, WF_INPUT, "%s: the link leads to %s, outside of %s", path, real,
                        place->boundary);
     return WF_OK;
+}
+
+int wf_folder_empty_last(struct wf_err *e, const char *folder, const char *last)
+{
+    struct wf_arena a = {0};
+    const char **names, *end = wf_path_join(&a, e, folder, last);
+    size_t n = 0;
+    int status = end ? wf_folder_names(e, &a, folder, &names, &n) : WF_MACHINE;
+    for (size_t i = 0; !status && i < n; i++) {
+        const char *path = wf_path_join(&a, e, folder, names[i]);
+        if (!path)
+            status = WF_MACHINE;
+        else if (strcmp(names[i], last) != 0)
+            status = wf_remove_tree(e, path);
+    }
+    if (!status)
+        status = wf_remove_tree(e, end);
+    wf_arena_destroy(&a);
+    return status;
 }

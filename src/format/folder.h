@@ -26,4 +26,8 @@ bool wf_path_below(const char *folder, const char *path);
  */
 int wf_place_check(struct wf_err *e, const struct wf_place *place, const char *path);
 
+/* Removes what is in a folder and keeps the folder; the entry `last`, if there is one, after all
+ * else. */
+int wf_folder_empty_last(struct wf_err *e, const char *folder, const char *last);
+
 #endif

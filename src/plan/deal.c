@@ -48,12 +48,12 @@ static bool is_whole(const struct wf_plan *plan, const struct wf_job *job)
            job->offset / WF_BLOCK_BYTES != (job->offset + job->bytes - 1) / WF_BLOCK_BYTES;
 }
 
-/* A border fits where a tensor begins that reaches into the next block. Whatever the budget, such a
- * one is apart (wf_job_is_apart), and no span lies across the border. */
+/* A border fits where a tensor begins, behind others, that reaches into the next block. Whatever
+ * the budget, such a one is apart (wf_job_is_apart), and no span lies across the border. */
 static bool is_cut_before(const struct wf_plan *plan, const struct wf_job *job)
 {
     return is_whole(plan, job) && job->offset % WF_BLOCK_BYTES != 0 &&
-           job->offset % WF_DIRECT_ALIGN == 0;
+           job->offset % WF_DIRECT_ALIGN == 0 && job->offset != plan->shards[job->shard].header.n;
 }
 
 /* Sets the places of all borders. */

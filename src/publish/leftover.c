@@ -45,17 +45,11 @@ int wf_leftover_check(struct wf_err *e, const struct wf_output *o, const struct 
 
 int wf_leftover_empty(struct wf_err *e, const struct wf_output *o)
 {
-    struct wf_arena a = {0};
-    const char **names;
-    size_t n = 0;
-    int status = wf_folder_names(e, &a, o->partial, &names, &n);
-    for (size_t i = 0; !status && i < n; i++) {
-        const char *path = wf_path_join(&a, e, o->partial, names[i]);
-        if (!path)
-            status = WF_MACHINE;
-        else if (strcmp(names[i], WF_JOURNAL_NAME) != 0)
-            status = wf_remove_tree(e, path);
-    }
-    wf_arena_destroy(&a);
-    return status ? status : wf_remove_tree(e, o->journal_path);
+    struct wf_journal other = {.fd = -1};
+    int status =
+        is_plain_file(o->journal_path) ? wf_journal_open(e, o->journal_path, false, &other) : WF_OK;
+    if (!status)
+        status = wf_folder_empty_last(e, o->partial, WF_JOURNAL_NAME);
+    wf_journal_close(&other);
+    return status;
 }

@@ -11,7 +11,9 @@
  * journal. */
 int wf_leftover_check(struct wf_err *e, const struct wf_output *o, const struct wf_plan *plan);
 
-/* Empties OUT.partial, the journal last: one that was killed on the way is known for weft's. */
+/* Empties OUT.partial, the journal last: one that was killed on the way is known for weft's. The
+ * journal is locked meanwhile, which tells of another run where folders have no locks: WF_MACHINE.
+ * This process has closed it. */
 int wf_leftover_empty(struct wf_err *e, const struct wf_output *o);
 
 #endif

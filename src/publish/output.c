@@ -391,10 +391,10 @@ int wf_output_publish(struct wf_err *e, struct wf_output *o)
 void wf_output_close(struct wf_output *o, bool keep)
 {
     struct wf_err ignored = {0};
+    wf_journal_close(&o->journal); /* a file that is open keeps its folder on NFS */
+    wf_journal_close(&o->own);
     if (o->created && !keep && o->lock_fd >= 0 && still_there(o) && !wf_leftover_empty(&ignored, o))
         rmdir(o->partial);
-    wf_journal_close(&o->journal);
-    wf_journal_close(&o->own);
     wf_close(o->lock_fd);
     o->lock_fd = -1;
     o->created = false;

@@ -7,6 +7,7 @@
 #include "../base/str.h"
 #include "../format/folder.h"
 #include "../format/manifest.h"
+#include "../stream/journal.h"
 
 #define DEPTH_MAX 8u /* of folders in OUT; task deltas may lie deep */
 
@@ -55,7 +56,8 @@ static bool is_ours(const struct search *s, const char *name)
     for (size_t i = 0; i < s->manifest->n_files; i++)
         if (!strcmp(s->manifest->files[i].name, name))
             return true;
-    return !strcmp(name, WF_MANIFEST_NAME);
+    /* A run that was killed right after the rename has left its journal. */
+    return !strcmp(name, WF_MANIFEST_NAME) || !strcmp(name, WF_JOURNAL_NAME);
 }
 
 /* Looks through the folder `below` ("" or "deltas") until something foreign is found. */

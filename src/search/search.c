@@ -21,6 +21,7 @@
 #include "../publish/combine.h"
 #include "../publish/merge.h"
 #include "../publish/output.h"
+#include "../publish/replaceable.h"
 #include "../publish/territory.h"
 #include "cmaes.h"
 #include "fitness.h"
@@ -336,7 +337,9 @@ static int check_folder(const struct searching *s)
         return wf_fail(s->e, WF_USAGE,
                        "%s exists: --resume goes on with that search, --overwrite starts anew",
                        s->folder);
-    int status = check_reference(s, &r->base);
+    int status = check_input(s, r->path, 1);
+    if (!status)
+        status = check_reference(s, &r->base);
     for (size_t i = 0; !status && i < r->n_models; i++)
         status = check_reference(s, &r->models[i].ref);
     return status;
@@ -371,8 +374,6 @@ static int open_folder(struct searching *s)
     if (s->lock_fd < 0)
         return wf_fail_errno(s->e, WF_MACHINE, errno, "%s: cannot open the folder", s->folder);
     status = wf_lock_fd(s->e, s->lock_fd, s->folder);
-    if (!status && !s->options->resume)
-        status = wf_empty_folder(s->e, s->folder);
     if (!status)
         status = remove_leftovers(s);
     return status ? status : append(s, &(struct wf_str){.text = ""});
@@ -417,6 +418,13 @@ static int blame(struct searching *s, int status, const struct wf_err *why)
                    without_place(s, why->text));
 }
 
+/* Once it is known that there is something to search: an old search goes, its log last. */
+static int start_over(struct searching *s)
+{
+    int status = wf_folder_empty_last(s->e, s->folder, LOG_NAME);
+    return status ? status : append(s, &(struct wf_str){.text = ""});
+}
+
 static int open_log(struct searching *s)
 {
     struct wf_str header = {0};
@@ -425,6 +433,8 @@ static int open_log(struct searching *s)
     int status = open_folder(s);
     if (!status)
         status = blame(s, hash_plan(s, &why, &plan), &why);
+    if (!status && !s->options->resume)
+        status = start_over(s);
     if (status)
         return status;
     put_header(&header, s, &plan);
@@ -530,8 +540,16 @@ static int is_published(struct searching *s, const double *x, bool *is)
 /* Before anything is evaluated: --resume replaces a result of its own, and nothing else. */
 static int check_own(struct searching *s)
 {
-    if (s->is_own || !wf_exists(s->how->out) || s->options->overwrite)
+    const char *why = "";
+    bool may = true;
+    if (!wf_exists(s->how->out) || s->options->overwrite)
         return WF_OK;
+    if (s->is_own) {
+        int status = wf_replaceable(s->e, &s->a, s->how->out, &may, &why);
+        return status || may ? status
+                             : wf_fail(s->e, WF_USAGE, "%s exists and %s; --overwrite replaces it",
+                                       s->how->out, why);
+    }
     return wf_fail(s->e, WF_USAGE,
                    "--resume: %s exists and is no result of this search; --overwrite replaces it",
                    s->how->out);
@@ -626,7 +644,9 @@ static int publish(struct searching *s, struct weft_merge_result *result)
     status = merge_to(s, &why, &o, s->best, s->how->out, result);
     if (status)
         return status == WF_STOPPED ? interrupted(s, &why) : blame(s, status, &why);
-    return wf_remove_tree(s->e, s->candidate);
+    if (wf_remove_tree(&why, s->candidate))
+        wf_log(WF_LOG_WARNING, "%s is complete, but: %s", s->how->out, why.text);
+    return WF_OK;
 }
 
 /* OUT, before anything is begun. */

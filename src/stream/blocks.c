@@ -14,14 +14,19 @@ static uint64_t block_end(const struct wf_blocks *b, uint32_t shard, uint64_t bl
     return wf_min_u64((block + 1) * WF_BLOCK_BYTES, b->plan->shards[shard].bytes);
 }
 
-/* Bytes of a block that this process makes, header aside. */
-static uint64_t mine_of(const struct wf_blocks *b, uint32_t shard, uint64_t block)
+/* Bytes of a block, header aside, that lie in places [begin, end). */
+static uint64_t bytes_in(const struct wf_blocks *b, uint32_t shard, uint64_t block, uint64_t begin,
+                         uint64_t end)
 {
     uint64_t from = block ? block * WF_BLOCK_BYTES : b->plan->shards[shard].header.n;
-    uint64_t begin = wf_max_u64(b->begin_mine, wf_plan_place(b->first, shard, from));
-    uint64_t end =
-        wf_min_u64(b->end_mine, wf_plan_place(b->first, shard, block_end(b, shard, block)));
+    begin = wf_max_u64(begin, wf_plan_place(b->first, shard, from));
+    end = wf_min_u64(end, wf_plan_place(b->first, shard, block_end(b, shard, block)));
     return end > begin ? end - begin : 0;
+}
+
+static uint64_t mine_of(const struct wf_blocks *b, uint32_t shard, uint64_t block)
+{
+    return bytes_in(b, shard, block, b->begin_mine, b->end_mine);
 }
 
 static void set_left(struct wf_blocks *b)
@@ -105,14 +110,10 @@ void wf_blocks_forget(struct wf_blocks *b)
 static uint64_t sum_bytes(const struct wf_blocks *b, bool done, bool mine)
 {
     uint64_t sum = 0;
-    struct wf_blocks all = *b;
-    if (!mine) {
-        all.begin_mine = 0;
-        all.end_mine = UINT64_MAX;
-    }
     for (uint32_t s = 0; s < b->plan->n_shards; s++)
         for (uint64_t k = 0; k < wf_plan_blocks(b->plan, s); k++)
-            sum += !done || wf_blocks_at(b, s, k)->done ? mine_of(&all, s, k) : 0;
+            if (!done || wf_blocks_at(b, s, k)->done)
+                sum += mine ? mine_of(b, s, k) : bytes_in(b, s, k, 0, UINT64_MAX);
     return sum;
 }
 

@@ -137,7 +137,7 @@ static struct wf_deal_load slow_load(const struct made *m, uint64_t from, uint64
 }
 
 /* Where borders may be: between blocks, and before a tensor that is read whole and reaches into the
- * next block, on a page. */
+ * next block, on a page, and not at the shard's beginning, where a block begins as well. */
 static bool may_cut(const struct made *m, uint64_t place)
 {
     uint64_t first[9];
@@ -146,7 +146,7 @@ static bool may_cut(const struct made *m, uint64_t place)
         const struct wf_job *job = &m->jobs[j];
         uint64_t end = job->offset % WF_BLOCK_BYTES + job->bytes;
         if (wf_job_gathers(job) && end > WF_BLOCK_BYTES && place % 4096 == 0 &&
-            place == first[job->shard] * WF_BLOCK_BYTES + job->offset)
+            job->offset != HEADER && place == first[job->shard] * WF_BLOCK_BYTES + job->offset)
             return true;
     }
     return place % WF_BLOCK_BYTES == 0;
