@@ -258,6 +258,25 @@ static int claim_partial(struct wf_err *e, struct wf_output *o, const struct wf_
     return wf_fail(e, WF_USAGE, "%s exists; --overwrite replaces it", o->out);
 }
 
+static void ignore_block(void *arg, uint32_t shard, uint64_t block, const struct wf_hash128 *hash)
+{
+    (void)arg, (void)shard, (void)block, (void)hash;
+}
+
+/* What rank 0 refuses the others refuse as well, for they would wait for it in vain. */
+static int refuse_other_plan(struct wf_err *e, const struct wf_output *o,
+                             const struct wf_plan *plan)
+{
+    enum wf_plan_part differs = WF_PART_RECIPE;
+    enum wf_journal_state state = WF_JOURNAL_NONE;
+    struct wf_journal j;
+    int status = wf_journal_look(e, o->journal_path, &j);
+    if (!status)
+        status = wf_journal_load(e, &j, plan, &state, &differs, ignore_block, NULL);
+    wf_journal_close(&j);
+    return !status && state == WF_JOURNAL_OTHER ? refuse_other(e, o->partial, differs) : status;
+}
+
 int wf_output_open(struct wf_err *e, struct wf_output *o, const struct wf_plan *plan, bool resume,
                    struct wf_blocks *blocks)
 {
@@ -265,7 +284,7 @@ int wf_output_open(struct wf_err *e, struct wf_output *o, const struct wf_plan *
         return resume_published(e, o, plan);
     if (o->follows) {
         o->state = WF_OUTPUT_FOLLOWED;
-        return WF_OK;
+        return resume && !o->overwrite ? refuse_other_plan(e, o, plan) : WF_OK;
     }
     bool made;
     int status = claim_partial(e, o, plan, &made);

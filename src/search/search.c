@@ -50,6 +50,7 @@ struct searching {
     const struct wf_json *lines; /* evaluations of an earlier run */
     size_t n_done;
     int lock_fd;             /* the folder, -1 until it is ours */
+    bool made;               /* the folder, by this run */
     struct wf_output output; /* of OUT; looked at only */
     char *published;         /* OUT's recipe, where --resume finds an OUT; else NULL */
     bool is_own;             /* which is that of an evaluation of this search */
@@ -364,9 +365,9 @@ static int remove_leftovers(struct searching *s)
 /* Ours alone from here on. The log is there before anything else, to tell whose folder it is. */
 static int open_folder(struct searching *s)
 {
-    bool there = wf_exists(s->folder);
-    int status = there ? check_folder(s) : WF_OK;
-    if (!status && !there && mkdir(s->folder, 0777))
+    s->made = !wf_exists(s->folder);
+    int status = s->made ? WF_OK : check_folder(s);
+    if (!status && s->made && mkdir(s->folder, 0777))
         status = wf_fail_errno(s->e, WF_MACHINE, errno, "%s: cannot make the folder", s->folder);
     if (status)
         return status;
@@ -431,8 +432,11 @@ static int open_log(struct searching *s)
     struct wf_err why = {0};
     struct wf_hash128 plan;
     int status = open_folder(s);
-    if (!status)
+    if (!status) {
         status = blame(s, hash_plan(s, &why, &plan), &why);
+        if (status && s->made) /* a recipe that is refused leaves nothing behind */
+            wf_remove_tree(&why, s->folder);
+    }
     if (!status && !s->options->resume)
         status = start_over(s);
     if (status)

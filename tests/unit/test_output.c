@@ -314,6 +314,9 @@ static void resume_of_another_plan_is_refused_and_harmless(void **state)
     wf_output_close(&o, true);
     change_plan(&w);
     assert_failed(w.t, open_output(&w, true, false, &o), WF_USAGE, "the recipe differs");
+    o.follows = true; /* so does a rank that would wait for rank 0 */
+    assert_failed(w.t, wf_output_open(&w.t->err, &o, &w.plan, true, &w.blocks), WF_USAGE,
+                  "the recipe differs");
     wf_output_close(&o, true);
     assert_true(wf_is_file(tree_path(w.t, "out.partial/model.safetensors")));
     finish(&w);
