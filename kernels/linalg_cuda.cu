@@ -154,23 +154,6 @@ static const char *text_of(cusolverStatus_t code)
     }
 }
 
-/* Both libraries' codes are 0 for success. What the runtime knows of the failure says more. */
-template <typename S>
-static bool dense_fails(wf_plugin_err *e, int device, S code, const char *call, int line)
-{
-    if ((int)code == 0)
-        return false;
-    cudaError_t cause = cudaPeekAtLastError();
-    if (cause != cudaSuccess)
-        return wf_cuda_fails(e, device, cause, call, __FILE__, line);
-    e->code = (int)code;
-    snprintf(e->text, sizeof e->text, "%s (linalg_cuda.cu:%d): %s (status %d)", call, line,
-             text_of(code), (int)code);
-    return true;
-}
-#define DENSE_FAILS(e, l, name, ...)                                                               \
-    dense_fails((e), (l)->device, library().name(__VA_ARGS__), #name, __LINE__)
-
 /* ---- a queue ---- */
 
 struct wf_plugin_linalg {
@@ -188,14 +171,39 @@ struct wf_plugin_linalg {
     size_t host_bytes;
 };
 
+/* Waits until nothing that was put into the queue is under way; true, and *e filled, where the
+ * device fails meanwhile. `call`, of that line, is what gave the reason to ask. */
+static bool drain_fails(wf_plugin_err *e, const wf_plugin_linalg *l, const char *call, int line)
+{
+    return wf_cuda_fails(e, l->device, cudaStreamSynchronize(l->stream), call, __FILE__, line);
+}
+
+/* Both libraries' codes are 0 for success. Each has a CUDA runtime of its own, whose last error is
+ * not seen here; but a device that is lost says so to everybody, and that says more. */
+template <typename S>
+static bool dense_fails(wf_plugin_err *e, const wf_plugin_linalg *l, S code, const char *call,
+                        int line)
+{
+    if ((int)code == 0)
+        return false;
+    if (drain_fails(e, l, call, line))
+        return true;
+    e->code = (int)code;
+    snprintf(e->text, sizeof e->text, "%s (linalg_cuda.cu:%d): %s (status %d)", call, line,
+             text_of(code), (int)code);
+    return true;
+}
+#define DENSE_FAILS(e, l, name, ...)                                                               \
+    dense_fails((e), (l), library().name(__VA_ARGS__), #name, __LINE__)
+
 static void linalg_close(wf_plugin_linalg *l)
 {
     wf_plugin_err ignored;
     if (!l)
         return;
-    if (!wf_cuda_enter_fails(&ignored, l->device)) {
-        if (l->stream)
-            (void)WF_FAILS(&ignored, l->device, cudaStreamSynchronize(l->stream));
+    bool lost = wf_cuda_enter_fails(&ignored, l->device) ||
+                (l->stream && drain_fails(&ignored, l, "linalg_close", __LINE__));
+    if (!lost) { /* else all of it is gone, and the libraries might wait for it */
         if (l->params)
             (void)library().cusolverDnDestroyParams(l->params);
         if (l->solver)
@@ -272,6 +280,15 @@ static int wait(wf_plugin_err *e, wf_plugin_linalg *l)
     return 0;
 }
 
+/* For a call that failed, with *e filled, after it put something into the queue: once this is back
+ * nothing reads or writes the caller's memory any more. */
+static int abandoned(const wf_plugin_err *e, const wf_plugin_linalg *l)
+{
+    wf_plugin_err ignored; /* what failed first says more */
+    (void)drain_fails(&ignored, l, "a call that failed", __LINE__);
+    return e->code;
+}
+
 static uint64_t rounded_up(uint64_t bytes)
 {
     return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
@@ -286,11 +303,12 @@ static int linalg_hold(wf_plugin_err *e, wf_plugin_linalg *l, const void *operan
     if (!l->memory || bytes > l->bytes - BLAS_OWN_BYTES)
         return refuse(e, "what shall be held has no room");
     char *to = l->memory + BLAS_OWN_BYTES;
-    if (wf_cuda_enter_fails(e, l->device) ||
-        WF_FAILS(e, l->device,
+    if (wf_cuda_enter_fails(e, l->device))
+        return e->code;
+    if (WF_FAILS(e, l->device,
                  cudaMemcpyAsync(to, operand, bytes, cudaMemcpyHostToDevice, l->stream)) ||
         wait(e, l))
-        return e->code;
+        return abandoned(e, l);
     l->held = to;
     l->held_bytes = rounded_up(bytes);
     return 0;
@@ -363,17 +381,17 @@ static int ask_for_work(wf_plugin_err *e, dense_call *c)
     cudaDataType t = c->type;
     switch (w->kind) {
     case WF_DENSE_EIGH:
-        return dense_fails(e, l->device,
+        return dense_fails(e, l,
                            lib.cusolverDnXsyevd_bufferSize(l->solver, l->params, VECTORS, LOWER, n,
                                                            t, NULL, n, t, NULL, t, device, host),
                            "cusolverDnXsyevd_bufferSize", __LINE__);
     case WF_DENSE_CHOLESKY:
-        return dense_fails(e, l->device,
+        return dense_fails(e, l,
                            lib.cusolverDnXpotrf_bufferSize(l->solver, l->params, LOWER, n, t, NULL,
                                                            n, t, device, host),
                            "cusolverDnXpotrf_bufferSize", __LINE__);
     case WF_DENSE_SVD:
-        return dense_fails(e, l->device,
+        return dense_fails(e, l,
                            lib.cusolverDnXgesvd_bufferSize(
                                l->solver, l->params, THIN, THIN, rows, c->least, t, NULL, rows, t,
                                NULL, t, NULL, rows, t, NULL, c->least, t, device, host),
@@ -499,14 +517,10 @@ static bool fetch_values_fails(wf_plugin_err *e, const dense_call *c, int n)
 /* Waits for a routine of cuSOLVER, which says only on the device how it went. */
 static bool info_fails(wf_plugin_err *e, const dense_call *c)
 {
-    int info = 0;
-    if (WF_FAILS(
-            e, c->l->device,
-            cudaMemcpyAsync(&info, c->info, sizeof info, cudaMemcpyDeviceToHost, c->l->stream)) ||
-        wait(e, c->l))
-        return true;
-    c->w->info = info;
-    return false;
+    return WF_FAILS(e, c->l->device,
+                    cudaMemcpyAsync(&c->w->info, c->info, sizeof c->w->info, cudaMemcpyDeviceToHost,
+                                    c->l->stream)) ||
+           wait(e, c->l);
 }
 
 /* ---- products ---- */
@@ -553,9 +567,13 @@ static int eigenvectors(wf_plugin_err *e, dense_call *c)
         DENSE_FAILS(e, l, cusolverDnXsyevd, l->solver, l->params, VECTORS, LOWER, n, c->type,
                     c->a.p, c->a.ld, c->type, c->values, c->type, c->work, c->work_bytes, l->host,
                     c->host_bytes, c->info) ||
-        fetch_fails(e, c, &c->a) || fetch_values_fails(e, c, n) || info_fails(e, c))
+        info_fails(e, c))
         return e->code;
-    return 0;
+    if (c->w->info)
+        return 0;
+    if (fetch_fails(e, c, &c->a) || fetch_values_fails(e, c, n))
+        return e->code;
+    return wait(e, l);
 }
 
 /* to = from' */
@@ -581,11 +599,14 @@ static int singular_values(wf_plugin_err *e, dense_call *c)
                     tall->columns, c->type, tall->p, tall->ld, c->type, c->values, c->type, left->p,
                     left->ld, c->type, right->p, right->ld, c->type, c->work, c->work_bytes,
                     l->host, c->host_bytes, c->info) ||
-        (wide && (turn_fails(e, c, right, &c->b) || turn_fails(e, c, left, &c->c))) ||
-        fetch_fails(e, c, &c->b) || fetch_fails(e, c, &c->c) ||
-        fetch_values_fails(e, c, c->least) || info_fails(e, c))
+        info_fails(e, c))
         return e->code;
-    return 0;
+    if (c->w->info)
+        return 0;
+    if ((wide && (turn_fails(e, c, right, &c->b) || turn_fails(e, c, left, &c->c))) ||
+        fetch_fails(e, c, &c->b) || fetch_fails(e, c, &c->c) || fetch_values_fails(e, c, c->least))
+        return e->code;
+    return wait(e, l);
 }
 
 /* R lies in what geqrf leaves, and is fetched before the reflections become Q. */
@@ -599,18 +620,24 @@ static int orthogonal(wf_plugin_err *e, dense_call *c)
         DENSE_FAILS(e, l, cusolverDnXgeqrf, l->solver, l->params, m, n, c->type, c->a.p, c->a.ld,
                     c->type, c->tau, c->type, c->work, c->work_bytes, l->host, c->host_bytes,
                     c->info) ||
-        info_fails(e, c) || (!w->info && w->c.p && fetch_fails(e, c, &r)))
+        info_fails(e, c))
         return e->code;
     if (w->info)
         return 0;
+    if (w->c.p && fetch_fails(e, c, &r))
+        return e->code;
     bool failed =
         w->wide ? DENSE_FAILS(e, l, cusolverDnDorgqr, l->solver, m, n, n, (double *)c->a.p, c->a.ld,
                               (const double *)c->tau, (double *)c->work, elements, c->info)
                 : DENSE_FAILS(e, l, cusolverDnSorgqr, l->solver, m, n, n, (float *)c->a.p, c->a.ld,
                               (const float *)c->tau, (float *)c->work, elements, c->info);
-    if (failed || fetch_fails(e, c, &c->a) || info_fails(e, c))
+    if (failed || info_fails(e, c))
         return e->code;
-    return 0;
+    if (w->info)
+        return 0;
+    if (fetch_fails(e, c, &c->a))
+        return e->code;
+    return wait(e, l);
 }
 
 static int triangle(wf_plugin_err *e, dense_call *c)
@@ -619,9 +646,13 @@ static int triangle(wf_plugin_err *e, dense_call *c)
     if (bring_fails(e, c, &c->a) ||
         DENSE_FAILS(e, l, cusolverDnXpotrf, l->solver, l->params, LOWER, c->w->n, c->type, c->a.p,
                     c->a.ld, c->type, c->work, c->work_bytes, l->host, c->host_bytes, c->info) ||
-        fetch_fails(e, c, &c->a) || info_fails(e, c))
+        info_fails(e, c))
         return e->code;
-    return 0;
+    if (c->w->info)
+        return 0;
+    if (fetch_fails(e, c, &c->a))
+        return e->code;
+    return wait(e, l);
 }
 
 static int grow_host(wf_plugin_err *e, wf_plugin_linalg *l, size_t bytes)
@@ -632,6 +663,26 @@ static int grow_host(wf_plugin_err *e, wf_plugin_linalg *l, size_t bytes)
     l->host = new (std::nothrow) char[bytes];
     l->host_bytes = l->host ? bytes : 0;
     return l->host ? 0 : refuse(e, "cuSOLVER's work: out of memory on the host");
+}
+
+static int compute(wf_plugin_err *e, dense_call *c)
+{
+    switch (c->w->kind) {
+    case WF_DENSE_GEMM:
+        return product(e, c);
+    case WF_DENSE_SYRK:
+        return square(e, c);
+    case WF_DENSE_EIGH:
+        return eigenvectors(e, c);
+    case WF_DENSE_SVD:
+        return singular_values(e, c);
+    case WF_DENSE_QR:
+        return orthogonal(e, c);
+    case WF_DENSE_CHOLESKY:
+        return triangle(e, c);
+    default:
+        return refuse(e, "an unknown call of linear algebra");
+    }
 }
 
 static int linalg_run(wf_plugin_err *e, wf_plugin_linalg *l, wf_dense *w)
@@ -646,22 +697,7 @@ static int linalg_run(wf_plugin_err *e, wf_plugin_linalg *l, wf_dense *w)
         return refuse(e, "an operand is not held");
     if (grow_host(e, l, c.host_bytes))
         return e->code;
-    switch (w->kind) {
-    case WF_DENSE_GEMM:
-        return product(e, &c);
-    case WF_DENSE_SYRK:
-        return square(e, &c);
-    case WF_DENSE_EIGH:
-        return eigenvectors(e, &c);
-    case WF_DENSE_SVD:
-        return singular_values(e, &c);
-    case WF_DENSE_QR:
-        return orthogonal(e, &c);
-    case WF_DENSE_CHOLESKY:
-        return triangle(e, &c);
-    default:
-        return refuse(e, "an unknown call of linear algebra");
-    }
+    return compute(e, &c) ? abandoned(e, l) : 0;
 }
 
 static int linalg_library(wf_plugin_err *e, char text[64])

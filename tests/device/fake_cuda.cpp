@@ -40,11 +40,6 @@ cudaError_t cudaGetLastError(void)
     return cudaSuccess;
 }
 
-cudaError_t cudaPeekAtLastError(void)
-{
-    return cudaSuccess;
-}
-
 const char *cudaGetErrorString(cudaError_t code)
 {
     return code == cudaErrorMemoryAllocation ? "out of memory" : "the stand-in failed";

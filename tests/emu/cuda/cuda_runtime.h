@@ -47,7 +47,6 @@ enum { cudaStreamNonBlocking = 1, cudaEventBlockingSync = 1, cudaEventDisableTim
 
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetLastError(void);
-cudaError_t cudaPeekAtLastError(void);
 const char *cudaGetErrorString(cudaError_t code);
 cudaError_t cudaFree(void *p);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags);
