@@ -1,27 +1,27 @@
 /* linalg_cuda.cu - dense linear algebra by cuBLAS and cuSOLVER: the linalg_ entries of plugin.h.
  *
- * The two are large libraries that merges never need, so they are opened with dlopen when somebody
- * first asks; nothing links them. A queue has a stream, its handles, and one piece of memory:
+ * The two are opened when somebody first asks (open_library.cuh). A queue has a stream, its
+ * handles, and one piece of memory:
  *
  *   | cuBLAS's own | what is held | operands | results | info | cuSOLVER's work |
  *                  |              |<--------------- of the call ------------->|
  *
  * Copies lie on the device without gaps between columns, but for what is held. Results repeat from
- * one run to the next: a handle for each stream with workspace of its own, no reduced precision
- * (TF32 and emulation are never asked for), deterministic routines.
+ * one run to the next: a handle for each stream with workspace of its own, cuBLAS without atomics
+ * (its default), cuSOLVER's deterministic routines (of which nothing says that they are its
+ * default). cuBLAS is asked for pedantic arithmetic, so that no variable of the environment makes
+ * it compute in TF32 or emulate.
  */
-#include <cstdlib>
-#include <cstring>
 #include <new>
 
 #include "check.cuh"
 #include "linalg_cuda.h"
+#include "open_library.cuh"
 
 #if __has_include(<cublas_v2.h>) && __has_include(<cusolverDn.h>)
 
 #include <cublas_v2.h>
 #include <cusolverDn.h>
-#include <dlfcn.h>
 
 #define WF_TEXT_OF(x) #x
 #define WF_TEXT(x) WF_TEXT_OF(x)
@@ -42,7 +42,6 @@
     F(cublasSetStream)                                                                             \
     F(cublasSetWorkspace)                                                                          \
     F(cublasSetMathMode)                                                                           \
-    F(cublasSetAtomicsMode)                                                                        \
     F(cublasGetProperty)                                                                           \
     F(cublasGetStatusString)                                                                       \
     F(cublasDgemm)                                                                                 \
@@ -74,36 +73,17 @@ struct dense_library {
 #define WF_MEMBER(name) decltype(&::name) name;
     BLAS_LIST(WF_MEMBER)
     SOLVER_LIST(WF_MEMBER)
-    char why[220]; /* "": it can be used */
+    char why[WF_WHY_BYTES]; /* "": it can be used */
 };
-
-template <typename F>
-static void find(dense_library *lib, void *file, const char *name, const char *in, F *place)
-{
-    *place = (F)dlsym(file, name);
-    if (!*place && !lib->why[0])
-        snprintf(lib->why, sizeof lib->why, "%s here has no %s", in, name);
-}
-
-static void *open_file(dense_library *lib, const char *name, const char *variable)
-{
-    const char *given = getenv(variable);
-    void *file = lib->why[0] ? NULL : dlopen(given && *given ? given : name, RTLD_NOW | RTLD_LOCAL);
-    if (!file && !lib->why[0])
-        snprintf(lib->why, sizeof lib->why, "no linear algebra on GPUs: %s", dlerror());
-    return file;
-}
 
 /* cuBLAS first: cuSOLVER wants it, and takes the one that is there. */
 static dense_library open_libraries()
 {
     dense_library lib = {};
-    void *blas = open_file(&lib, BLAS_FILE, BLAS_VARIABLE);
-    void *solver = open_file(&lib, SOLVER_FILE, SOLVER_VARIABLE);
-    if (lib.why[0])
-        return lib;
-#define WF_FIND_BLAS(name) find(&lib, blas, WF_TEXT(name), BLAS_FILE, &lib.name);
-#define WF_FIND_SOLVER(name) find(&lib, solver, WF_TEXT(name), SOLVER_FILE, &lib.name);
+    wf_opened_library blas = wf_open_library(BLAS_FILE, BLAS_VARIABLE, lib.why);
+    wf_opened_library solver = wf_open_library(SOLVER_FILE, SOLVER_VARIABLE, lib.why);
+#define WF_FIND_BLAS(name) wf_find_symbol(blas, WF_TEXT(name), &lib.name, lib.why);
+#define WF_FIND_SOLVER(name) wf_find_symbol(solver, WF_TEXT(name), &lib.name, lib.why);
     BLAS_LIST(WF_FIND_BLAS)
     SOLVER_LIST(WF_FIND_SOLVER)
     return lib;
@@ -115,16 +95,9 @@ static const dense_library &library()
     return lib;
 }
 
-static int refuse(wf_plugin_err *e, const char *text)
-{
-    e->code = -1;
-    snprintf(e->text, sizeof e->text, "%s", text);
-    return e->code;
-}
-
 static int library_fails(wf_plugin_err *e)
 {
-    return library().why[0] ? refuse(e, library().why) : 0;
+    return library().why[0] ? wf_refuse(e, "no linear algebra on GPUs: ", library().why) : 0;
 }
 
 static const char *text_of(cublasStatus_t code)
@@ -231,8 +204,7 @@ static int make_handles(wf_plugin_err *e, wf_plugin_linalg *l)
             cudaEventCreateWithFlags(&l->done, cudaEventBlockingSync | cudaEventDisableTiming)) ||
         DENSE_FAILS(e, l, cublasCreate, &l->blas) ||
         DENSE_FAILS(e, l, cublasSetStream, l->blas, l->stream) ||
-        DENSE_FAILS(e, l, cublasSetMathMode, l->blas, CUBLAS_DEFAULT_MATH) ||
-        DENSE_FAILS(e, l, cublasSetAtomicsMode, l->blas, CUBLAS_ATOMICS_NOT_ALLOWED) ||
+        DENSE_FAILS(e, l, cublasSetMathMode, l->blas, CUBLAS_PEDANTIC_MATH) ||
         DENSE_FAILS(e, l, cusolverDnCreate, &l->solver) ||
         DENSE_FAILS(e, l, cusolverDnSetStream, l->solver, l->stream) ||
         DENSE_FAILS(e, l, cusolverDnSetDeterministicMode, l->solver,
@@ -249,7 +221,7 @@ static int linalg_open(wf_plugin_err *e, uint32_t device, wf_plugin_linalg **out
         return e->code;
     wf_plugin_linalg *l = new (std::nothrow) wf_plugin_linalg();
     if (!l)
-        return refuse(e, "a queue for linear algebra: out of memory on the host");
+        return wf_refuse(e, "a queue for linear algebra: out of memory on the host");
     l->device = (int)device;
     if (make_handles(e, l)) {
         linalg_close(l);
@@ -262,7 +234,7 @@ static int linalg_open(wf_plugin_err *e, uint32_t device, wf_plugin_linalg **out
 static int linalg_claim(wf_plugin_err *e, wf_plugin_linalg *l, uint64_t bytes)
 {
     if (l->memory)
-        return refuse(e, "memory is claimed twice");
+        return wf_refuse(e, "memory is claimed twice");
     l->bytes = bytes < BLAS_OWN_BYTES ? BLAS_OWN_BYTES : bytes;
     if (wf_cuda_enter_fails(e, l->device) ||
         WF_FAILS(e, l->device, cudaMalloc(&l->memory, l->bytes)) ||
@@ -301,7 +273,7 @@ static int linalg_hold(wf_plugin_err *e, wf_plugin_linalg *l, const void *operan
     if (!operand)
         return 0;
     if (!l->memory || bytes > l->bytes - BLAS_OWN_BYTES)
-        return refuse(e, "what shall be held has no room");
+        return wf_refuse(e, "what shall be held has no room");
     char *to = l->memory + BLAS_OWN_BYTES;
     if (wf_cuda_enter_fails(e, l->device))
         return e->code;
@@ -662,7 +634,7 @@ static int grow_host(wf_plugin_err *e, wf_plugin_linalg *l, size_t bytes)
     delete[] l->host;
     l->host = new (std::nothrow) char[bytes];
     l->host_bytes = l->host ? bytes : 0;
-    return l->host ? 0 : refuse(e, "cuSOLVER's work: out of memory on the host");
+    return l->host ? 0 : wf_refuse(e, "cuSOLVER's work: out of memory on the host");
 }
 
 static int compute(wf_plugin_err *e, dense_call *c)
@@ -681,7 +653,7 @@ static int compute(wf_plugin_err *e, dense_call *c)
     case WF_DENSE_CHOLESKY:
         return triangle(e, c);
     default:
-        return refuse(e, "an unknown call of linear algebra");
+        return wf_refuse(e, "an unknown call of linear algebra");
     }
 }
 
@@ -692,9 +664,9 @@ static int linalg_run(wf_plugin_err *e, wf_plugin_linalg *l, wf_dense *w)
     if (wf_cuda_enter_fails(e, l->device) || place(e, l, w, &c))
         return e->code;
     if (!l->memory || c.at > l->bytes)
-        return refuse(e, "a call of linear algebra has no room");
+        return wf_refuse(e, "a call of linear algebra has no room");
     if (((w->a_held || w->b_held) && !l->held))
-        return refuse(e, "an operand is not held");
+        return wf_refuse(e, "an operand is not held");
     if (grow_host(e, l, c.host_bytes))
         return e->code;
     return compute(e, &c) ? abandoned(e, l) : 0;
@@ -716,23 +688,18 @@ static int linalg_library(wf_plugin_err *e, char text[64])
 
 #else /* built without the two headers: each entry says so */
 
-static int refuse(wf_plugin_err *e)
-{
-    e->code = -1;
-    snprintf(e->text, sizeof e->text,
-             "this plugin was built without cuBLAS and cuSOLVER: their headers were not there");
-    return e->code;
-}
+static const char *const WITHOUT =
+    "this plugin was built without cuBLAS and cuSOLVER: their headers were not there";
 
 static int linalg_library(wf_plugin_err *e, char *)
 {
-    return refuse(e);
+    return wf_refuse(e, WITHOUT);
 }
 
 static int linalg_open(wf_plugin_err *e, uint32_t, wf_plugin_linalg **out)
 {
     *out = NULL;
-    return refuse(e);
+    return wf_refuse(e, WITHOUT);
 }
 
 static void linalg_close(wf_plugin_linalg *)
@@ -741,22 +708,22 @@ static void linalg_close(wf_plugin_linalg *)
 
 static int linalg_bytes(wf_plugin_err *e, wf_plugin_linalg *, const wf_dense *, uint64_t *)
 {
-    return refuse(e);
+    return wf_refuse(e, WITHOUT);
 }
 
 static int linalg_claim(wf_plugin_err *e, wf_plugin_linalg *, uint64_t)
 {
-    return refuse(e);
+    return wf_refuse(e, WITHOUT);
 }
 
 static int linalg_hold(wf_plugin_err *e, wf_plugin_linalg *, const void *, uint64_t)
 {
-    return refuse(e);
+    return wf_refuse(e, WITHOUT);
 }
 
 static int linalg_run(wf_plugin_err *e, wf_plugin_linalg *, wf_dense *)
 {
-    return refuse(e);
+    return wf_refuse(e, WITHOUT);
 }
 
 #endif

@@ -61,6 +61,7 @@ struct cublasContext {
     cudaStream_t stream;
     void *work;
     size_t work_bytes;
+    cublasMath_t mode;
 };
 
 cublasStatus_t cublasCreate(cublasHandle_t *handle)
@@ -93,13 +94,7 @@ cublasStatus_t cublasSetWorkspace(cublasHandle_t handle, void *p, size_t bytes)
 
 cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode)
 {
-    (void)handle, (void)mode;
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-cublasStatus_t cublasSetAtomicsMode(cublasHandle_t handle, cublasAtomicsMode_t mode)
-{
-    (void)handle, (void)mode;
+    handle->mode = mode;
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -114,10 +109,11 @@ const char *cublasGetStatusString(cublasStatus_t status)
     return status == CUBLAS_STATUS_SUCCESS ? "it is a success" : "the stand-in failed";
 }
 
-/* Whether the call fails; if not it has a stream and a workspace, which it may use as it likes. */
+/* Whether the call fails; if not it has a stream and a workspace, which it may use as it likes, and
+ * is told to compute in the type it is for. */
 static bool fails(cublasHandle_t handle, const char *what)
 {
-    if (!handle->stream || !handle->work)
+    if (!handle->stream || !handle->work || handle->mode != CUBLAS_PEDANTIC_MATH)
         fake_mistake(what);
     memset(handle->work, SPOILT, handle->work_bytes);
     return fake_fails(what);
