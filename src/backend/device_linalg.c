@@ -23,6 +23,15 @@ static int fail(struct wf_err *e, const struct wf_linalg_lane *lane,
     return wf_fail(e, WF_MACHINE, "GPU %" PRIu32 ": %s", lane->index, fault->text);
 }
 
+/* Of a queue that is not ready yet. */
+static int fail_to_ready(struct wf_err *e, const struct wf_linalg_lane *lane,
+                         const struct wf_plugin_err *fault)
+{
+    return fault->code == WF_PLUGIN_NO_MEMORY
+               ? wf_fail(e, WF_NO, "GPU %" PRIu32 ": %s", lane->index, fault->text)
+               : fail(e, lane, fault);
+}
+
 static struct wf_dense_matrix matrix(const void *p, int ld)
 {
     return (struct wf_dense_matrix){.p = (void *)p, .ld = ld};
@@ -259,7 +268,7 @@ static int open_table(struct wf_err *e, const struct wf_linalg_device *d, unsign
     lane->plugin = wf_devices_plugin(own->devices);
     lane->index = wf_devices_index(own->devices, nth % wf_devices_count(own->devices));
     if (lane->plugin->linalg_open(&fault, lane->index, &lane->queue)) {
-        int s = fail(e, lane, &fault);
+        int s = fail_to_ready(e, lane, &fault);
         wf_free(lane);
         return s;
     }
@@ -271,7 +280,7 @@ static int claim(struct wf_err *e, struct wf_linalg *la, uint64_t bytes)
 {
     struct wf_plugin_err fault = {0};
     return la->lane->plugin->linalg_claim(&fault, la->lane->queue, bytes)
-               ? fail(e, la->lane, &fault)
+               ? fail_to_ready(e, la->lane, &fault)
                : WF_OK;
 }
 

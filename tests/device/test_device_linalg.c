@@ -189,6 +189,40 @@ static void memory_for_fewer_threads_means_fewer(void **state)
     wf_linalg_crew_close(&crew);
 }
 
+static int has_no_memory_to_open(struct wf_err *e, const struct wf_linalg_device *d, unsigned nth,
+                                 struct wf_linalg **out)
+{
+    return nth == 2 ? wf_fail(e, WF_NO, "no memory for the third")
+                    : linalg.device.open(e, d, nth, out);
+}
+
+static int has_no_memory_to_claim(struct wf_err *e, struct wf_linalg *t, uint64_t bytes)
+{
+    static unsigned calls;
+    return ++calls % 3 == 0 ? wf_fail(e, WF_NO, "no memory for the third")
+                            : linalg.device.claim(e, t, bytes);
+}
+
+/* Somebody else took it after it was counted. */
+static void memory_that_is_gone_means_fewer_threads_too(void **state)
+{
+    const struct job j = {.outs = 60, .ins = 50, .cut = {.rank = 8}};
+    struct wf_device_linalg crowded = linalg;
+    struct wf_linalg_crew crew;
+    struct wf_err e = {0};
+    (void)state;
+    crowded.device.open = has_no_memory_to_open;
+    assert_int_equal(wf_linalg_crew_open(&e, &crowded.device, 5, job_room, &j, &crew), WF_OK);
+    assert_int_equal(crew.n, 2);
+    wf_linalg_crew_close(&crew);
+    crowded.device.open = linalg.device.open;
+    crowded.device.claim = has_no_memory_to_claim;
+    assert_int_equal(wf_linalg_crew_open(&e, &crowded.device, 5, job_room, &j, &crew), WF_OK);
+    assert_int_equal(crew.n, 2);
+    assert_int_equal(wf_err_status(&e), WF_OK);
+    wf_linalg_crew_close(&crew);
+}
+
 /* ---- iterations that do not converge ---- */
 
 /* The nth call of a routine of cuSOLVER says so, and has destroyed its copy of the matrix. */
@@ -268,6 +302,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_device_without_room_is_passed_over_or_refused),
         cmocka_unit_test(a_device_that_fails_before_the_work_is_passed_over_or_refused),
         cmocka_unit_test(memory_for_fewer_threads_means_fewer),
+        cmocka_unit_test(memory_that_is_gone_means_fewer_threads_too),
         cmocka_unit_test(what_does_not_converge_is_left_to_the_processor),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
