@@ -127,6 +127,16 @@ static const char *text_of(cusolverStatus_t code)
     }
 }
 
+static bool is_memory(cublasStatus_t code)
+{
+    return code == CUBLAS_STATUS_ALLOC_FAILED;
+}
+
+static bool is_memory(cusolverStatus_t code)
+{
+    return code == CUSOLVER_STATUS_ALLOC_FAILED;
+}
+
 /* ---- a queue ---- */
 
 struct wf_plugin_linalg {
@@ -161,7 +171,7 @@ static bool dense_fails(wf_plugin_err *e, const wf_plugin_linalg *l, S code, con
         return false;
     if (drain_fails(e, l, call, line))
         return true;
-    e->code = (int)code;
+    e->code = is_memory(code) ? (int)cudaErrorMemoryAllocation : (int)code;
     snprintf(e->text, sizeof e->text, "%s (linalg_cuda.cu:%d): %s (status %d)", call, line,
              text_of(code), (int)code);
     return true;
@@ -192,6 +202,14 @@ static void linalg_close(wf_plugin_linalg *l)
     }
     delete[] l->host;
     delete l;
+}
+
+/* For a queue that could not be made ready. */
+static int unready(wf_plugin_err *e)
+{
+    if (e->code == (int)cudaErrorMemoryAllocation)
+        e->code = WF_PLUGIN_NO_MEMORY;
+    return e->code;
 }
 
 static int make_handles(wf_plugin_err *e, wf_plugin_linalg *l)
@@ -225,7 +243,7 @@ static int linalg_open(wf_plugin_err *e, uint32_t device, wf_plugin_linalg **out
     l->device = (int)device;
     if (make_handles(e, l)) {
         linalg_close(l);
-        return e->code;
+        return unready(e);
     }
     *out = l;
     return 0;
@@ -239,7 +257,7 @@ static int linalg_claim(wf_plugin_err *e, wf_plugin_linalg *l, uint64_t bytes)
     if (wf_cuda_enter_fails(e, l->device) ||
         WF_FAILS(e, l->device, cudaMalloc(&l->memory, l->bytes)) ||
         DENSE_FAILS(e, l, cublasSetWorkspace, l->blas, l->memory, BLAS_OWN_BYTES))
-        return e->code;
+        return unready(e);
     return 0;
 }
 
@@ -517,11 +535,20 @@ static int product(wf_plugin_err *e, dense_call *c)
     return wait(e, l);
 }
 
+/* The other triangle is fetched as well, and is not written: it must hold numbers. */
+static bool clear_fails(wf_plugin_err *e, const dense_call *c, const device_matrix *m)
+{
+    return WF_FAILS(
+        e, c->l->device,
+        cudaMemsetAsync(m->p, 0, (size_t)m->rows * (size_t)m->columns * c->size, c->l->stream));
+}
+
 static int square(wf_plugin_err *e, dense_call *c)
 {
     const wf_dense *w = c->w;
     wf_plugin_linalg *l = c->l;
     if ((!w->a_held && bring_fails(e, c, &c->a)) || (w->beta != 0 && bring_fails(e, c, &c->c)) ||
+        (w->beta == 0 && clear_fails(e, c, &c->c)) ||
         DENSE_FAILS(e, l, cublasDsyrk, l->blas, LOWER, turn(w->a_turned), w->n, w->k, &w->alpha,
                     (const double *)c->a.p, c->a.ld, &w->beta, (double *)c->c.p, c->c.ld) ||
         fetch_fails(e, c, &c->c))

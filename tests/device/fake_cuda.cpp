@@ -112,6 +112,15 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
 {
     return cudaMemcpy2DAsync(to, bytes, from, bytes, bytes, 1, kind, stream);
 }
+
+cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t stream)
+{
+    if (stream->device != current)
+        return cudaErrorInvalidValue;
+    fake_check_memory(p, bytes, "cudaMemsetAsync");
+    std::memset(p, value, bytes);
+    return cudaSuccess;
+}
 }
 
 cudaError_t wf_emu_malloc(void **out, size_t bytes)
