@@ -35,7 +35,7 @@ static int add_queue(struct wf_err *e, struct wf_linalg_crew *crew, uint64_t byt
             crew->device->close(crew->tables[--crew->n]);
     }
     if (s == WF_NO)
-        wf_log(WF_LOG_INFO, "%u threads compute on the GPU, not more: %s", crew->n, why.text);
+        wf_log(WF_LOG_INFO, "no room on the GPU for another thread: %s", why.text);
     return !s || s == WF_NO ? s : wf_fail(e, WF_MACHINE, "%s", why.text);
 }
 
