@@ -63,7 +63,7 @@ cat "$SCRATCH/bench"
 # Out of bounds, misaligned, races on shared memory, uninitialised reads. Tens of times slower, so small.
 sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
 sanitized() { # TOOL PROGRAM ARGUMENTS...
-    local name="compute-sanitizer $1, $(basename "$2")" said=$SCRATCH/$1
+    local name="compute-sanitizer $1, ${2##*/}" said=$SCRATCH/$1
     if [ -z "$sanitizer" ]; then
         skip "$name" "it is not installed"
     elif "$sanitizer" --tool "$1" --error-exitcode 9 --print-limit 5 "${@:2}" >"$said" 2>&1; then
