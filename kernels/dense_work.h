@@ -1,7 +1,8 @@
 /* dense_work.h - one call of dense linear algebra, as a device gets it. C11 and C++.
  *
  * Matrices are column-major and lie in the host's memory before and after; element (i, j) is at
- * p[i + j * ld]. What is written is the whole rectangle named here, and nothing between columns.
+ * p[i + j * ld]. What is written is the whole rectangle named here, and nothing between columns;
+ * of a factorisation that reports a number in `info`, nothing.
  *
  *   kind       reads                             writes
  *   GEMM       a, b; c unless beta is 0          c = alpha op(a) op(b) + beta c, m x n
@@ -41,7 +42,8 @@ struct wf_dense {
     double alpha, beta;
     struct wf_dense_matrix a, b, c;
     void *values;
-    int32_t info; /* out: 0, or LAPACK's: no convergence; CHOLESKY: not positive definite */
+    int32_t info; /* out: 0, or LAPACK's: above 0 EIGH, SVD: no convergence, CHOLESKY: not positive
+                   * definite; below 0: a wrong argument */
 };
 
 #endif

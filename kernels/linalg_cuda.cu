@@ -1,27 +1,27 @@
 /* linalg_cuda.cu - dense linear algebra by cuBLAS and cuSOLVER: the linalg_ entries of plugin.h.
  *
- * The two are large libraries that merges never need, so they are opened with dlopen when somebody
- * first asks; nothing links them. A queue has a stream, its handles, and one piece of memory:
+ * The two are opened when somebody first asks (open_library.cuh). A queue has a stream, its
+ * handles, and one piece of memory:
  *
  *   | cuBLAS's own | what is held | operands | results | info | cuSOLVER's work |
  *                  |              |<--------------- of the call ------------->|
  *
  * Copies lie on the device without gaps between columns, but for what is held. Results repeat from
- * one run to the next: a handle for each stream with workspace of its own, no reduced precision
- * (TF32 and emulation are never asked for), deterministic routines.
+ * one run to the next: a handle for each stream with workspace of its own, cuBLAS without atomics
+ * (its default), cuSOLVER's deterministic routines (of which nothing says that they are its
+ * default). cuBLAS is asked for pedantic arithmetic, so that no variable of the environment makes
+ * it compute in TF32 or emulate.
  */
-#include <cstdlib>
-#include <cstring>
 #include <new>
 
 #include "check.cuh"
 #include "linalg_cuda.h"
+#include "open_library.cuh"
 
 #if __has_include(<cublas_v2.h>) && __has_include(<cusolverDn.h>)
 
 #include <cublas_v2.h>
 #include <cusolverDn.h>
-#include <dlfcn.h>
 
 #define WF_TEXT_OF(x) #x
 #define WF_TEXT(x) WF_TEXT_OF(x)
@@ -42,7 +42,6 @@
     F(cublasSetStream)                                                                             \
     F(cublasSetWorkspace)                                                                          \
     F(cublasSetMathMode)                                                                           \
-    F(cublasSetAtomicsMode)                                                                        \
     F(cublasGetProperty)                                                                           \
     F(cublasGetStatusString)                                                                       \
     F(cublasDgemm)                                                                                 \
@@ -74,36 +73,17 @@ struct dense_library {
 #define WF_MEMBER(name) decltype(&::name) name;
     BLAS_LIST(WF_MEMBER)
     SOLVER_LIST(WF_MEMBER)
-    char why[220]; /* "": it can be used */
+    char why[WF_WHY_BYTES]; /* "": it can be used */
 };
-
-template <typename F>
-static void find(dense_library *lib, void *file, const char *name, const char *in, F *place)
-{
-    *place = (F)dlsym(file, name);
-    if (!*place && !lib->why[0])
-        snprintf(lib->why, sizeof lib->why, "%s here has no %s", in, name);
-}
-
-static void *open_file(dense_library *lib, const char *name, const char *variable)
-{
-    const char *given = getenv(variable);
-    void *file = lib->why[0] ? NULL : dlopen(given && *given ? given : name, RTLD_NOW | RTLD_LOCAL);
-    if (!file && !lib->why[0])
-        snprintf(lib->why, sizeof lib->why, "no linear algebra on GPUs: %s", dlerror());
-    return file;
-}
 
 /* cuBLAS first: cuSOLVER wants it, and takes the one that is there. */
 static dense_library open_libraries()
 {
     dense_library lib = {};
-    void *blas = open_file(&lib, BLAS_FILE, BLAS_VARIABLE);
-    void *solver = open_file(&lib, SOLVER_FILE, SOLVER_VARIABLE);
-    if (lib.why[0])
-        return lib;
-#define WF_FIND_BLAS(name) find(&lib, blas, WF_TEXT(name), BLAS_FILE, &lib.name);
-#define WF_FIND_SOLVER(name) find(&lib, solver, WF_TEXT(name), SOLVER_FILE, &lib.name);
+    wf_opened_library blas = wf_open_library(BLAS_FILE, BLAS_VARIABLE, lib.why);
+    wf_opened_library solver = wf_open_library(SOLVER_FILE, SOLVER_VARIABLE, lib.why);
+#define WF_FIND_BLAS(name) wf_find_symbol(blas, WF_TEXT(name), &lib.name, lib.why);
+#define WF_FIND_SOLVER(name) wf_find_symbol(solver, WF_TEXT(name), &lib.name, lib.why);
     BLAS_LIST(WF_FIND_BLAS)
     SOLVER_LIST(WF_FIND_SOLVER)
     return lib;
@@ -115,16 +95,9 @@ static const dense_library &library()
     return lib;
 }
 
-static int refuse(wf_plugin_err *e, const char *text)
-{
-    e->code = -1;
-    snprintf(e->text, sizeof e->text, "%s", text);
-    return e->code;
-}
-
 static int library_fails(wf_plugin_err *e)
 {
-    return library().why[0] ? refuse(e, library().why) : 0;
+    return library().why[0] ? wf_refuse(e, "no linear algebra on GPUs: ", library().why) : 0;
 }
 
 static const char *text_of(cublasStatus_t code)
@@ -154,22 +127,15 @@ static const char *text_of(cusolverStatus_t code)
     }
 }
 
-/* Both libraries' codes are 0 for success. What the runtime knows of the failure says more. */
-template <typename S>
-static bool dense_fails(wf_plugin_err *e, int device, S code, const char *call, int line)
+static bool is_memory(cublasStatus_t code)
 {
-    if ((int)code == 0)
-        return false;
-    cudaError_t cause = cudaPeekAtLastError();
-    if (cause != cudaSuccess)
-        return wf_cuda_fails(e, device, cause, call, __FILE__, line);
-    e->code = (int)code;
-    snprintf(e->text, sizeof e->text, "%s (linalg_cuda.cu:%d): %s (status %d)", call, line,
-             text_of(code), (int)code);
-    return true;
+    return code == CUBLAS_STATUS_ALLOC_FAILED;
 }
-#define DENSE_FAILS(e, l, name, ...)                                                               \
-    dense_fails((e), (l)->device, library().name(__VA_ARGS__), #name, __LINE__)
+
+static bool is_memory(cusolverStatus_t code)
+{
+    return code == CUSOLVER_STATUS_ALLOC_FAILED;
+}
 
 /* ---- a queue ---- */
 
@@ -188,14 +154,39 @@ struct wf_plugin_linalg {
     size_t host_bytes;
 };
 
+/* Waits until nothing that was put into the queue is under way; true, and *e filled, where the
+ * device fails meanwhile. `call`, of that line, is what gave the reason to ask. */
+static bool drain_fails(wf_plugin_err *e, const wf_plugin_linalg *l, const char *call, int line)
+{
+    return wf_cuda_fails(e, l->device, cudaStreamSynchronize(l->stream), call, __FILE__, line);
+}
+
+/* Both libraries' codes are 0 for success. Each has a CUDA runtime of its own, whose last error is
+ * not seen here; but a device that is lost says so to everybody, and that says more. */
+template <typename S>
+static bool dense_fails(wf_plugin_err *e, const wf_plugin_linalg *l, S code, const char *call,
+                        int line)
+{
+    if ((int)code == 0)
+        return false;
+    if (drain_fails(e, l, call, line))
+        return true;
+    e->code = is_memory(code) ? (int)cudaErrorMemoryAllocation : (int)code;
+    snprintf(e->text, sizeof e->text, "%s (linalg_cuda.cu:%d): %s (status %d)", call, line,
+             text_of(code), (int)code);
+    return true;
+}
+#define DENSE_FAILS(e, l, name, ...)                                                               \
+    dense_fails((e), (l), library().name(__VA_ARGS__), #name, __LINE__)
+
 static void linalg_close(wf_plugin_linalg *l)
 {
     wf_plugin_err ignored;
     if (!l)
         return;
-    if (!wf_cuda_enter_fails(&ignored, l->device)) {
-        if (l->stream)
-            (void)WF_FAILS(&ignored, l->device, cudaStreamSynchronize(l->stream));
+    bool lost = wf_cuda_enter_fails(&ignored, l->device) ||
+                (l->stream && drain_fails(&ignored, l, "linalg_close", __LINE__));
+    if (!lost) { /* else all of it is gone, and the libraries might wait for it */
         if (l->params)
             (void)library().cusolverDnDestroyParams(l->params);
         if (l->solver)
@@ -213,6 +204,14 @@ static void linalg_close(wf_plugin_linalg *l)
     delete l;
 }
 
+/* For a queue that could not be made ready. */
+static int unready(wf_plugin_err *e)
+{
+    if (e->code == (int)cudaErrorMemoryAllocation)
+        e->code = WF_PLUGIN_NO_MEMORY;
+    return e->code;
+}
+
 static int make_handles(wf_plugin_err *e, wf_plugin_linalg *l)
 {
     int d = l->device;
@@ -223,8 +222,7 @@ static int make_handles(wf_plugin_err *e, wf_plugin_linalg *l)
             cudaEventCreateWithFlags(&l->done, cudaEventBlockingSync | cudaEventDisableTiming)) ||
         DENSE_FAILS(e, l, cublasCreate, &l->blas) ||
         DENSE_FAILS(e, l, cublasSetStream, l->blas, l->stream) ||
-        DENSE_FAILS(e, l, cublasSetMathMode, l->blas, CUBLAS_DEFAULT_MATH) ||
-        DENSE_FAILS(e, l, cublasSetAtomicsMode, l->blas, CUBLAS_ATOMICS_NOT_ALLOWED) ||
+        DENSE_FAILS(e, l, cublasSetMathMode, l->blas, CUBLAS_PEDANTIC_MATH) ||
         DENSE_FAILS(e, l, cusolverDnCreate, &l->solver) ||
         DENSE_FAILS(e, l, cusolverDnSetStream, l->solver, l->stream) ||
         DENSE_FAILS(e, l, cusolverDnSetDeterministicMode, l->solver,
@@ -241,11 +239,11 @@ static int linalg_open(wf_plugin_err *e, uint32_t device, wf_plugin_linalg **out
         return e->code;
     wf_plugin_linalg *l = new (std::nothrow) wf_plugin_linalg();
     if (!l)
-        return refuse(e, "a queue for linear algebra: out of memory on the host");
+        return wf_refuse(e, "a queue for linear algebra: out of memory on the host");
     l->device = (int)device;
     if (make_handles(e, l)) {
         linalg_close(l);
-        return e->code;
+        return unready(e);
     }
     *out = l;
     return 0;
@@ -254,12 +252,12 @@ static int linalg_open(wf_plugin_err *e, uint32_t device, wf_plugin_linalg **out
 static int linalg_claim(wf_plugin_err *e, wf_plugin_linalg *l, uint64_t bytes)
 {
     if (l->memory)
-        return refuse(e, "memory is claimed twice");
+        return wf_refuse(e, "memory is claimed twice");
     l->bytes = bytes < BLAS_OWN_BYTES ? BLAS_OWN_BYTES : bytes;
     if (wf_cuda_enter_fails(e, l->device) ||
         WF_FAILS(e, l->device, cudaMalloc(&l->memory, l->bytes)) ||
         DENSE_FAILS(e, l, cublasSetWorkspace, l->blas, l->memory, BLAS_OWN_BYTES))
-        return e->code;
+        return unready(e);
     return 0;
 }
 
@@ -270,6 +268,15 @@ static int wait(wf_plugin_err *e, wf_plugin_linalg *l)
         WF_FAILS(e, d, cudaEventSynchronize(l->done)))
         return e->code;
     return 0;
+}
+
+/* For a call that failed, with *e filled, after it put something into the queue: once this is back
+ * nothing reads or writes the caller's memory any more. */
+static int abandoned(const wf_plugin_err *e, const wf_plugin_linalg *l)
+{
+    wf_plugin_err ignored; /* what failed first says more */
+    (void)drain_fails(&ignored, l, "a call that failed", __LINE__);
+    return e->code;
 }
 
 static uint64_t rounded_up(uint64_t bytes)
@@ -284,13 +291,14 @@ static int linalg_hold(wf_plugin_err *e, wf_plugin_linalg *l, const void *operan
     if (!operand)
         return 0;
     if (!l->memory || bytes > l->bytes - BLAS_OWN_BYTES)
-        return refuse(e, "what shall be held has no room");
+        return wf_refuse(e, "what shall be held has no room");
     char *to = l->memory + BLAS_OWN_BYTES;
-    if (wf_cuda_enter_fails(e, l->device) ||
-        WF_FAILS(e, l->device,
+    if (wf_cuda_enter_fails(e, l->device))
+        return e->code;
+    if (WF_FAILS(e, l->device,
                  cudaMemcpyAsync(to, operand, bytes, cudaMemcpyHostToDevice, l->stream)) ||
         wait(e, l))
-        return e->code;
+        return abandoned(e, l);
     l->held = to;
     l->held_bytes = rounded_up(bytes);
     return 0;
@@ -363,17 +371,17 @@ static int ask_for_work(wf_plugin_err *e, dense_call *c)
     cudaDataType t = c->type;
     switch (w->kind) {
     case WF_DENSE_EIGH:
-        return dense_fails(e, l->device,
+        return dense_fails(e, l,
                            lib.cusolverDnXsyevd_bufferSize(l->solver, l->params, VECTORS, LOWER, n,
                                                            t, NULL, n, t, NULL, t, device, host),
                            "cusolverDnXsyevd_bufferSize", __LINE__);
     case WF_DENSE_CHOLESKY:
-        return dense_fails(e, l->device,
+        return dense_fails(e, l,
                            lib.cusolverDnXpotrf_bufferSize(l->solver, l->params, LOWER, n, t, NULL,
                                                            n, t, device, host),
                            "cusolverDnXpotrf_bufferSize", __LINE__);
     case WF_DENSE_SVD:
-        return dense_fails(e, l->device,
+        return dense_fails(e, l,
                            lib.cusolverDnXgesvd_bufferSize(
                                l->solver, l->params, THIN, THIN, rows, c->least, t, NULL, rows, t,
                                NULL, t, NULL, rows, t, NULL, c->least, t, device, host),
@@ -499,14 +507,10 @@ static bool fetch_values_fails(wf_plugin_err *e, const dense_call *c, int n)
 /* Waits for a routine of cuSOLVER, which says only on the device how it went. */
 static bool info_fails(wf_plugin_err *e, const dense_call *c)
 {
-    int info = 0;
-    if (WF_FAILS(
-            e, c->l->device,
-            cudaMemcpyAsync(&info, c->info, sizeof info, cudaMemcpyDeviceToHost, c->l->stream)) ||
-        wait(e, c->l))
-        return true;
-    c->w->info = info;
-    return false;
+    return WF_FAILS(e, c->l->device,
+                    cudaMemcpyAsync(&c->w->info, c->info, sizeof c->w->info, cudaMemcpyDeviceToHost,
+                                    c->l->stream)) ||
+           wait(e, c->l);
 }
 
 /* ---- products ---- */
@@ -531,11 +535,20 @@ static int product(wf_plugin_err *e, dense_call *c)
     return wait(e, l);
 }
 
+/* The other triangle is fetched as well, and is not written: it must hold numbers. */
+static bool clear_fails(wf_plugin_err *e, const dense_call *c, const device_matrix *m)
+{
+    return WF_FAILS(
+        e, c->l->device,
+        cudaMemsetAsync(m->p, 0, (size_t)m->rows * (size_t)m->columns * c->size, c->l->stream));
+}
+
 static int square(wf_plugin_err *e, dense_call *c)
 {
     const wf_dense *w = c->w;
     wf_plugin_linalg *l = c->l;
     if ((!w->a_held && bring_fails(e, c, &c->a)) || (w->beta != 0 && bring_fails(e, c, &c->c)) ||
+        (w->beta == 0 && clear_fails(e, c, &c->c)) ||
         DENSE_FAILS(e, l, cublasDsyrk, l->blas, LOWER, turn(w->a_turned), w->n, w->k, &w->alpha,
                     (const double *)c->a.p, c->a.ld, &w->beta, (double *)c->c.p, c->c.ld) ||
         fetch_fails(e, c, &c->c))
@@ -553,9 +566,13 @@ static int eigenvectors(wf_plugin_err *e, dense_call *c)
         DENSE_FAILS(e, l, cusolverDnXsyevd, l->solver, l->params, VECTORS, LOWER, n, c->type,
                     c->a.p, c->a.ld, c->type, c->values, c->type, c->work, c->work_bytes, l->host,
                     c->host_bytes, c->info) ||
-        fetch_fails(e, c, &c->a) || fetch_values_fails(e, c, n) || info_fails(e, c))
+        info_fails(e, c))
         return e->code;
-    return 0;
+    if (c->w->info)
+        return 0;
+    if (fetch_fails(e, c, &c->a) || fetch_values_fails(e, c, n))
+        return e->code;
+    return wait(e, l);
 }
 
 /* to = from' */
@@ -581,11 +598,14 @@ static int singular_values(wf_plugin_err *e, dense_call *c)
                     tall->columns, c->type, tall->p, tall->ld, c->type, c->values, c->type, left->p,
                     left->ld, c->type, right->p, right->ld, c->type, c->work, c->work_bytes,
                     l->host, c->host_bytes, c->info) ||
-        (wide && (turn_fails(e, c, right, &c->b) || turn_fails(e, c, left, &c->c))) ||
-        fetch_fails(e, c, &c->b) || fetch_fails(e, c, &c->c) ||
-        fetch_values_fails(e, c, c->least) || info_fails(e, c))
+        info_fails(e, c))
         return e->code;
-    return 0;
+    if (c->w->info)
+        return 0;
+    if ((wide && (turn_fails(e, c, right, &c->b) || turn_fails(e, c, left, &c->c))) ||
+        fetch_fails(e, c, &c->b) || fetch_fails(e, c, &c->c) || fetch_values_fails(e, c, c->least))
+        return e->code;
+    return wait(e, l);
 }
 
 /* R lies in what geqrf leaves, and is fetched before the reflections become Q. */
@@ -599,18 +619,24 @@ static int orthogonal(wf_plugin_err *e, dense_call *c)
         DENSE_FAILS(e, l, cusolverDnXgeqrf, l->solver, l->params, m, n, c->type, c->a.p, c->a.ld,
                     c->type, c->tau, c->type, c->work, c->work_bytes, l->host, c->host_bytes,
                     c->info) ||
-        info_fails(e, c) || (!w->info && w->c.p && fetch_fails(e, c, &r)))
+        info_fails(e, c))
         return e->code;
     if (w->info)
         return 0;
+    if (w->c.p && fetch_fails(e, c, &r))
+        return e->code;
     bool failed =
         w->wide ? DENSE_FAILS(e, l, cusolverDnDorgqr, l->solver, m, n, n, (double *)c->a.p, c->a.ld,
                               (const double *)c->tau, (double *)c->work, elements, c->info)
                 : DENSE_FAILS(e, l, cusolverDnSorgqr, l->solver, m, n, n, (float *)c->a.p, c->a.ld,
                               (const float *)c->tau, (float *)c->work, elements, c->info);
-    if (failed || fetch_fails(e, c, &c->a) || info_fails(e, c))
+    if (failed || info_fails(e, c))
         return e->code;
-    return 0;
+    if (w->info)
+        return 0;
+    if (fetch_fails(e, c, &c->a))
+        return e->code;
+    return wait(e, l);
 }
 
 static int triangle(wf_plugin_err *e, dense_call *c)
@@ -619,9 +645,13 @@ static int triangle(wf_plugin_err *e, dense_call *c)
     if (bring_fails(e, c, &c->a) ||
         DENSE_FAILS(e, l, cusolverDnXpotrf, l->solver, l->params, LOWER, c->w->n, c->type, c->a.p,
                     c->a.ld, c->type, c->work, c->work_bytes, l->host, c->host_bytes, c->info) ||
-        fetch_fails(e, c, &c->a) || info_fails(e, c))
+        info_fails(e, c))
         return e->code;
-    return 0;
+    if (c->w->info)
+        return 0;
+    if (fetch_fails(e, c, &c->a))
+        return e->code;
+    return wait(e, l);
 }
 
 static int grow_host(wf_plugin_err *e, wf_plugin_linalg *l, size_t bytes)
@@ -631,7 +661,27 @@ static int grow_host(wf_plugin_err *e, wf_plugin_linalg *l, size_t bytes)
     delete[] l->host;
     l->host = new (std::nothrow) char[bytes];
     l->host_bytes = l->host ? bytes : 0;
-    return l->host ? 0 : refuse(e, "cuSOLVER's work: out of memory on the host");
+    return l->host ? 0 : wf_refuse(e, "cuSOLVER's work: out of memory on the host");
+}
+
+static int compute(wf_plugin_err *e, dense_call *c)
+{
+    switch (c->w->kind) {
+    case WF_DENSE_GEMM:
+        return product(e, c);
+    case WF_DENSE_SYRK:
+        return square(e, c);
+    case WF_DENSE_EIGH:
+        return eigenvectors(e, c);
+    case WF_DENSE_SVD:
+        return singular_values(e, c);
+    case WF_DENSE_QR:
+        return orthogonal(e, c);
+    case WF_DENSE_CHOLESKY:
+        return triangle(e, c);
+    default:
+        return wf_refuse(e, "an unknown call of linear algebra");
+    }
 }
 
 static int linalg_run(wf_plugin_err *e, wf_plugin_linalg *l, wf_dense *w)
@@ -641,27 +691,12 @@ static int linalg_run(wf_plugin_err *e, wf_plugin_linalg *l, wf_dense *w)
     if (wf_cuda_enter_fails(e, l->device) || place(e, l, w, &c))
         return e->code;
     if (!l->memory || c.at > l->bytes)
-        return refuse(e, "a call of linear algebra has no room");
+        return wf_refuse(e, "a call of linear algebra has no room");
     if (((w->a_held || w->b_held) && !l->held))
-        return refuse(e, "an operand is not held");
+        return wf_refuse(e, "an operand is not held");
     if (grow_host(e, l, c.host_bytes))
         return e->code;
-    switch (w->kind) {
-    case WF_DENSE_GEMM:
-        return product(e, &c);
-    case WF_DENSE_SYRK:
-        return square(e, &c);
-    case WF_DENSE_EIGH:
-        return eigenvectors(e, &c);
-    case WF_DENSE_SVD:
-        return singular_values(e, &c);
-    case WF_DENSE_QR:
-        return orthogonal(e, &c);
-    case WF_DENSE_CHOLESKY:
-        return triangle(e, &c);
-    default:
-        return refuse(e, "an unknown call of linear algebra");
-    }
+    return compute(e, &c) ? abandoned(e, l) : 0;
 }
 
 static int linalg_library(wf_plugin_err *e, char text[64])
@@ -680,23 +715,18 @@ static int linalg_library(wf_plugin_err *e, char text[64])
 
 #else /* built without the two headers: each entry says so */
 
-static int refuse(wf_plugin_err *e)
-{
-    e->code = -1;
-    snprintf(e->text, sizeof e->text,
-             "this plugin was built without cuBLAS and cuSOLVER: their headers were not there");
-    return e->code;
-}
+static const char *const WITHOUT =
+    "this plugin was built without cuBLAS and cuSOLVER: their headers were not there";
 
 static int linalg_library(wf_plugin_err *e, char *)
 {
-    return refuse(e);
+    return wf_refuse(e, WITHOUT);
 }
 
 static int linalg_open(wf_plugin_err *e, uint32_t, wf_plugin_linalg **out)
 {
     *out = NULL;
-    return refuse(e);
+    return wf_refuse(e, WITHOUT);
 }
 
 static void linalg_close(wf_plugin_linalg *)
@@ -705,22 +735,22 @@ static void linalg_close(wf_plugin_linalg *)
 
 static int linalg_bytes(wf_plugin_err *e, wf_plugin_linalg *, const wf_dense *, uint64_t *)
 {
-    return refuse(e);
+    return wf_refuse(e, WITHOUT);
 }
 
 static int linalg_claim(wf_plugin_err *e, wf_plugin_linalg *, uint64_t)
 {
-    return refuse(e);
+    return wf_refuse(e, WITHOUT);
 }
 
 static int linalg_hold(wf_plugin_err *e, wf_plugin_linalg *, const void *, uint64_t)
 {
-    return refuse(e);
+    return wf_refuse(e, WITHOUT);
 }
 
 static int linalg_run(wf_plugin_err *e, wf_plugin_linalg *, wf_dense *)
 {
-    return refuse(e);
+    return wf_refuse(e, WITHOUT);
 }
 
 #endif

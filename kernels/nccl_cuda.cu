@@ -1,23 +1,22 @@
 /* nccl_cuda.cu - ranks joined by NCCL: the comm_ entries of plugin.h.
  *
- * libnccl is a large library that most merges never need, so it is opened with dlopen when ranks
- * are first joined; nothing links it. Communicators do not block (NCCL 2.14 and later): every call
- * may answer "in progress", and only then, once it is settled, may the next one be made.
+ * libnccl is opened when ranks are first joined (open_library.cuh). Communicators do not block
+ * (NCCL 2.14 and later): every call may answer "in progress", and only then, once it is settled,
+ * may the next one be made.
  *
  *   begin: host --> pinned --> device, collective   |  test: settled? --> device --> pinned, event
  *                                                   |        event?   --> pinned --> host, done
  */
-#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <new>
 
 #include "check.cuh"
 #include "nccl_cuda.h"
+#include "open_library.cuh"
 
 #if WF_WITH_NCCL
 
-#include <dlfcn.h>
 #include <nccl.h>
 
 #define NCCL_FILE "libnccl.so.2"
@@ -42,36 +41,24 @@ struct nccl_library {
     decltype(&ncclGetErrorString) error_string;
     decltype(&ncclGetLastError) last_error;
     int version;
-    char why[200]; /* "": it can be used */
+    char why[WF_WHY_BYTES]; /* "": it can be used */
 };
-
-template <typename F> static void find(nccl_library *lib, void *file, const char *name, F *place)
-{
-    *place = (F)dlsym(file, name);
-    if (!*place && !lib->why[0])
-        snprintf(lib->why, sizeof lib->why, NCCL_FILE " has no %s", name);
-}
 
 static nccl_library open_library()
 {
     nccl_library lib = {};
-    const char *given = getenv(NCCL_VARIABLE);
-    void *file = dlopen(given && *given ? given : NCCL_FILE, RTLD_NOW | RTLD_LOCAL);
-    if (!file) {
-        snprintf(lib.why, sizeof lib.why, "%s", dlerror());
-        return lib;
-    }
-    find(&lib, file, "ncclGetVersion", &lib.get_version);
-    find(&lib, file, "ncclGetUniqueId", &lib.get_unique_id);
-    find(&lib, file, "ncclCommInitRankConfig", &lib.init);
-    find(&lib, file, "ncclCommGetAsyncError", &lib.get_async_error);
-    find(&lib, file, "ncclCommFinalize", &lib.finalize);
-    find(&lib, file, "ncclCommDestroy", &lib.destroy);
-    find(&lib, file, "ncclCommAbort", &lib.abort);
-    find(&lib, file, "ncclAllReduce", &lib.all_reduce);
-    find(&lib, file, "ncclAllGather", &lib.all_gather);
-    find(&lib, file, "ncclGetErrorString", &lib.error_string);
-    find(&lib, file, "ncclGetLastError", &lib.last_error);
+    wf_opened_library file = wf_open_library(NCCL_FILE, NCCL_VARIABLE, lib.why);
+    wf_find_symbol(file, "ncclGetVersion", &lib.get_version, lib.why);
+    wf_find_symbol(file, "ncclGetUniqueId", &lib.get_unique_id, lib.why);
+    wf_find_symbol(file, "ncclCommInitRankConfig", &lib.init, lib.why);
+    wf_find_symbol(file, "ncclCommGetAsyncError", &lib.get_async_error, lib.why);
+    wf_find_symbol(file, "ncclCommFinalize", &lib.finalize, lib.why);
+    wf_find_symbol(file, "ncclCommDestroy", &lib.destroy, lib.why);
+    wf_find_symbol(file, "ncclCommAbort", &lib.abort, lib.why);
+    wf_find_symbol(file, "ncclAllReduce", &lib.all_reduce, lib.why);
+    wf_find_symbol(file, "ncclAllGather", &lib.all_gather, lib.why);
+    wf_find_symbol(file, "ncclGetErrorString", &lib.error_string, lib.why);
+    wf_find_symbol(file, "ncclGetLastError", &lib.last_error, lib.why);
     if (!lib.why[0] && lib.get_version(&lib.version) == ncclSuccess && lib.version < NCCL_LEAST)
         snprintf(lib.why, sizeof lib.why, "NCCL is older than 2.14");
     return lib;
@@ -83,16 +70,9 @@ static const nccl_library &library()
     return lib;
 }
 
-static int refuse(wf_plugin_err *e, const char *text)
-{
-    e->code = -1;
-    snprintf(e->text, sizeof e->text, "%s", text);
-    return e->code;
-}
-
 static int library_fails(wf_plugin_err *e)
 {
-    return library().why[0] ? refuse(e, library().why) : 0;
+    return library().why[0] ? wf_refuse(e, library().why) : 0;
 }
 
 /* 0 for success, and for what is in progress. */
@@ -177,7 +157,7 @@ static int comm_open(wf_plugin_err *e, uint32_t device, const unsigned char id[W
         return e->code;
     wf_plugin_comm *c = new (std::nothrow) wf_plugin_comm();
     if (!c)
-        return refuse(e, "a communicator: out of memory on the host");
+        return wf_refuse(e, "a communicator: out of memory on the host");
     c->device = (int)device;
     c->ranks = (int)ranks;
     c->room = room;
@@ -213,7 +193,7 @@ static int bring(wf_plugin_err *e, wf_plugin_comm *c, const void *mine, uint64_t
 static int comm_sum(wf_plugin_err *e, wf_plugin_comm *c, uint64_t *values, uint64_t n)
 {
     if (n > c->room / sizeof *values)
-        return refuse(e, "a sum that has no room");
+        return wf_refuse(e, "a sum that has no room");
     if (bring(e, c, values, n * sizeof *values))
         return e->code;
     c->to = values;
@@ -229,7 +209,7 @@ static int comm_gather(wf_plugin_err *e, wf_plugin_comm *c, const void *mine, ui
                        void *all)
 {
     if (bytes > c->room / (1 + (uint64_t)c->ranks))
-        return refuse(e, "a gathering that has no room");
+        return wf_refuse(e, "a gathering that has no room");
     if (bring(e, c, mine, bytes))
         return e->code;
     c->to = all;
@@ -327,48 +307,43 @@ static int comm_library(wf_plugin_err *e, char text[64])
 
 #else /* built without nccl.h: each entry says so */
 
-static int refuse(wf_plugin_err *e)
-{
-    e->code = -1;
-    snprintf(e->text, sizeof e->text, "this plugin was built without NCCL (make NCCL=1)");
-    return e->code;
-}
+static const char *const WITHOUT = "this plugin was built without NCCL (make NCCL=1)";
 
 static int comm_library(wf_plugin_err *e, char *)
 {
-    return refuse(e);
+    return wf_refuse(e, WITHOUT);
 }
 
 static int comm_id(wf_plugin_err *e, unsigned char *)
 {
-    return refuse(e);
+    return wf_refuse(e, WITHOUT);
 }
 
 static int comm_open(wf_plugin_err *e, uint32_t, const unsigned char *, uint32_t, uint32_t,
                      uint64_t, wf_plugin_comm **out)
 {
     *out = NULL;
-    return refuse(e);
+    return wf_refuse(e, WITHOUT);
 }
 
 static int comm_sum(wf_plugin_err *e, wf_plugin_comm *, uint64_t *, uint64_t)
 {
-    return refuse(e);
+    return wf_refuse(e, WITHOUT);
 }
 
 static int comm_gather(wf_plugin_err *e, wf_plugin_comm *, const void *, uint64_t, void *)
 {
-    return refuse(e);
+    return wf_refuse(e, WITHOUT);
 }
 
 static int comm_test(wf_plugin_err *e, wf_plugin_comm *, int *)
 {
-    return refuse(e);
+    return wf_refuse(e, WITHOUT);
 }
 
 static int comm_close(wf_plugin_err *e, wf_plugin_comm *)
 {
-    return refuse(e);
+    return wf_refuse(e, WITHOUT);
 }
 
 static void comm_abort(wf_plugin_comm *)

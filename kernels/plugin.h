@@ -19,7 +19,9 @@
 #define WF_PLUGIN_ABI 3u
 #define WF_PLUGIN_SYMBOL "weft_plugin_get"
 
-/* A call that failed: its number in the device's own terms, the call, its text and its place. */
+/* A call that failed: its number in the device's own terms, or where an entry says so
+ * WF_PLUGIN_NO_MEMORY; the call, its text and its place. */
+#define WF_PLUGIN_NO_MEMORY (-2)
 struct wf_plugin_err {
     int code;
     char text[256]; /* "cudaMemcpyAsync (plugin_cuda.cu:120): an illegal memory access was ..." */
@@ -108,6 +110,7 @@ struct wf_plugin {
 
     /* Opens what does linear algebra, and says who it is: "cuBLAS 13.1.0, cuSOLVER 12.0.4". */
     int (*linalg_library)(struct wf_plugin_err *e, char text[64]);
+    /* This and linalg_claim fail with WF_PLUGIN_NO_MEMORY where the device has none left. */
     int (*linalg_open)(struct wf_plugin_err *e, uint32_t device, struct wf_plugin_linalg **out);
     void (*linalg_close)(struct wf_plugin_linalg *l); /* accepts NULL */
     /* Bytes of the device that the call takes; pointers and leading dimensions do not count. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../base/log.h"
 #include "../base/mem.h"
 
 /* A table with its queue. */
@@ -22,6 +23,15 @@ static int fail(struct wf_err *e, const struct wf_linalg_lane *lane,
     return wf_fail(e, WF_MACHINE, "GPU %" PRIu32 ": %s", lane->index, fault->text);
 }
 
+/* Of a queue that is not ready yet. */
+static int fail_to_ready(struct wf_err *e, const struct wf_linalg_lane *lane,
+                         const struct wf_plugin_err *fault)
+{
+    return fault->code == WF_PLUGIN_NO_MEMORY
+               ? wf_fail(e, WF_NO, "GPU %" PRIu32 ": %s", lane->index, fault->text)
+               : fail(e, lane, fault);
+}
+
 static struct wf_dense_matrix matrix(const void *p, int ld)
 {
     return (struct wf_dense_matrix){.p = (void *)p, .ld = ld};
@@ -36,14 +46,25 @@ static int run(struct wf_err *e, const struct wf_linalg *la, struct wf_dense *w)
     return lane->plugin->linalg_run(&fault, lane->queue, w) ? fail(e, lane, &fault) : WF_OK;
 }
 
-/* A factorisation that says itself how it went. */
+/* A factorisation that says itself how it went: WF_NO, and no error, where the matrix is to blame.
+ * Nothing is written then. QR is good for any. */
 static int run_factorisation(struct wf_err *e, const struct wf_linalg *la, const char *what,
                              struct wf_dense *w)
 {
     int s = run(e, la, w);
-    if (!s && w->info)
+    if (!s && (w->info < 0 || (w->info && w->kind == WF_DENSE_QR)))
         s = wf_fail(e, WF_BUG, "internal: %s: cuSOLVER reports %d", what, (int)w->info);
-    return s;
+    return s || !w->info ? s : WF_NO;
+}
+
+/* The processor's table, for a matrix with which cuSOLVER's iterations do not converge: LAPACK's
+ * are others. */
+static int find_processor(struct wf_err *e, const struct wf_linalg *la, const char *what,
+                          const struct wf_dense *w, const struct wf_linalg **processor)
+{
+    wf_log(WF_LOG_DEBUG, "GPU %" PRIu32 ": %s does not converge (info %d): computed on the CPU",
+           la->lane->index, what, (int)w->info);
+    return wf_linalg_cpu(e, processor);
 }
 
 /* ---- products ---------------------------------------------------------------------------------
@@ -110,14 +131,20 @@ static int syrk(struct wf_err *e, const struct wf_linalg *la, bool a_turned, int
 
 static int eigh(struct wf_err *e, const struct wf_linalg *la, int n, double *a, int lda, double *w)
 {
+    const struct wf_linalg *cpu;
     struct wf_dense d = {
         .kind = WF_DENSE_EIGH, .wide = true, .n = n, .a = matrix(a, lda), .values = w};
-    return run_factorisation(e, la, "eigh", &d);
+    int s = run_factorisation(e, la, "eigh", &d);
+    if (s != WF_NO)
+        return s;
+    s = find_processor(e, la, "eigh", &d, &cpu);
+    return s ? s : cpu->eigh(e, cpu, n, a, lda, w);
 }
 
 static int svd(struct wf_err *e, const struct wf_linalg *la, int m, int n, double *a, int lda,
                double *s, double *u, int ldu, double *vt, int ldvt)
 {
+    const struct wf_linalg *cpu;
     struct wf_dense w = {.kind = WF_DENSE_SVD,
                          .wide = true,
                          .m = m,
@@ -126,7 +153,11 @@ static int svd(struct wf_err *e, const struct wf_linalg *la, int m, int n, doubl
                          .b = matrix(u, ldu),
                          .c = matrix(vt, ldvt),
                          .values = s};
-    return run_factorisation(e, la, "svd", &w);
+    int status = run_factorisation(e, la, "svd", &w);
+    if (status != WF_NO)
+        return status;
+    status = find_processor(e, la, "svd", &w, &cpu);
+    return status ? status : cpu->svd(e, cpu, m, n, a, lda, s, u, ldu, vt, ldvt);
 }
 
 static int qr(struct wf_err *e, const struct wf_linalg *la, int m, int n, double *a, int lda,
@@ -154,11 +185,7 @@ static int qr_f32(struct wf_err *e, const struct wf_linalg *la, int m, int n, fl
 static int cholesky(struct wf_err *e, const struct wf_linalg *la, int n, double *a, int lda)
 {
     struct wf_dense w = {.kind = WF_DENSE_CHOLESKY, .wide = true, .n = n, .a = matrix(a, lda)};
-    int s = run(e, la, &w);
-    if (!s && w.info > 0)
-        return WF_NO;
-    if (!s && w.info)
-        s = wf_fail(e, WF_BUG, "internal: cholesky: cuSOLVER reports %d", (int)w.info);
+    int s = run_factorisation(e, la, "cholesky", &w);
     for (int j = 0; !s && j < n; j++)
         for (int i = 0; i < j; i++)
             a[i + (size_t)j * (size_t)lda] = 0;
@@ -241,7 +268,7 @@ static int open_table(struct wf_err *e, const struct wf_linalg_device *d, unsign
     lane->plugin = wf_devices_plugin(own->devices);
     lane->index = wf_devices_index(own->devices, nth % wf_devices_count(own->devices));
     if (lane->plugin->linalg_open(&fault, lane->index, &lane->queue)) {
-        int s = fail(e, lane, &fault);
+        int s = fail_to_ready(e, lane, &fault);
         wf_free(lane);
         return s;
     }
@@ -253,7 +280,7 @@ static int claim(struct wf_err *e, struct wf_linalg *la, uint64_t bytes)
 {
     struct wf_plugin_err fault = {0};
     return la->lane->plugin->linalg_claim(&fault, la->lane->queue, bytes)
-               ? fail(e, la->lane, &fault)
+               ? fail_to_ready(e, la->lane, &fault)
                : WF_OK;
 }
 

@@ -24,6 +24,21 @@ static int count_queues(struct wf_err *e, const struct wf_linalg_device *d, uint
                    wf_format_bytes(bytes, need), wf_format_bytes(d->memory_bytes, have));
 }
 
+/* Another queue with its memory; WF_NO, and no error, where the device has too little left. */
+static int add_queue(struct wf_err *e, struct wf_linalg_crew *crew, uint64_t bytes)
+{
+    struct wf_err why = {0};
+    int s = add_table(&why, crew);
+    if (!s) {
+        s = crew->device->claim(&why, crew->tables[crew->n - 1], bytes);
+        if (s)
+            crew->device->close(crew->tables[--crew->n]);
+    }
+    if (s == WF_NO)
+        wf_log(WF_LOG_INFO, "no room on the GPU for another thread: %s", why.text);
+    return !s || s == WF_NO ? s : wf_fail(e, WF_MACHINE, "%s", why.text);
+}
+
 static int open_tables(struct wf_err *e, unsigned threads, wf_linalg_room_fn *room, const void *arg,
                        struct wf_linalg_crew *crew)
 {
@@ -34,11 +49,13 @@ static int open_tables(struct wf_err *e, unsigned threads, wf_linalg_room_fn *ro
         s = room(e, crew->tables[0], arg, &bytes);
     if (!s)
         s = count_queues(e, crew->device, bytes, threads, &n);
+    if (!s)
+        s = crew->device->claim(e, crew->tables[0], bytes);
+    if (s)
+        return s;
     while (!s && crew->n < n)
-        s = add_table(e, crew);
-    for (unsigned i = 0; !s && i < n; i++)
-        s = crew->device->claim(e, crew->tables[i], bytes);
-    return s;
+        s = add_queue(e, crew, bytes);
+    return s == WF_NO ? WF_OK : s;
 }
 
 int wf_linalg_crew_open(struct wf_err *e, const struct wf_linalg_device *device, unsigned threads,

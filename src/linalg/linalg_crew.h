@@ -28,10 +28,10 @@ struct wf_linalg_device {
     unsigned count;        /* of devices */
     uint64_t memory_bytes; /* that may be used, of each */
     /* The nth table, on device nth % count, with a queue and no memory yet: it can be asked for
-     * room. */
+     * room. WF_NO, with the reason in *e, where the device has too little memory left. */
     int (*open)(struct wf_err *e, const struct wf_linalg_device *d, unsigned nth,
                 struct wf_linalg **out);
-    /* What its calls will take together with what they hold. */
+    /* What its calls will take together with what they hold. WF_NO likewise. */
     int (*claim)(struct wf_err *e, struct wf_linalg *la, uint64_t bytes);
     void (*close)(struct wf_linalg *la);
 };
@@ -47,9 +47,10 @@ struct wf_linalg_crew {
 typedef int wf_linalg_room_fn(struct wf_err *e, const struct wf_linalg *la, const void *arg,
                               uint64_t *bytes);
 
-/* For at most `threads` threads; crew->n says for how many. Without a device (NULL), and where it
- * cannot be opened or has too little memory and is not required, the processor's table for all.
- * WF_MACHINE, with the number needed, if it is required. wf_linalg_crew_close in any case. */
+/* For at most `threads` threads; crew->n says for how many: fewer where others have taken some of
+ * the device's memory. Without a device (NULL), and where it cannot be opened or has too little
+ * memory and is not required, the processor's table for all. WF_MACHINE, with the number needed, if
+ * it is required. wf_linalg_crew_close in any case. */
 int wf_linalg_crew_open(struct wf_err *e, const struct wf_linalg_device *device, unsigned threads,
                         wf_linalg_room_fn *room, const void *arg, struct wf_linalg_crew *crew);
 void wf_linalg_crew_close(struct wf_linalg_crew *crew);

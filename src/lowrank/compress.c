@@ -376,21 +376,14 @@ static int find_room(struct wf_err *e, const struct wf_linalg *la, const void *a
     return s;
 }
 
-static int run(struct compression *c, const char *folder)
+/* Every module, by the crew. */
+static int compress_all(struct compression *c)
 {
-    unsigned threads = 1;
-    int s = count_threads(c, &threads);
-    if (!s)
-        s = wf_linalg_crew_open(c->e, c->options->device, threads, find_room, c, &c->crew);
-    threads = c->crew.n;
-    if (!s)
-        s = wf_values_open(c->e, &c->arena, c->adapter->ckpt, &c->values);
-    if (!s)
-        s = create_file(c, folder);
-    struct worker *workers = s ? NULL : wf_arena_alloc(&c->arena, c->e, threads, sizeof *workers);
-    if (!s && !workers)
-        s = WF_MACHINE;
-    for (unsigned i = 0; !s && i < threads; i++)
+    unsigned threads = c->crew.n;
+    struct worker *workers = wf_arena_alloc(&c->arena, c->e, threads, sizeof *workers);
+    if (!workers)
+        return WF_MACHINE;
+    for (unsigned i = 0; i < threads; i++)
         workers[i].la = wf_linalg_crew_table(&c->crew, i);
     struct wf_ordered jobs = {.claim = claim,
                               .work = work,
@@ -399,8 +392,22 @@ static int run(struct compression *c, const char *folder)
                               .workers = workers,
                               .worker_bytes = sizeof *workers,
                               .n_workers = threads};
+    return wf_ordered_run(&jobs);
+}
+
+static int run(struct compression *c, const char *folder)
+{
+    unsigned threads = 1;
+    int s = count_threads(c, &threads);
     if (!s)
-        s = wf_ordered_run(&jobs);
+        s = wf_linalg_crew_open(c->e, c->options->device, threads, find_room, c, &c->crew);
+    if (!s)
+        s = wf_values_open(c->e, &c->arena, c->adapter->ckpt, &c->values);
+    if (!s)
+        s = create_file(c, folder);
+    if (!s)
+        s = compress_all(c);
+    wf_linalg_crew_close(&c->crew); /* a device is claimed no longer than it computes */
     if (!s)
         s = copy_wholes(c);
     c->total->bytes = c->out.file.bytes;
@@ -419,7 +426,6 @@ int wf_compress_adapter(struct wf_err *e, const struct wf_adapter *adapter, cons
                             .rank = wf_compress_rank(adapter, options->rank)};
     *total = (struct wf_lowrank_row){.rank = c.rank};
     int s = run(&c, folder);
-    wf_linalg_crew_close(&c.crew);
     wf_adapter_out_abandon(&c.out);
     wf_values_close(&c.values);
     wf_arena_destroy(&c.arena);

@@ -189,16 +189,17 @@ int wf_delta_truncate(struct wf_err *e, const struct wf_linalg *la, uint32_t out
     struct shape m = {.p = (int)ins, .s = (int)outs, .x = d};
     uint32_t side = smaller_side(outs, ins);
     uint32_t width = by_rank_alone(cut) ? cut->rank + OVERSAMPLING : FIRST_WIDTH;
-    bool found = false;
+    bool found = false, sketches = (uint64_t)width * WIDE <= side;
     *out = (struct wf_factors){0};
-    int status = la->hold(e, la, d, sizeof *d * (size_t)outs * ins);
+    int status = sketches ? la->hold(e, la, d, sizeof *d * (size_t)outs * ins) : WF_OK;
     for (; !status && !found && (uint64_t)width * WIDE <= side; width *= 2) {
         status = by_sketch(e, la, &m, key, width, cut, out);
         found = !status && (by_rank_alone(cut) || is_enough(cut, width, out));
         if (!found)
             wf_factors_free(out);
     }
-    la->let_go(la);
+    if (sketches)
+        la->let_go(la);
     if (!status && !found)
         status = by_gram(e, la, &m, cut, out);
     if (status)

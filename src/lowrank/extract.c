@@ -587,16 +587,13 @@ static int find_room(struct wf_err *e, const struct wf_linalg *la, const void *a
     return s;
 }
 
-static int factor_all(struct extraction *x)
+/* Every tensor, by the crew. */
+static int deal_out(struct extraction *x)
 {
-    unsigned threads = 1;
-    int s = count_threads(x, &threads);
-    if (!s)
-        s = wf_linalg_crew_open(x->e, x->options->device, threads, find_room, x, &x->crew);
-    threads = x->crew.n;
-    struct worker *workers = s ? NULL : wf_arena_alloc(&x->arena, x->e, threads, sizeof *workers);
-    if (s || !workers)
-        return s ? s : WF_MACHINE;
+    unsigned threads = x->crew.n;
+    struct worker *workers = wf_arena_alloc(&x->arena, x->e, threads, sizeof *workers);
+    if (!workers)
+        return WF_MACHINE;
     for (unsigned i = 0; i < threads; i++)
         workers[i].la = wf_linalg_crew_table(&x->crew, i);
     struct wf_ordered jobs = {.claim = claim,
@@ -606,7 +603,18 @@ static int factor_all(struct extraction *x)
                               .workers = workers,
                               .worker_bytes = sizeof *workers,
                               .n_workers = threads};
-    s = wf_ordered_run(&jobs);
+    return wf_ordered_run(&jobs);
+}
+
+static int factor_all(struct extraction *x)
+{
+    unsigned threads = 1;
+    int s = count_threads(x, &threads);
+    if (!s)
+        s = wf_linalg_crew_open(x->e, x->options->device, threads, find_room, x, &x->crew);
+    if (!s)
+        s = deal_out(x);
+    wf_linalg_crew_close(&x->crew); /* a device is claimed no longer than it computes */
     return s ? s : check_outcome(x);
 }
 
@@ -654,7 +662,6 @@ int wf_extract_adapter(struct wf_err *e, const struct wf_ckpt *model, const stru
                            .rank = 1};
     *total = (struct wf_lowrank_row){0};
     int s = run(&x, folder);
-    wf_linalg_crew_close(&x.crew);
     for (size_t i = 0; x.outcomes && i < x.n; i++) {
         wf_free(x.outcomes[i].a);
         wf_free(x.outcomes[i].b);

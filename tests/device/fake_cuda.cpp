@@ -40,11 +40,6 @@ cudaError_t cudaGetLastError(void)
     return cudaSuccess;
 }
 
-cudaError_t cudaPeekAtLastError(void)
-{
-    return cudaSuccess;
-}
-
 const char *cudaGetErrorString(cudaError_t code)
 {
     return code == cudaErrorMemoryAllocation ? "out of memory" : "the stand-in failed";
@@ -116,6 +111,15 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
                             cudaStream_t stream)
 {
     return cudaMemcpy2DAsync(to, bytes, from, bytes, bytes, 1, kind, stream);
+}
+
+cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t stream)
+{
+    if (stream->device != current)
+        return cudaErrorInvalidValue;
+    fake_check_memory(p, bytes, "cudaMemsetAsync");
+    std::memset(p, value, bytes);
+    return cudaSuccess;
 }
 }
 

@@ -61,6 +61,7 @@ struct cublasContext {
     cudaStream_t stream;
     void *work;
     size_t work_bytes;
+    cublasMath_t mode;
 };
 
 cublasStatus_t cublasCreate(cublasHandle_t *handle)
@@ -93,13 +94,7 @@ cublasStatus_t cublasSetWorkspace(cublasHandle_t handle, void *p, size_t bytes)
 
 cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode)
 {
-    (void)handle, (void)mode;
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-cublasStatus_t cublasSetAtomicsMode(cublasHandle_t handle, cublasAtomicsMode_t mode)
-{
-    (void)handle, (void)mode;
+    handle->mode = mode;
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -114,10 +109,11 @@ const char *cublasGetStatusString(cublasStatus_t status)
     return status == CUBLAS_STATUS_SUCCESS ? "it is a success" : "the stand-in failed";
 }
 
-/* Whether the call fails; if not it has a stream and a workspace, which it may use as it likes. */
+/* Whether the call fails; if not it has a stream and a workspace, which it may use as it likes, and
+ * is told to compute in the type it is for. */
 static bool fails(cublasHandle_t handle, const char *what)
 {
-    if (!handle->stream || !handle->work)
+    if (!handle->stream || !handle->work || handle->mode != CUBLAS_PEDANTIC_MATH)
         fake_mistake(what);
     memset(handle->work, SPOILT, handle->work_bytes);
     return fake_fails(what);
@@ -295,6 +291,16 @@ static void use_work(cusolverDnHandle_t handle, int64_t m, int64_t n, void *on_d
     memset(on_host, SPOILT, host_bytes);
 }
 
+/* Whether a routine does not converge, which is no error of the call: it is said, and the matrix is
+ * spoilt. */
+static bool gives_up(const char *call, void *a, size_t rows, int *info)
+{
+    *info = fake_fails(call) ? 2 : 0;
+    if (*info)
+        memset(a, SPOILT, rows * sizeof(double));
+    return *info;
+}
+
 static cusolverStatus_t solver_status(int status)
 {
     return status ? CUSOLVER_STATUS_EXECUTION_FAILED : CUSOLVER_STATUS_SUCCESS;
@@ -326,7 +332,8 @@ cusolverStatus_t cusolverDnXsyevd(cusolverDnHandle_t handle, cusolverDnParams_t 
     use_work(handle, n, n, on_device, device_bytes, on_host, host_bytes, info);
     check_matrix(a, n, n, lda, sizeof(double), "cusolverDnXsyevd: A");
     fake_check_memory(w, (uint64_t)n * sizeof(double), "cusolverDnXsyevd: W");
-    *info = 0;
+    if (gives_up("cusolverDnXsyevd", a, (size_t)n, info))
+        return CUSOLVER_STATUS_SUCCESS;
     return solver_status(la->eigh(&e, la, (int)n, a, (int)lda, w));
 }
 
@@ -363,7 +370,8 @@ cusolverStatus_t cusolverDnXgesvd(cusolverDnHandle_t handle, cusolverDnParams_t 
     check_matrix(u, m, n, ldu, sizeof(double), "cusolverDnXgesvd: U");
     check_matrix(vt, n, n, ldvt, sizeof(double), "cusolverDnXgesvd: VT");
     fake_check_memory(s, (uint64_t)n * sizeof(double), "cusolverDnXgesvd: S");
-    *info = 0;
+    if (gives_up("cusolverDnXgesvd", a, (size_t)m, info))
+        return CUSOLVER_STATUS_SUCCESS;
     return solver_status(
         la->svd(&e, la, (int)m, (int)n, a, (int)lda, s, u, (int)ldu, vt, (int)ldvt));
 }

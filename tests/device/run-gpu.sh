@@ -5,7 +5,8 @@ cd "$(dirname "$0")/../.." || exit 1
 source tests/suite/suite.sh
 export WEFT_CUDA_PLUGIN=$PWD/build/plain/libweft_cuda.so
 export ASAN_OPTIONS=protect_shadow_gap=0
-requires build/plain/weft build/plain/bench_method build/plain/device/test_device build/plain/test_transport
+requires build/plain/weft build/plain/bench_method build/plain/device/test_device build/plain/device/test_device_linalg \
+    build/plain/test_transport
 
 if ! build/plain/weft doctor "$SCRATCH" >"$SCRATCH/doctor" || ! grep -qE ' GPU 0 ' "$SCRATCH/doctor"; then
     skip "everything" "no GPU: $(grep -o 'none used: .*' "$SCRATCH/doctor")"
@@ -61,16 +62,27 @@ cat "$SCRATCH/bench"
 
 # Out of bounds, misaligned, races on shared memory, uninitialised reads. Tens of times slower, so small.
 sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
-for tool in memcheck racecheck initcheck synccheck; do
+sanitized() { # TOOL PROGRAM ARGUMENTS...
+    local name="compute-sanitizer $1, ${2##*/}" said=$SCRATCH/$1
     if [ -z "$sanitizer" ]; then
-        skip "compute-sanitizer $tool" "it is not installed"
-    elif "$sanitizer" --tool $tool --error-exitcode 9 --print-limit 5 \
-        build/plain/bench_method --bytes 256KiB --rounds 1 >"$SCRATCH/$tool" 2>&1; then
+        skip "$name" "it is not installed"
+    elif "$sanitizer" --tool "$1" --error-exitcode 9 --print-limit 5 "${@:2}" >"$said" 2>&1; then
         pass
-    elif grep -q 'Device not supported' "$SCRATCH/$tool"; then
-        skip "compute-sanitizer $tool" "it does not support this machine"
+    elif grep -q 'Device not supported' "$said"; then
+        skip "$name" "it does not support this machine"
     else
-        fail "compute-sanitizer $tool" "$(grep -m 4 '^=========' "$SCRATCH/$tool" | tr '\n' ' ')"
+        fail "$name" "$(grep -m 4 '^=========' "$said" | tr '\n' ' ')"
     fi
+}
+for tool in memcheck racecheck initcheck synccheck; do
+    sanitized $tool build/plain/bench_method --bytes 256KiB --rounds 1
 done
+# The kernels of NVIDIA's libraries, on what weft gives them.
+if build/plain/device/test_device_linalg libraries >"$SCRATCH/libraries" 2>&1; then
+    for tool in memcheck initcheck; do
+        sanitized $tool build/plain/device/test_device_linalg
+    done
+else
+    skip "compute-sanitizer, test_device_linalg" "$(head -n 1 "$SCRATCH/libraries")"
+fi
 finish

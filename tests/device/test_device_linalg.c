@@ -189,6 +189,78 @@ static void memory_for_fewer_threads_means_fewer(void **state)
     wf_linalg_crew_close(&crew);
 }
 
+static int has_no_memory_to_open(struct wf_err *e, const struct wf_linalg_device *d, unsigned nth,
+                                 struct wf_linalg **out)
+{
+    return nth == 2 ? wf_fail(e, WF_NO, "no memory for the third")
+                    : linalg.device.open(e, d, nth, out);
+}
+
+static int has_no_memory_to_claim(struct wf_err *e, struct wf_linalg *t, uint64_t bytes)
+{
+    static unsigned calls;
+    return ++calls % 3 == 0 ? wf_fail(e, WF_NO, "no memory for the third")
+                            : linalg.device.claim(e, t, bytes);
+}
+
+/* Somebody else took it after it was counted. */
+static void memory_that_is_gone_means_fewer_threads_too(void **state)
+{
+    const struct job j = {.outs = 60, .ins = 50, .cut = {.rank = 8}};
+    struct wf_device_linalg crowded = linalg;
+    struct wf_linalg_crew crew;
+    struct wf_err e = {0};
+    (void)state;
+    crowded.device.open = has_no_memory_to_open;
+    assert_int_equal(wf_linalg_crew_open(&e, &crowded.device, 5, job_room, &j, &crew), WF_OK);
+    assert_int_equal(crew.n, 2);
+    wf_linalg_crew_close(&crew);
+    crowded.device.open = linalg.device.open;
+    crowded.device.claim = has_no_memory_to_claim;
+    assert_int_equal(wf_linalg_crew_open(&e, &crowded.device, 5, job_room, &j, &crew), WF_OK);
+    assert_int_equal(crew.n, 2);
+    assert_int_equal(wf_err_status(&e), WF_OK);
+    wf_linalg_crew_close(&crew);
+}
+
+/* ---- iterations that do not converge ---- */
+
+/* The nth call of a routine of cuSOLVER says so, and has destroyed its copy of the matrix. */
+static void check_without_convergence(const char *nth, void (*check)(void **state))
+{
+    struct wf_err e = {0};
+    struct wf_device_options options = {.required = true};
+    struct wf_devices *own;
+    struct wf_device_linalg device;
+    struct wf_linalg *t;
+    char why[256];
+    setenv("WEFT_FAKE_FAIL", nth, 1);
+    if (wf_devices_open(&e, &options, &own, why) || wf_device_linalg_init(&e, own, true, &device) ||
+        device.device.open(&e, &device.device, 0, &t) ||
+        device.device.claim(&e, t, CHECKS_BYTES / 4))
+        fail_msg("%s", e.text);
+    la = t;
+    check(NULL);
+    la = table;
+    device.device.close(t);
+    wf_devices_close(own);
+    unsetenv("WEFT_FAKE_FAIL");
+}
+
+static void what_does_not_converge_is_left_to_the_processor(void **state)
+{
+    const struct wf_linalg *processor;
+    struct wf_err e = {0};
+    (void)state;
+    if (wf_linalg_cpu(&e, &processor))
+        skip();
+    check_without_convergence("cusolverDnXsyevd:1", eigenvectors_give_the_matrix_back);
+    check_without_convergence("cusolverDnXsyevd:2", gaps_between_columns_are_left_alone);
+    check_without_convergence("cusolverDnXgesvd:3", singular_vectors_give_the_matrix_back);
+    check_without_convergence("cusolverDnXgesvd:5", singular_vectors_give_the_matrix_back);
+    check_without_convergence("cusolverDnXgesvd:1", factors_with_gaps_are_those_without);
+}
+
 /* ---- without a device ---- */
 
 /* What the plugin says of its libraries: on stdout, with 0, or 77 with why there are none. And a
@@ -230,6 +302,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_device_without_room_is_passed_over_or_refused),
         cmocka_unit_test(a_device_that_fails_before_the_work_is_passed_over_or_refused),
         cmocka_unit_test(memory_for_fewer_threads_means_fewer),
+        cmocka_unit_test(memory_that_is_gone_means_fewer_threads_too),
+        cmocka_unit_test(what_does_not_converge_is_left_to_the_processor),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
 }
