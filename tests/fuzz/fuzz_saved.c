@@ -191,7 +191,8 @@ static struct wf_unit *begin(void)
 /* What a record says is what is written again, and it leads somewhere. */
 static void go_on(struct wf_unit *u, const struct wf_str *text)
 {
-    struct wf_args of_tensor = {.n = INPUTS};
+    double rows[INPUTS][WF_ARGS_MODEL] = {{0}};
+    struct wf_args of_tensor = {.m = rows, .n = INPUTS};
     struct wf_str again = {0};
     CHECK(wf_unit_restore(u, &places, text->text, text->n));
     wf_unit_save(u, &places, &again);
