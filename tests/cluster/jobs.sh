@@ -5,7 +5,7 @@ source tests/cluster/cluster.sh
 slurm_up 3 || { skip "Slurm" "$slurm_why"; finish; }
 
 templates=$root/configs/slurm
-large_models "$SCRATCH/large" 300MB
+large_models "$SCRATCH/large" 800MB
 cd "$SCRATCH" || exit 1
 recipe task.yaml task_arithmetic keep large/m{1,2,3}
 cat >della.yaml <<'YAML'
